@@ -1,0 +1,72 @@
+"""The multistep consistency sampler, as one function with k-diffusion's sampler signature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from tqdm.auto import trange
+
+SIGMA_DATA = 0.5
+TIMESTEP_SCALING = 10.0
+
+
+def boundary_scalings(timestep: float) -> tuple[float, float]:
+    """c_skip and c_out of the consistency function at a timestep (LCM paper, appendix C; diffusers' LCMScheduler).
+
+    They make the function the identity at t = 0. At t = 19, the cleanest timestep that is ever visited, c_skip is 7e-6.
+    """
+    scaled = timestep * TIMESTEP_SCALING
+    c_skip = SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2)
+    c_out = scaled / math.sqrt(scaled**2 + SIGMA_DATA**2)
+    return c_skip, c_out
+
+
+@torch.no_grad()
+def sample_lcm(
+    model: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    extra_args: dict | None = None,
+    callback: Callable[[dict], None] | None = None,
+    disable: bool | None = None,
+    noise_sampler: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    *,
+    timesteps: Sequence[float] | None = None,
+) -> torch.Tensor:
+    """Multistep latent consistency sampling (LCM, arXiv 2310.04378, algorithm 3).
+
+    model: `model(x, sigma, **extra_args)` returns the denoised latent, shape of x; sigma has shape [batch].
+    x: noisy latent [batch, channels, height, width] in k-diffusion's variance-exploding scaling, at noise level sigmas[0].
+    sigmas: descending noise levels [steps + 1]; the last is 0.
+    callback: called after each model call with x, i, sigma, sigma_hat and denoised, as by k-diffusion's samplers.
+    noise_sampler: `noise_sampler(sigma, sigma_next)` returns fresh unit noise of x's shape; torch.randn_like by default.
+    timesteps: one per step, for the boundary scalings; without them the consistency function is the denoiser itself.
+
+    Returns the denoised latent. Neither `x` nor any tensor returned by `model` is changed in place: a live preview may hold it.
+    Raises ValueError when `timesteps` and `sigmas` do not belong together.
+    """
+    steps = len(sigmas) - 1
+    if timesteps is not None and len(timesteps) != steps:
+        raise ValueError(f"There are {len(timesteps)} timesteps for {steps} steps; give one for each.")
+    extra_args = {} if extra_args is None else extra_args
+    if noise_sampler is None:
+        def noise_sampler(sigma, sigma_next):
+            return torch.randn_like(x)
+    levels = sigmas.tolist()  # once: reading a level from a GPU tensor at every step would wait for the GPU
+    s_in = x.new_ones([x.shape[0]])
+    for i in trange(steps, disable=disable):
+        denoised = model(x, sigmas[i] * s_in, **extra_args)
+        if callback is not None:
+            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
+        consistent = denoised
+        if timesteps is not None:
+            c_skip, c_out = boundary_scalings(timesteps[i])
+            # c_skip weighs the sample in variance-preserving scaling, x / sqrt(1 + sigma^2)
+            consistent = denoised * c_out + x * (c_skip / math.hypot(1.0, levels[i]))
+        if levels[i + 1] > 0:
+            x = consistent + noise_sampler(sigmas[i], sigmas[i + 1]) * levels[i + 1]
+        else:
+            x = consistent
+    return x

@@ -1,0 +1,83 @@
+"""Which timesteps a latent consistency model visits, and the noise level at each.
+
+The reference is diffusers' `LCMScheduler.set_timesteps` (schedulers/scheduling_lcm.py); tests/unit/test_schedule.py compares with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+TRAIN_STEPS = 1000
+"""Timesteps of the noise schedule that SD 1.x, SD 2.x and SDXL were trained with."""
+
+ORIGINAL_STEPS = 50
+"""Points of the DDIM grid that the official LCM-LoRAs were distilled on (t = 19, 39, ..., 999)."""
+
+
+def usable_steps(*, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0) -> int:
+    """How many points of the distillation grid a denoising strength of `strength` leaves; no run can have more steps."""
+    return int(original_steps * strength)
+
+
+def lcm_timesteps(
+    steps: int, *, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0, train_steps: int = TRAIN_STEPS
+) -> list[int]:
+    """The timesteps that a run of `steps` steps visits, in descending order.
+
+    The distillation grid (`original_steps` points) is cut at `int(original_steps * strength)` points, and `steps` of the
+    rest are taken, evenly by index, starting at the noisiest. Where the cut leaves fewer points than `steps` (diffusers
+    raises there), all that are left are visited, so the list can be shorter than `steps`, and empty for strength 0.
+
+    Raises ValueError when an argument is out of its range.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1.")
+    if not 1 <= original_steps <= train_steps:
+        raise ValueError(f"original_steps is {original_steps}; it must be between 1 and {train_steps}, the timesteps of the model.")
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength is {strength}; it must be between 0 and 1.")
+    skip = train_steps // original_steps
+    points = usable_steps(original_steps=original_steps, strength=strength)
+    count = min(steps, points)
+    if count == 0:
+        return []
+    # The reference floors np.linspace(0, points, count, endpoint=False), whose rounding (i * spacing in floats) decides
+    # which of two points some of the longer runs visit: 22 steps at strength 0.6, for one.
+    spacing = points / count
+    return [(points - math.floor(i * spacing)) * skip - 1 for i in range(count)]
+
+
+def webui_timesteps(steps: int, *, train_steps: int = TRAIN_STEPS, original_steps: int = ORIGINAL_STEPS) -> list[float]:
+    """The (fractional) timesteps of the WebUI's own LCM sampler, A1111 1.8.0 and later: evenly from 999 down to 19.
+
+    They leave the distillation grid for most step counts, which is why "trailing" is the default of this extension.
+    """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; it must be at least 1.")
+    last = train_steps // original_steps - 1
+    first = train_steps - 1
+    if steps == 1:
+        return [float(first)]
+    return [first + (last - first) * i / (steps - 1) for i in range(steps)]
+
+
+def sigma_at(timestep: float, sigmas: Sequence[float], *, original_steps: int | None = None) -> float:
+    """The noise level at a timestep, from a model's table `sigmas` (ascending, one per timestep).
+
+    Between two entries the logarithm is interpolated, as k-diffusion does. With `original_steps` the interpolation runs
+    between points of the distillation grid, as in the WebUI's own LCM sampler.
+    """
+    if original_steps is None:
+        step, offset = 1, 0
+    else:
+        step = len(sigmas) // original_steps
+        offset = step - 1
+    position = min(max((timestep - offset) / step, 0.0), (len(sigmas) - 1 - offset) / step)
+    low = math.floor(position)
+    fraction = position - low
+    below = sigmas[low * step + offset]
+    if fraction == 0.0:
+        return float(below)
+    above = sigmas[(low + 1) * step + offset]
+    return math.exp((1.0 - fraction) * math.log(below) + fraction * math.log(above))
