@@ -1,0 +1,156 @@
+"""LcmOptions: every setting of one generation, its bounds, and its names in the API, the page and the infotext, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+AUTO = "auto"
+NONE = "none"
+TRAILING = "trailing"
+WEBUI = "webui"
+SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
+
+
+class OptionsError(ValueError):
+    """An LCM option that cannot be used; the message names the field, its value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The range in which LCM works: what a request is clamped to, and what an LCM option must lie in. Both are settings."""
+
+    min_steps: int = 1
+    max_steps: int = 8
+    min_cfg: float = 1.0
+    max_cfg: float = 2.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table: an attribute of LcmOptions and what it is called elsewhere.
+
+    `infotext` is the key in a picture's generation parameters, None where the WebUI's own key (Steps, CFG scale) serves.
+    """
+
+    name: str
+    label: str
+    help: str
+    infotext: str | None = None
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("enabled", "LCM", "Make pictures in 2 to 8 steps with an LCM-LoRA and the LCM sampler."),
+    Option("weight", "LoRA weight", "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.", "LCM weight"),
+    Option("steps", "Steps", "Sampling steps: 4 is the usual choice, 1 a sketch, 8 the finest."),
+    Option("cfg", "CFG scale", "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the work."),
+    Option("lora", "LCM-LoRA", "Auto takes the one that fits the checkpoint; None is for checkpoints that are LCMs themselves.", "LCM LoRA"),
+    Option(
+        "schedule",
+        "Schedule",
+        "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own LCM sampler.",
+        "LCM schedule",
+    ),
+)
+"""In the order of the page and of the API's positional arguments. New options are appended, never inserted."""
+
+MIN_WEIGHT, MAX_WEIGHT = 0.0, 1.5
+
+
+@dataclass(frozen=True)
+class LcmOptions:
+    """What the user asked of LCM for one generation.
+
+    `steps` and `cfg` are None where the request's own values are to be used, clamped to the LCM range.
+    `lora` is "auto", "none" or the name of a LoRA; `schedule` is "trailing" or "webui".
+    """
+
+    enabled: bool = False
+    weight: float = 1.0
+    steps: int | None = None
+    cfg: float | None = None
+    lora: str = AUTO
+    schedule: str = TRAILING
+
+
+def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> LcmOptions:
+    """The options from a script's arguments as the page and the API send them.
+
+    Either the values of OPTIONS in order, trailing ones left out, or one object whose keys are the options' names.
+    Raises OptionsError for an unknown key, a wrong type or a value outside the bounds. The other values are not looked at
+    while LCM is off, so a request that does not use LCM cannot fail here.
+    """
+    if len(args) > 0 and isinstance(args[0], Mapping):
+        values = dict(args[0])
+        names = [option.name for option in OPTIONS]
+        unknown = [key for key in values if key not in names]
+        if unknown:
+            raise OptionsError(f"LCM option {unknown[0]!r} is unknown; the options are {', '.join(names)}.")
+    else:
+        values = {option.name: value for option, value in zip(OPTIONS, args, strict=False)}
+    enabled = _boolean("enabled", values.get("enabled", False))
+    if not enabled:
+        return LcmOptions()
+    return LcmOptions(
+        enabled=True,
+        weight=_number("weight", _default(values, "weight", 1.0), MIN_WEIGHT, MAX_WEIGHT),
+        steps=_optional(values, "steps", lambda v: _integer("steps", v, limits.min_steps, limits.max_steps)),
+        cfg=_optional(values, "cfg", lambda v: _number("cfg", v, limits.min_cfg, limits.max_cfg)),
+        lora=_name("lora", _default(values, "lora", AUTO), (AUTO, NONE)),
+        schedule=_choice("schedule", _default(values, "schedule", TRAILING), tuple(SCHEDULE_LABELS)),
+    )
+
+
+def _default(values: Mapping, key: str, default: Any) -> Any:
+    value = values.get(key)
+    return default if value is None else value
+
+
+def _optional(values: Mapping, key: str, check) -> Any:
+    value = values.get(key)
+    return None if value is None else check(value)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if value is None:  # what the API passes for an argument whose default it does not know
+        return False
+    if isinstance(value, bool):
+        return value
+    raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be true or false.")
+
+
+def _number(name: str, value: Any, minimum: float, maximum: float) -> float:
+    # NaN fails the comparison, infinities and very large whole numbers lie outside it
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
+        raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be a number from {minimum:g} to {maximum:g}.")
+    return float(value)
+
+
+def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
+    # a slider of the page may send 4.0 for 4
+    number = not isinstance(value, bool) and isinstance(value, (int, float))
+    if not number or not minimum <= value <= maximum or value != int(value):
+        raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be a whole number from {minimum} to {maximum}.")
+    return int(value)
+
+
+def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be \"auto\", \"none\" or the name of a LoRA.")
+    return value.lower() if value.lower() in keywords else value
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if isinstance(value, str) and value.lower() in choices:
+        return value.lower()
+    allowed = " or ".join(f'"{choice}"' for choice in choices)
+    raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be {allowed}.")
