@@ -13,8 +13,8 @@ LICENCE = "OpenRAIL++"
 class OfficialLora:
     """One published LCM-LoRA file.
 
-    `name` is the conventional name under which it is saved in the WebUI's LoRA folder (without ending), `size` is in bytes,
-    `other_sha256` lists earlier uploads of the same weights.
+    `name` is the conventional name under which it is saved in the WebUI's LoRA folder (without ending), `size` is in bytes.
+    `other_sha256` and `other_sizes` are of earlier uploads of the same weights.
     """
 
     family: ModelFamily
@@ -23,6 +23,7 @@ class OfficialLora:
     size: int
     sha256: str
     other_sha256: tuple[str, ...] = ()
+    other_sizes: tuple[int, ...] = ()
     filename: str = "pytorch_lora_weights.safetensors"
 
     @property
@@ -47,6 +48,7 @@ OFFICIAL_LORAS: tuple[OfficialLora, ...] = (
         "a764e6859b6e04047cd761c08ff0cee96413a8e004c9f07707530cd776b19141",
         # before revision a18548dd (2023-11-24), and as re-uploaded in lllyasviel/misc
         other_sha256=("c3dbf7eb26dd00ae6b6b95da69be9f1cb95a3b2c5bcf9be82323227a19b91329",),
+        other_sizes=(393_854_624,),
     ),
     OfficialLora(
         ModelFamily.ssd1b,

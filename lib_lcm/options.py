@@ -48,7 +48,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("weight", "LoRA weight", "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.", "LCM weight"),
     Option("steps", "Steps", "Sampling steps: 4 is the usual choice, 1 a sketch, 8 the finest."),
     Option("cfg", "CFG scale", "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the work."),
-    Option("lora", "LCM-LoRA", "Auto takes the one that fits the checkpoint; None is for checkpoints that are LCMs themselves.", "LCM LoRA"),
+    Option("lora", "LCM-LoRA", "Auto takes what fits the checkpoint; None is for checkpoints that are LCMs themselves.", "LCM LoRA"),
     Option(
         "schedule",
         "Schedule",

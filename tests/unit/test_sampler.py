@@ -118,7 +118,8 @@ def test_half_precision_stays_near_float32_and_finite(dtype, tolerance):
 
 def test_callback_sees_every_step_and_timesteps_must_fit():
     steps = []
-    sample_lcm(lambda x, sigma: x, torch.zeros(1, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0]), callback=lambda d: steps.append(d["i"]), disable=True)
+    x, sigmas = torch.zeros(1, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0])
+    sample_lcm(lambda x, sigma: x, x, sigmas, callback=lambda d: steps.append(d["i"]), disable=True)
     assert steps == [0, 1]
     with pytest.raises(ValueError, match="1 timesteps for 2 steps"):
-        sample_lcm(lambda x, sigma: x, torch.zeros(1, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0]), disable=True, timesteps=[999])
+        sample_lcm(lambda x, sigma: x, x, sigmas, disable=True, timesteps=[999])
