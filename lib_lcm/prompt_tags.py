@@ -1,0 +1,133 @@
+"""`<lora:name:weight>` tags in a prompt: finding, reading and removing them, and the names people give LCM-LoRAs.
+
+Tags are read as the WebUI reads them (`<kind:item:item...>`; items with one "=" are named, the others positional: name, text-encoder
+multiplier, UNet multiplier, dynamic rank), so that what is found here is what the WebUI would apply.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lib_lcm.families import ModelFamily
+
+# The kinds that the WebUI's LoRA extension answers to.
+LORA_KINDS = ("lora", "lyco")
+_TAG = re.compile(r"<(\w+):([^>]+)>")
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """One `<lora:...>` or `<lyco:...>` tag.
+
+    `weight` is the multiplier of the UNet's layers, the one that matters for an LCM-LoRA. `text` is the tag as typed and
+    `start`, `end` its place in the prompt; `args` are the items between the colons. `problem` is None or one sentence on why the
+    WebUI cannot apply the tag; `weight` is 1.0 and `name` may be empty then.
+    """
+
+    kind: str
+    name: str
+    weight: float
+    text: str
+    start: int
+    end: int
+    args: tuple[str, ...]
+    problem: str | None = None
+
+
+def find_tags(prompt: str) -> list[LoraTag]:
+    """All LoRA tags of `prompt`, in order."""
+    return [_read_tag(match) for match in _TAG.finditer(prompt) if match[1] in LORA_KINDS]
+
+
+def remove_tags(prompt: str, tags: Iterable[LoraTag]) -> str:
+    """`prompt` without these tags (found in it by `find_tags`); all other text stays as it is, as when the WebUI takes tags out.
+
+    Raises ValueError if a tag is not where it was found.
+    """
+    for tag in sorted(set(tags), key=lambda tag: tag.start, reverse=True):
+        if prompt[tag.start : tag.end] != tag.text:
+            raise ValueError(f"The tag {tag.text!r} is not at position {tag.start} of the prompt: find the tags of this prompt again.")
+        prompt = prompt[: tag.start] + prompt[tag.end :]
+    return prompt
+
+
+def _read_tag(match: re.Match[str]) -> LoraTag:
+    args = tuple(match[2].split(":"))
+    positional, named = _sort_items(args)
+    problem = None
+    weight = 1.0
+    if not positional:
+        problem = f"The tag {match[0]!r} names no LoRA: write it as <{match[1]}:name:1>."
+    else:
+        try:
+            # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so both must be numbers.
+            weight = _number(positional[1]) if len(positional) > 1 else 1.0
+            weight = _number(named.get("te", weight))
+            weight = _number(positional[2]) if len(positional) > 2 else weight
+            weight = _number(named.get("unet", weight))
+            for rank in (*positional[3:4], *([named["dyn"]] if "dyn" in named else [])):
+                int(rank)
+        except ValueError:
+            weight = 1.0
+            problem = f"The tag {match[0]!r} has a weight that is not a number: write it as <{match[1]}:{positional[0]}:1>."
+    return LoraTag(match[1], positional[0] if positional else "", weight, match[0], match.start(), match.end(), args, problem)
+
+
+def _sort_items(args: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Positional and named items, by the WebUI's rule: an item with exactly one "=" is named."""
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for item in args:
+        parts = item.split("=")
+        if len(parts) == 2:
+            named[parts[0]] = parts[1]
+        else:
+            positional.append(item)
+    return positional, named
+
+
+def _number(text: str | float) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+# Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's name.
+_FILLER = frozenset({"lora", "loras", "pytorch", "weights", "fp16", "safetensors"})
+_FAMILY_WORDS = {
+    **dict.fromkeys(("15", "v15", "sd15", "sdv15", "sdv1", "sd1"), ModelFamily.sd15),
+    **dict.fromkeys(("xl", "sdxl", "sdxl10", "sdxlbase", "sdxlbase10", "sdxlbasev10"), ModelFamily.sdxl),
+    **dict.fromkeys(("ssd1b", "ssd"), ModelFamily.ssd1b),
+}
+_ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.I)
+_COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.I)
+# "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below. "lcm" also parts from
+# what may be glued to it ("lcmlora", "lcmxl").
+_WORD = re.compile(r"fp16|lcm(?=(?:lora|sdxl|ssd|sdv?|xl)(?![a-z]))|[a-z]+|\d+|[^\sa-z\d_.()\[\]-]+")
+_MOST_FOLDERS = 3
+
+
+def conventional_family(name: str) -> ModelFamily | None:
+    """The family that `name` promises if it is a name that people give the published LCM-LoRAs, otherwise None.
+
+    `name` may have folders and an ending: `lcm_lora_sdxl`, `lcm-lora-sdv1-5`, `LCM_15`, `lcm/SDXL/pytorch_lora_weights.safetensors`.
+    Every word of it has to belong to such a name, so that a style called `calcmania_sdxl` or `lcm_comic_sdxl` does not count. A name
+    proves nothing about the content.
+    """
+    if "lcm" not in name.lower():
+        return None
+    folders = re.split(r"[/\\]+", name.strip())
+    words: list[str] = []
+    for folder in reversed(folders[-1 - _MOST_FOLDERS :]):
+        # from the file's name outwards, until the name is complete
+        here = _WORD.findall(_COPY.sub("", _ENDING.sub("", folder)).lower())
+        words = here + words
+        if "lcm" in words:
+            rest = "".join(word for word in words if word != "lcm" and word not in _FILLER)
+            if rest in _FAMILY_WORDS:
+                return _FAMILY_WORDS[rest]
+    return None
