@@ -1,0 +1,131 @@
+"""One generation with LCM, from the script's arguments to the infotext: the WebUI's script callbacks, in the order they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora_use import first_prompt, lcm_tags
+from lib_lcm.options import LcmOptions, OptionsError, options_from_args
+from lib_lcm.plan import AUTOMATIC_SCHEDULER, SAMPLER_NAME, HostFacts, PassRequest, Plan, Request, make_plan
+from lib_lcm.webui import current, host, infotext, networks, registry, settings
+from lib_lcm.webui.networks import BatchLora
+
+
+class Generation:
+    """The state of the generation that is running: one per script object, since the WebUI runs one at a time."""
+
+    def __init__(self):
+        self._lora: BatchLora | None = None
+
+    def process(self, p, args: Sequence[Any]) -> None:
+        """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
+        current.end()
+        self._lora = None
+        try:
+            options = options_from_args(args, settings.limits())
+        except OptionsError as error:
+            host.refuse(p, str(error))
+            return
+        if not options.enabled:
+            options = self._options_of_typed_tag(p)
+            if options is None:
+                return
+        plan = make_plan(options, request_of(p), host_facts(host.model_family(p.sd_model)), settings.limits())
+        if plan.problem is not None:
+            host.refuse(p, plan.problem)
+            return
+        apply_plan(p, plan)
+        for message in plan.messages:
+            host.tell(p, message)
+        current.begin(p, current.Run(plan, options))
+        self._lora = BatchLora(plan, options)
+
+    def before_process_batch(self, p) -> None:
+        """This batch's prompts are about to be parsed for LoRA tags."""
+        if self._lora is not None and current.run_of(p) is not None:
+            self._lora.add(p)
+
+    def process_batch(self, p) -> None:
+        """This batch's LoRAs are active."""
+        if self._lora is not None and current.run_of(p) is not None:
+            self._lora.settle(p)
+            if self._lora.problem is not None:
+                host.refuse(p, self._lora.problem, at="setup_conds")
+
+    def postprocess(self, p) -> None:
+        """The generation is over."""
+        if current.run_of(p) is not None:
+            current.end()
+            self._lora = None
+
+    def _options_of_typed_tag(self, p) -> LcmOptions | None:
+        """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
+        choice = settings.typed_tag()
+        prompt = first_prompt(p.all_prompts)
+        if choice == "nothing" or "<" not in prompt:
+            return None
+        tags = lcm_tags(prompt, networks.library())
+        if not tags:
+            return None
+        if choice == "switch LCM on":
+            return LcmOptions(enabled=True)
+        limits = settings.limits()
+        unfit = []
+        if p.sampler_name != SAMPLER_NAME:
+            unfit.append(f"sampler {p.sampler_name}")
+        if p.steps > limits.max_steps:
+            unfit.append(f"{p.steps} steps")
+        if p.cfg_scale > limits.max_cfg:
+            unfit.append(f"CFG scale {p.cfg_scale:g}")
+        if unfit:
+            host.tell(
+                p,
+                f"The prompt holds the LCM-LoRA {tags[-1].tag.name}, which does not work with {', '.join(unfit)}: "
+                f"tick LCM, or use the sampler LCM with {limits.min_steps} to {limits.max_steps} steps and CFG {limits.max_cfg:g} at most.",
+            )
+        return None
+
+
+def host_facts(family: ModelFamily) -> HostFacts:
+    """What plans are made from, besides options and request."""
+    return HostFacts(family, networks.library(), registry.has_own_lcm())
+
+
+def request_of(p) -> Request:
+    """The parts of the processing object that decide something."""
+    is_hires = bool(getattr(p, "enable_hr", False))
+    # txt2img has a denoising strength too, that of its hires pass
+    is_txt2img = hasattr(p, "enable_hr")
+    strength = 1.0 if p.denoising_strength is None else min(float(p.denoising_strength), 1.0)
+    return Request(
+        first=PassRequest(p.steps, 1.0 if is_txt2img else strength),
+        cfg=p.cfg_scale,
+        hires=PassRequest(p.hr_second_pass_steps, strength) if is_hires else None,
+        prompt=first_prompt(p.all_prompts),
+        negative_prompt=first_prompt(p.all_negative_prompts),
+        scheduler=getattr(p, "scheduler", None),
+        refiner=getattr(p, "refiner_checkpoint", None) if getattr(p, "refiner_checkpoint_info", None) is not None else None,
+    )
+
+
+def apply_plan(p, plan: Plan) -> None:
+    """Makes the processing object do what the plan says. Applying it again changes nothing."""
+    p.sampler_name = plan.sampler
+    p.steps = max(plan.first.steps, 1)  # strength 0 leaves no step; the host divides by their number all the same
+    p.cfg_scale = int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg  # "CFG scale: 1" in the infotext, not 1.0
+    if hasattr(p, "scheduler"):  # 1.9 and later; else the infotext would name a schedule that was not used
+        p.scheduler = plan.host_scheduler or AUTOMATIC_SCHEDULER
+    if plan.hires is not None:
+        p.hr_second_pass_steps = plan.hires.steps
+        p.hr_sampler_name = None
+        if hasattr(p, "hr_scheduler"):
+            p.hr_scheduler = None
+        if hasattr(p, "hr_cfg"):  # Forge, reForge
+            p.hr_cfg = plan.cfg
+    if plan.skips_refiner:
+        p.refiner_checkpoint = None
+        p.refiner_checkpoint_info = None
+        p.refiner_switch_at = None
+    p.extra_generation_params.update(infotext.parameters(plan))

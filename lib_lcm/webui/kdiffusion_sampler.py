@@ -1,0 +1,103 @@
+"""The LCM sampler as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampler` the steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from lib_lcm.options import TRAILING, WEBUI
+from lib_lcm.sampler import sample_lcm
+from lib_lcm.schedule import ORIGINAL_STEPS, TRAIN_STEPS, lcm_timesteps, sigma_at, webui_timesteps
+from lib_lcm.webui import current, host
+from lib_lcm.webui.guidance import CondRowsFirst, LcmCFGDenoiser
+from modules import sd_samplers_kdiffusion, shared
+
+
+class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
+    """Samples with `sample_lcm` at the timesteps of the running plan.
+
+    Without a plan (the sampler "LCM" picked by hand on a host that has none of its own) it uses the trailing schedule.
+    """
+
+    def __init__(self, sd_model):
+        super().__init__(self._steps, sd_model)
+        run = current.run()
+        self.schedule = run.plan.schedule if run is not None else TRAILING
+        self.uses_host_schedule = run is not None and run.plan.host_scheduler is not None
+        self.model_wrap_cfg = LcmCFGDenoiser(self)
+        self.model_wrap = self.model_wrap_cfg.inner_model
+        self.timestep_stride = 1
+        if self.schedule == WEBUI and not self.uses_host_schedule:
+            self.timestep_stride = TRAIN_STEPS // ORIGINAL_STEPS
+            if isinstance(self.model_wrap, CondRowsFirst):
+                self.model_wrap.timestep_stride = self.timestep_stride
+        self._pass_timesteps: list[int] = []
+
+    def get_sigmas(self, p, steps):
+        """The noise levels of this pass [steps + 1], descending to 0.
+
+        A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before ours.
+        """
+        if not self._is_ours(p):
+            return super().get_sigmas(p, steps)
+        if self.schedule == WEBUI:
+            return self._sigmas_at(webui_timesteps(steps))
+        sigmas = self._sigmas_at(self._pass_timesteps)
+        # img2img: the host starts in the middle of the schedule and skips the front part of steps + 1 levels
+        missing = steps + 1 - len(sigmas)
+        return torch.cat([sigmas[:1].repeat(missing), sigmas]) if missing > 0 else sigmas
+
+    def sample(self, p, x, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
+        """From pure noise `x`: first pass of txt2img."""
+        steps = steps or p.steps
+        if self._is_trailing(p):
+            self._pass_timesteps = lcm_timesteps(steps)
+            steps = len(self._pass_timesteps)
+            if not shared.opts.sgm_noise_multiplier:
+                # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has variance 1 + sigma^2.
+                sigma = self._sigmas_at(self._pass_timesteps)[0].item()
+                x = x * (math.hypot(1.0, sigma) / sigma)
+        return super().sample(p, x, conditioning, unconditional_conditioning, steps, image_conditioning)
+
+    def sample_img2img(self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
+        """From the latent `x` with `noise` added as far as the denoising strength says: img2img, inpainting, hires pass."""
+        if self._is_trailing(p):
+            self._pass_timesteps = lcm_timesteps(steps or p.steps, strength=min(p.denoising_strength, 1.0))
+            steps = len(self._pass_timesteps)
+            if steps == 0:
+                return x
+        return super().sample_img2img(p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning)
+
+    def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
+        """The sampler function that the host calls: `sample_lcm` with the timesteps and the generation's own noise."""
+        timesteps = self._timesteps_of(sigmas)
+        return sample_lcm(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p), timesteps=timesteps)
+
+    def _is_ours(self, p) -> bool:
+        """Whether this sampler decides the noise levels."""
+        return not self.uses_host_schedule and not p.sampler_noise_scheduler_override
+
+    def _is_trailing(self, p) -> bool:
+        return self._is_ours(p) and self.schedule == TRAILING
+
+    def _table(self) -> torch.Tensor:
+        return host.sigma_table(self.model_wrap).detach().float().cpu()
+
+    def _sigmas_at(self, timesteps) -> torch.Tensor:
+        """Noise levels at the timesteps and a final 0, float32 on the CPU, where the host keeps its own."""
+        table = self._table()
+        if self.schedule == WEBUI:
+            levels = table.tolist()
+            sigmas = torch.tensor([sigma_at(timestep, levels, original_steps=ORIGINAL_STEPS) for timestep in timesteps])
+        else:
+            sigmas = table[timesteps]
+        return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+    def _timesteps_of(self, sigmas: torch.Tensor) -> list[int]:
+        """The timesteps that the UNet is told at each noise level but the final 0."""
+        stride = self.timestep_stride
+        log_table = self._table()[stride - 1 :: stride].log()
+        log_levels = sigmas[:-1].detach().float().cpu().log()
+        nearest = (log_levels - log_table[:, None]).abs().argmin(dim=0)
+        return (nearest * stride + stride - 1).tolist()

@@ -1,0 +1,14 @@
+"""The one script that the WebUI loads; everything is in lib_lcm.webui."""
+
+from lib_lcm.webui import host
+
+_missing = host.missing_parts()
+if _missing:
+    print(f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.")
+else:
+    from lib_lcm.webui import script
+
+    script.install()
+
+    class LcmScript(script.LcmScript):
+        """Defined here because the WebUI looks for script classes in this file."""
