@@ -1,0 +1,391 @@
+"""lib_lcm.download against a real HTTP server on this machine."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.server
+import os
+import random
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib_lcm import download
+from lib_lcm.catalog import OfficialLora
+from lib_lcm.download import DownloadCancelled, DownloadError, download_lora
+from lib_lcm.families import ModelFamily
+
+CONTENT = random.Random(7).randbytes(300_000)
+OTHER = random.Random(8).randbytes(300_000)
+OLDER = random.Random(9).randbytes(1_000)
+LORA = OfficialLora(
+    ModelFamily.sdxl,
+    "lcm_lora_test",
+    "someone/some-lora",
+    len(CONTENT),
+    hashlib.sha256(CONTENT).hexdigest(),
+    other_sha256=(hashlib.sha256(OLDER).hexdigest(),),
+)
+ADDRESS = "/someone/some-lora/resolve/main/pytorch_lora_weights.safetensors"
+
+
+class Hub(http.server.ThreadingHTTPServer):
+    """A server that has one file, and does to each request what the next of `script` says; after the script it just serves.
+
+    Steps: "cut" (ends after 30% of the bytes that it announced), an int (that status), ("redirect", url), ("status", code, headers),
+    "no range" (the whole file whatever was asked), "no length" (the end of the connection ends the file), "elsewhere" (another range).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content = CONTENT
+        self.script: list = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [headers.get("range") for _, headers in self.requests]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        step = self.server.script.pop(0) if self.server.script else None
+        if isinstance(step, int):
+            step = ("status", step, {})
+        if isinstance(step, tuple) and step[0] == "redirect":
+            step = ("status", 302, {"Location": step[1] + self.path})
+        if isinstance(step, tuple):
+            self.send_response(step[1])
+            for name, value in {"Content-Length": "0", **step[2]}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            return
+        content, asked = self.server.content, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked.group(1)) if asked and step != "no range" else 0
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            shown = start + 5 if step == "elsewhere" else start
+            self.send_header("Content-Range", f"bytes {shown}-{len(content) - 1}/{len(content)}")
+        body = content[start:]
+        if step != "no length":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) * 3 // 10] if step == "cut" else body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def serve() -> Hub:
+    server = Hub()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(download, "CHUNK", 4096)
+    monkeypatch.setattr(download, "RETRY_WAIT", 0.01)
+    server = serve()
+    monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def loras_in(folder: Path) -> list[Path]:
+    """What a WebUI's scan takes for LoRAs."""
+    return [path for path in folder.rglob("*") if path.suffix in (".pt", ".ckpt", ".safetensors")]
+
+
+def part_of(folder: Path) -> Path:
+    return folder / "lcm_lora_test.safetensors.part"
+
+
+def test_whole_file_arrives_under_its_conventional_name(hub: Hub, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        seen.append((done, total))
+        assert not loras_in(tmp_path), "the file was visible before it was whole"
+
+    path = download_lora(LORA, tmp_path, progress=progress)
+    assert path == tmp_path / "lcm_lora_test.safetensors"
+    assert path.read_bytes() == CONTENT
+    assert sorted(tmp_path.iterdir()) == [path], "something was left behind"
+    assert [address for address, _ in hub.requests] == [ADDRESS]
+    assert seen[0] == (0, LORA.size) and seen[-1] == (LORA.size, LORA.size)
+    assert len(seen) > 10 and [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_broken_connection_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> None:
+    hub.script = ["cut", "cut"]
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    first, *later = hub.ranges
+    assert first is None and len(later) == 2
+    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in later]
+    assert 0.25 * LORA.size < starts[0] < starts[1] < LORA.size
+
+
+def test_part_of_an_earlier_call_is_used(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).write_bytes(CONTENT[:200_000])
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert hub.ranges == ["bytes=200000-"]
+
+
+def test_whole_part_of_an_earlier_call_needs_no_request(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).write_bytes(CONTENT)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert not hub.requests
+
+
+def test_connection_that_keeps_breaking_leaves_the_part_and_says_so(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).write_bytes(CONTENT[:50_000])
+    hub.script = [503] * 20
+    with pytest.raises(DownloadError, match="HTTP 503.*lcm_lora_test"):
+        download_lora(LORA, tmp_path)
+    assert len(hub.requests) == download.ATTEMPTS
+    assert part_of(tmp_path).read_bytes() == CONTENT[:50_000]
+    assert not loras_in(tmp_path)
+
+
+def test_server_that_cannot_resume_sends_the_whole_file_again(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).write_bytes(CONTENT[:50_000])
+    hub.script = ["no range"]
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+
+
+def test_server_that_gives_no_length_and_ends_early_is_asked_again(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, hub.content = hub.content, CONTENT[:100_000]
+    hub.script = ["no length"]
+    original = download._Job.sleep
+
+    def sleep(job: download._Job, seconds: float) -> None:
+        hub.content = whole
+        original(job, seconds)
+
+    monkeypatch.setattr(download._Job, "sleep", sleep)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert hub.ranges == [None, "bytes=100000-"]
+
+
+def test_another_range_than_asked_for_is_refused(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).write_bytes(CONTENT[:50_000])
+    hub.script = ["elsewhere"]
+    with pytest.raises(DownloadError, match="another part"):
+        download_lora(LORA, tmp_path)
+
+
+def test_part_longer_than_the_file_is_not_taken_for_its_beginning(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).write_bytes(OTHER + b"more")
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert hub.ranges == [None]
+
+
+def test_wrong_content_of_the_right_size_is_deleted(hub: Hub, tmp_path: Path) -> None:
+    hub.content = OTHER
+    with pytest.raises(DownloadError, match="lcm_lora_test is not the official file.*deleted"):
+        download_lora(LORA, tmp_path)
+    assert not list(tmp_path.iterdir())
+    hub.content = CONTENT
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT, "the failure spoiled the next attempt"
+
+
+@pytest.mark.parametrize(
+    ("content", "script", "offers"),
+    [
+        (OTHER + b"more", [], "offers 300,004 bytes"),
+        (OTHER + b"more", ["no length"] * 9, "offers at least 300,004 bytes"),
+        (b"<html>Please log in", [], "offers 19 bytes"),
+    ],
+    ids=["longer", "longer than it says", "a login page"],
+)
+def test_wrong_size_is_refused_at_once(hub: Hub, tmp_path: Path, content: bytes, script: list, offers: str) -> None:
+    hub.content, hub.script = content, script
+    with pytest.raises(DownloadError, match=f"{offers} as lcm_lora_test, which has 300,000"):
+        download_lora(LORA, tmp_path)
+    assert len(hub.requests) == 1
+    assert not loras_in(tmp_path)
+    assert not part_of(tmp_path).exists() or not part_of(tmp_path).stat().st_size, "the next download would go on from it"
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(401, "HF_TOKEN"), (403, "HF_TOKEN"), (404, "does not have someone/some-lora"), (418, "HTTP 418")],
+)
+def test_refusal_names_the_file_and_the_way_by_hand(hub: Hub, tmp_path: Path, status: int, says: str) -> None:
+    hub.script = [status] * 20
+    with pytest.raises(DownloadError) as caught:
+        download_lora(LORA, tmp_path)
+    message = str(caught.value)
+    assert says in message and "lcm_lora_test" in message and LORA.url in message and "\n" not in message
+    assert len(hub.requests) == 1, "asking again cannot help"
+    assert not list(tmp_path.iterdir())
+
+
+def test_busy_server_is_asked_again_after_the_time_it_names(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(download._Job, "sleep", lambda job, seconds: waits.append(seconds))
+    hub.script = [("status", 429, {"Retry-After": "7"}), 500]
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert waits == [7.0, download.RETRY_WAIT * 4]
+
+
+def test_long_wait_is_left_to_the_user(hub: Hub, tmp_path: Path) -> None:
+    hub.script = [("status", 429, {"Retry-After": "3600"})]
+    with pytest.raises(DownloadError, match="lcm_lora_test again in 3600 seconds"):
+        download_lora(LORA, tmp_path)
+    assert len(hub.requests) == 1
+
+
+def test_token_goes_to_the_hub_and_not_along_a_redirect(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    elsewhere = serve()
+    hub.script = [("redirect", elsewhere.url.replace("127.0.0.1", "localhost"))]
+    try:
+        assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    finally:
+        elsewhere.shutdown()
+        elsewhere.server_close()
+    assert hub.requests[0][1]["authorization"] == "Bearer hf_secret"
+    assert len(elsewhere.requests) == 1
+    assert "authorization" not in elsewhere.requests[0][1]
+
+
+def test_unreachable_server(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = serve()
+    closed.shutdown()
+    closed.server_close()
+    monkeypatch.setenv("HF_ENDPOINT", closed.url)
+    with pytest.raises(DownloadError, match=f"{closed.url} cannot be reached for lcm_lora_test"):
+        download_lora(LORA, tmp_path)
+
+
+def test_offline_mode_makes_no_request(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DownloadError, match="HF_HUB_OFFLINE is set"):
+        download_lora(LORA, tmp_path)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("content", [CONTENT, OLDER], ids=["current", "earlier upload"])
+def test_official_file_that_is_there_is_kept(hub: Hub, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "lcm_lora_test.safetensors").write_bytes(content)
+    seen: list[tuple[int, int]] = []
+    path = download_lora(LORA, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == content
+    assert not hub.requests and seen == [(LORA.size, LORA.size)]
+
+
+def test_another_file_of_that_name_is_never_overwritten(hub: Hub, tmp_path: Path) -> None:
+    target = tmp_path / "lcm_lora_test.safetensors"
+    target.write_bytes(b"mine")
+    with pytest.raises(DownloadError, match=re.escape(f"{target} is there already")):
+        download_lora(LORA, tmp_path)
+    assert target.read_bytes() == b"mine" and not hub.requests
+
+
+def test_another_file_that_appears_meanwhile_is_not_overwritten(hub: Hub, tmp_path: Path) -> None:
+    target = tmp_path / "lcm_lora_test.safetensors"
+    with pytest.raises(DownloadError, match="is there already"):
+        download_lora(LORA, tmp_path, progress=lambda done, total: target.write_bytes(b"mine"))
+    assert target.read_bytes() == b"mine"
+
+
+def test_cancel_keeps_the_part_and_the_next_call_goes_on(hub: Hub, tmp_path: Path) -> None:
+    done = 0
+
+    def progress(now: int, total: int) -> None:
+        nonlocal done
+        done = now
+
+    with pytest.raises(DownloadCancelled, match="lcm_lora_test was cancelled"):
+        download_lora(LORA, tmp_path, progress=progress, cancel=lambda: done > 100_000)
+    kept = part_of(tmp_path).stat().st_size
+    assert 100_000 < kept < 150_000 and not loras_in(tmp_path)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert hub.ranges[-1] == f"bytes={kept}-"
+
+
+def test_cancel_ends_a_wait_at_once(hub: Hub, tmp_path: Path) -> None:
+    hub.script = [("status", 429, {"Retry-After": "50"})]
+    with pytest.raises(DownloadCancelled):
+        download_lora(LORA, tmp_path, cancel=lambda: bool(hub.requests))
+
+
+def test_second_download_of_one_file_is_refused_while_the_first_runs(hub: Hub, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    def progress(done: int, total: int) -> None:
+        if not refused:
+            with pytest.raises(DownloadError, match="being downloaded already") as caught:
+                download_lora(LORA, tmp_path)
+            refused.append(str(caught.value))
+
+    assert download_lora(LORA, tmp_path, progress=progress).read_bytes() == CONTENT
+    assert refused
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT, "the first one still counts as running"
+
+
+def test_missing_lora_folder_of_a_webui_is_made(hub: Hub, tmp_path: Path) -> None:
+    assert download_lora(LORA, tmp_path / "Lora").read_bytes() == CONTENT
+
+
+def test_missing_folder_elsewhere_is_not_made(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=re.escape(f"The LoRA folder {tmp_path / 'typo' / 'Lora'} does not exist")):
+        download_lora(LORA, tmp_path / "typo" / "Lora")
+    assert not (tmp_path / "typo").exists() and not hub.requests
+
+
+def test_lora_folder_that_is_a_file(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "Lora").write_text("not a folder")
+    with pytest.raises(DownloadError, match=re.escape(str(tmp_path / "Lora"))):
+        download_lora(LORA, tmp_path / "Lora")
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "full"), (errno.EACCES, "may not be written"), (errno.EIO, "cannot be saved")])
+def test_disk_that_refuses_a_write(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str) -> None:
+    def refuse(file: object) -> None:
+        raise OSError(number, os.strerror(number), str(part_of(tmp_path)))
+
+    monkeypatch.setattr(download, "_to_disk", refuse)
+    with pytest.raises(DownloadError, match=says):
+        download_lora(LORA, tmp_path)
+    assert not loras_in(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_without_permission(hub: Hub, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(DownloadError, match="may not be written"):
+            download_lora(LORA, tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_too_little_space_is_noticed_before_the_download(hub: Hub, tmp_path: Path) -> None:
+    huge = OfficialLora(LORA.family, LORA.name, LORA.repo, 1 << 60, LORA.sha256)
+    with pytest.raises(DownloadError, match="make room"):
+        download_lora(huge, tmp_path)
+    assert not hub.requests
+
+
+def test_python_without_the_packages_is_told_to_be_the_wrong_one(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "requests", None)
+    with pytest.raises(DownloadError, match="This Python has no requests: use the WebUI's own Python"):
+        download_lora(LORA, tmp_path)
