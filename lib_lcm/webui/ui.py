@@ -6,6 +6,8 @@ import html
 
 import gradio as gr
 
+from lib_lcm.catalog import LICENCE, OfficialLora, official_lora
+from lib_lcm.download import DownloadError, download_lora
 from lib_lcm.options import MAX_WEIGHT, MIN_WEIGHT, OPTIONS, SCHEDULE_LABELS, TRAILING, OptionsError, options_from_args
 from lib_lcm.plan import PassRequest, Request, make_plan
 from lib_lcm.webui import host, infotext, networks, settings
@@ -42,7 +44,7 @@ class Accordion:
         """`elem_id` makes an element id from a short name; `strength` is the tab's denoising strength, None on txt2img."""
         limits = settings.limits()
         with ui_components.InputAccordion(False, label=TEXT["enabled"].label, elem_id=elem_id("enabled")) as enabled:
-            status = gr.HTML(status_html(None, 1.0, DEFAULT_STEPS, DEFAULT_CFG, infotext.AUTO_LABEL, TRAILING), elem_id=elem_id("status"))
+            status = gr.HTML(status_html(1.0, DEFAULT_STEPS, DEFAULT_CFG, infotext.AUTO_LABEL, TRAILING), elem_id=elem_id("status"))
             with ui_components.FormRow():
                 first, last = limits.min_steps, limits.max_steps
                 steps = gr.Slider(
@@ -56,6 +58,7 @@ class Accordion:
                     lora_choices(), value=infotext.AUTO_LABEL, allow_custom_value=True, label=TEXT["lora"].label, elem_id=elem_id("lora")
                 )
                 refresh = ui_components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
+            download = gr.Button(visible=False, elem_id=elem_id("download"))
             schedule = gr.Radio(
                 list(SCHEDULE_LABELS.values()),
                 value=SCHEDULE_LABELS[TRAILING],
@@ -70,18 +73,47 @@ class Accordion:
         self.infotext_fields = list(zip(self.controls, fields, strict=True))
         self.paste_field_names = [str(field) for field in fields]
 
-        inputs = [weight, steps, cfg, lora, schedule]
-        if strength is not None:
-            inputs = [strength, *inputs]
-            update = status_html
-        else:
-            def update(*values):
-                return status_html(None, *values)
+        inputs = [weight, steps, cfg, lora, schedule] if strength is None else [weight, steps, cfg, lora, schedule, strength]
         for control in inputs:
-            control.change(update, inputs=inputs, outputs=[status], show_progress=False)
-        refresh.click(
-            lambda *values: (gr.update(choices=lora_choices()), update(*values)), inputs=inputs, outputs=[lora, status], show_progress=False
-        )
+            control.change(shown, inputs=inputs, outputs=[status, download], show_progress=False)
+        refresh.click(refreshed, inputs=inputs, outputs=[status, download, lora], show_progress=False)
+        download.click(downloaded, inputs=inputs, outputs=[status, download, lora])
+
+
+def shown(*values):
+    """What depends on the settings: the status line and the download button."""
+    return gr.update(value=status_html(*values)), _download_button()
+
+
+def refreshed(*values):
+    """The same, and the LoRA drop-down's choices."""
+    return *shown(*values), gr.update(choices=lora_choices())
+
+
+def downloaded(*values, progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
+    """Gets the official LCM-LoRA that the loaded checkpoint lacks; a failure is told in the status line."""
+    lora = missing_lora()
+    if lora is None:
+        return refreshed(*values)
+    try:
+        download_lora(lora, host.lora_dirs()[0], progress=lambda done, total: progress(done / total, desc=f"Downloading {lora.name}"))
+    except DownloadError as error:
+        return _status_line(str(error)), _download_button(), gr.update()
+    return refreshed(*values)
+
+
+def missing_lora() -> OfficialLora | None:
+    """The official LCM-LoRA for the loaded checkpoint's family where the LoRA folder has none that serves it."""
+    model = host.loaded_model()
+    lora = None if model is None else official_lora(host.model_family(model))
+    return lora if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs() else None
+
+
+def _download_button():
+    lora = missing_lora()
+    if lora is None:
+        return gr.update(visible=False)
+    return gr.update(visible=True, value=f"Download {lora.name} ({lora.size / 1e6:.0f} MB, licence {LICENCE})")
 
 
 def lora_choices() -> list[str]:
@@ -90,8 +122,8 @@ def lora_choices() -> list[str]:
     return [infotext.AUTO_LABEL, infotext.NO_LORA, *names]
 
 
-def status_html(strength: float | None, weight, steps, cfg, lora, schedule) -> str:
-    """The status line: what a generation with these settings will do. `strength` is None where the pass starts from noise."""
+def status_html(weight, steps, cfg, lora, schedule, strength: float = 1.0) -> str:
+    """The status line: what a generation with these settings will do. `strength` is the denoising strength, on img2img."""
     model = host.loaded_model()
     if model is None:
         # javascript/lcm.js asks again while it sees this attribute
@@ -101,7 +133,7 @@ def status_html(strength: float | None, weight, steps, cfg, lora, schedule) -> s
         options = options_from_args([True, weight, steps, cfg, lora, schedule], limits)
     except OptionsError as error:
         return _status_line(str(error))
-    request = Request(PassRequest(options.steps, 1.0 if strength is None else float(strength)), cfg=options.cfg)
+    request = Request(PassRequest(options.steps, float(strength)), cfg=options.cfg)
     return _status_line(make_plan(options, request, host_facts(host.model_family(model)), limits).status_line())
 
 
