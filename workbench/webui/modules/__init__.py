@@ -1,0 +1,1 @@
+"""The part of the WebUI's `modules` package that extensions use."""

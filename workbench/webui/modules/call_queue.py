@@ -1,0 +1,66 @@
+"""One generation at a time, and errors that reach the page as text."""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from functools import wraps
+
+from modules import errors, shared
+
+queue_lock = threading.Lock()
+
+
+def wrap_queued_call(func):
+    """func, run while no generation is running."""
+
+    @wraps(func)
+    def queued(*args, **kwargs):
+        with queue_lock:
+            return func(*args, **kwargs)
+
+    return queued
+
+
+def wrap_gradio_gpu_call(func, extra_outputs=None):
+    """func as a job of its own; see wrap_gradio_call."""
+
+    @wraps(func)
+    def job(*args, **kwargs):
+        first = args[0] if args else None
+        with queue_lock:
+            shared.state.begin(job=first if isinstance(first, str) and first.startswith("task(") else "page")
+            result = func(*args, **kwargs)
+            shared.state.end()
+        return result
+
+    return wrap_gradio_call(job, extra_outputs=extra_outputs, add_stats=True)
+
+
+def wrap_gradio_call(func, extra_outputs=None, add_stats=False):
+    """func whose last output is HTML: an exception becomes a message there, beside `extra_outputs`."""
+
+    @wraps(func)
+    def safe(*args, **kwargs):
+        start = time.perf_counter()
+        try:
+            result = list(func(*args, **kwargs))
+        except Exception as e:
+            errors.report("Error completing request", exc_info=True)
+            detail = getattr(e, "detail", None) or str(e)
+            message = f"<div class='error'>{html.escape(f'{type(e).__name__}: {detail}')}</div>"
+            result = [*([None, ""] if extra_outputs is None else extra_outputs), message]
+        finally:
+            state = shared.state
+            state.skipped = state.interrupted = state.stopping_generation = False
+            state.job_count = 0
+            state.job = ""
+        if add_stats:
+            seconds = time.perf_counter() - start
+            result[-1] += (
+                f"<div class='performance'><p class='time'>Time taken: <span class='measurement'>{seconds:.1f} sec.</span></p></div>"
+            )
+        return tuple(result)
+
+    return safe

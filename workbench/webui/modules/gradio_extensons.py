@@ -1,0 +1,31 @@
+"""Tells scripts about every component that is made. (The module name's spelling is the WebUI's.)"""
+
+from __future__ import annotations
+
+from functools import wraps
+
+import gradio as gr
+
+from modules import script_callbacks, scripts
+
+
+def _announce(method_name: str, component, kwargs) -> None:
+    getattr(script_callbacks, f"{method_name}_callback")(component, **kwargs)
+    if scripts.scripts_current is not None:
+        getattr(scripts.scripts_current, method_name)(component, **kwargs)
+
+
+def _announcing(original):
+    @wraps(original)
+    def init(self, *args, **kwargs):
+        _announce("before_component", self, kwargs)
+        original(self, *args, **kwargs)
+        _announce("after_component", self, kwargs)
+
+    return init
+
+
+def install() -> None:
+    """Wrap the constructors that all of gradio's components go through."""
+    for base in (gr.components.IOComponent, gr.blocks.BlockContext):
+        base.__init__ = _announcing(base.__init__)

@@ -1,0 +1,37 @@
+"""What the WebUI hangs on to the model for a generation: comments for the user and additions to the infotext."""
+
+from __future__ import annotations
+
+
+class EmbeddingDatabase:
+    """The workbench has no textual inversion."""
+
+    def __init__(self):
+        self.word_embeddings = {}
+        self.skipped_embeddings = {}
+
+    def load_textual_inversion_embeddings(self, force_reload=False, sync_with_sd_model=True):
+        """Nothing to load."""
+
+
+class StableDiffusionModelHijack:
+    def __init__(self):
+        self.comments: list[str] = []
+        self.extra_generation_params: dict = {}
+        self.embedding_db = EmbeddingDatabase()
+        self.circular_enabled = False
+
+    def clear_comments(self):
+        self.comments = []
+        self.extra_generation_params = {}
+
+    def get_prompt_lengths(self, text):
+        from modules import shared
+
+        return shared.sd_model.get_prompt_lengths_on_ui(text)
+
+    def apply_circular(self, enable):
+        self.circular_enabled = bool(enable)
+
+
+model_hijack = StableDiffusionModelHijack()

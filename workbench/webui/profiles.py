@@ -1,0 +1,102 @@
+"""Which WebUI the workbench plays: every difference that an extension can probe, as flags.
+
+A flag is named after what is different, never after a version, and is read where the difference lives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One WebUI as an extension sees it. The defaults are A1111 1.10."""
+
+    name: str = "a1111-1.10"
+    version: str = "v1.10.1-workbench"
+    """What the infotext says after "Version:"."""
+
+    native_lcm: bool = True
+    """The host has a sampler "LCM" of its own."""
+    schedulers: bool = True
+    """The schedule has its own drop-down, `p.scheduler` and the module `sd_schedulers` (A1111 1.9+)."""
+    every_sampling_callback: bool = True
+    """Scripts get `process_before_every_sampling`."""
+    late_image_callbacks: bool = True
+    """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`, `postprocess_image_after_composite` (1.7+)."""
+    infotext_utils: bool = True
+    """The infotext module is `infotext_utils`; without it only `generation_parameters_copypaste` exists."""
+    has_is_ssd: bool = True
+    has_is_sd3: bool = True
+    has_model_type: bool = True
+    unknown_sampler_status: int | None = None
+    """HTTP status for an unknown sampler over the API; None: the first sampler is used instead, without a word."""
+
+    forge: bool = False
+    """Model objects, sampling and LoRA loading as in Forge; the flags below say what that means."""
+    input_accordion_is_class: bool = True
+    cfg1_skips_uncond: bool = False
+    """At CFG 1 `uc` is None and the UNet sees N rows instead of 2N."""
+    model_has_alphas_cumprod: bool = True
+    missing_lora_drops_all: bool = False
+    """One LoRA name that is not found leaves all LoRAs of that image out."""
+    repeated_lora_last_wins: bool = False
+    """A LoRA named twice counts once, at the last weight, instead of twice at the last weight."""
+    has_hr_cfg: bool = False
+    """`p.hr_cfg` exists, with the default 1.0."""
+    extra_hires_activations: bool = False
+    """Hires activates the extra networks twice more for each image."""
+    fake_initial_model: bool = False
+    """`shared.sd_model` is an object without flags until the first generation loads a model."""
+    own_k_diffusion: bool = False
+    """The host samples with its own copy of k-diffusion, so that `import k_diffusion` gives another, unhijacked one."""
+
+
+A1111_1_10 = Profile()
+A1111_1_8 = replace(
+    A1111_1_10,
+    name="a1111-1.8",
+    version="v1.8.0-workbench",
+    schedulers=False,
+    every_sampling_callback=False,
+    has_model_type=False,
+    unknown_sampler_status=404,
+)
+A1111_1_7 = replace(
+    A1111_1_8,
+    name="a1111-1.7",
+    version="v1.7.0-workbench",
+    native_lcm=False,
+    infotext_utils=False,
+    has_is_sd3=False,
+)
+A1111_1_6 = replace(A1111_1_7, name="a1111-1.6", version="v1.6.0-workbench", has_is_ssd=False, late_image_callbacks=False)
+FORGE = replace(
+    A1111_1_10,
+    name="forge",
+    version="f2.0.1-workbench",
+    forge=True,
+    has_is_ssd=False,
+    has_model_type=False,
+    input_accordion_is_class=False,
+    cfg1_skips_uncond=True,
+    model_has_alphas_cumprod=False,
+    missing_lora_drops_all=True,
+    repeated_lora_last_wins=True,
+    has_hr_cfg=True,
+    extra_hires_activations=True,
+    fake_initial_model=True,
+    own_k_diffusion=True,
+)
+
+PROFILES = {profile.name: profile for profile in (A1111_1_10, A1111_1_8, A1111_1_7, A1111_1_6, FORGE)}
+
+active = A1111_1_10
+"""The profile of this process; `select` changes it before `modules` is imported."""
+
+
+def select(name: str) -> Profile:
+    """Make the named profile the active one. Raises KeyError for a name that is not in PROFILES."""
+    global active
+    active = PROFILES[name]
+    return active
