@@ -1,0 +1,27 @@
+"""Chromium for the tests that look at the page."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Without these, Chromium as root does not start, and looks for hosts outside the machine.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+
+
+def open_page(browser, url: str, errors: list[str] | None = None):
+    """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into `errors`."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page.on("pageerror", lambda error: None if errors is None else errors.append(str(error)))
+    page.set_default_timeout(60_000)
+    page.goto(url, wait_until="domcontentloaded")
+    page.wait_for_selector("#txt2img_generate")
+    return page
+
+
+def open_accordion(page) -> None:
+    """A click on the header of LCM opens it and ticks it."""
+    page.locator("#script_txt2img_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})
+    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")

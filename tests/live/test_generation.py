@@ -1,0 +1,230 @@
+"""Generations with LCM over the API, on any WebUI."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from workbench.client import ApiError
+
+PROMPT = "a big red star on a blue background"
+OTHER = "a big yellow circle on a green background"
+ON = {"enabled": True, "steps": 4, "cfg": 1}
+TRAILING_4 = [999, 759, 499, 259]
+
+
+def timesteps(calls):
+    return [call["timesteps"][0] for call in calls]
+
+
+def rows(calls):
+    return [call["rows"] for call in calls]
+
+
+def same(one, other) -> bool:
+    return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
+
+
+def levels_apart(one, other) -> int:
+    return int(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).max())
+
+
+# --- one tick -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_tick_makes_a_picture_in_four_calls_of_the_conditional_half(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=ON, steps=20, cfg_scale=7)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1, 1, 1, 1]
+    assert made.infotext.startswith(f"{PROMPT}\nSteps: 4, Sampler: LCM")
+    for part in ("CFG scale: 1,", "LCM LoRA: lcm_lora_sd15", "LCM weight: 1", "LCM schedule: Trailing", "Lora hashes:"):
+        assert part in made.infotext
+
+
+def test_each_family_gets_its_own_lora(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=ON, checkpoint=webui.sdxl)
+    assert "LCM LoRA: lcm_lora_sdxl" in made.infotext
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1, 1, 1, 1]
+    made, _ = webui.txt2img(PROMPT, lcm=ON)
+    assert "LCM LoRA: lcm_lora_sd15" in made.infotext
+
+
+def test_the_lora_is_really_applied_at_its_weight(webui):
+    pictures = [webui.txt2img(PROMPT, lcm={**ON, "weight": weight})[0].image for weight in (0.0, 0.5, 1.0)]
+    none = webui.txt2img(PROMPT, lcm={**ON, "lora": "none"})[0].image
+    assert same(pictures[0], none)
+    assert not same(pictures[1], none) and not same(pictures[1], pictures[2])
+
+
+def test_with_lcm_off_pictures_are_as_without_the_extension(webui):
+    plain = {"steps": 6, "cfg_scale": 3}
+    before, _ = webui.txt2img(PROMPT, **plain)
+    webui.txt2img(PROMPT, lcm=ON)
+    webui.txt2img(PROMPT, lcm=ON, checkpoint=webui.sdxl)
+    after, calls = webui.txt2img(PROMPT, **plain)
+    assert same(before.image, after.image)
+    assert rows(calls) == [2] * 6 or rows(calls) == [1, 1] * 6
+    assert "LCM" not in after.infotext and before.infotext == after.infotext
+
+
+def test_above_cfg_one_both_halves_are_computed(webui):
+    _, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.5}, negative_prompt="green")
+    assert sum(rows(calls)) == 8
+
+
+def test_the_shortened_step_differs_from_the_full_one_by_rounding_only(webui):
+    short = webui.txt2img(PROMPT, lcm=ON, negative_prompt="green circle")[0].image
+    full, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.0002}, negative_prompt="green circle")
+    assert sum(rows(calls)) == 8
+    assert levels_apart(short, full.image) <= 1
+
+
+def test_batch_of_three_equals_three_single_pictures(webui):
+    batch, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=3, seed=5)
+    assert rows(calls) == [3] * 4
+    for offset, image in enumerate(batch.images[-3:]):
+        single, _ = webui.txt2img(PROMPT, lcm=ON, seed=5 + offset)
+        assert levels_apart(image, single.image) <= 1  # another batch size rounds differently in the UNet
+
+
+def test_each_batch_of_a_batch_count_has_the_lora(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2, seed=5)
+    assert timesteps(calls) == TRAILING_4 * 2
+    single, _ = webui.txt2img(PROMPT, lcm=ON, seed=6)
+    assert same(made.images[-1], single.image)
+
+
+# --- prompts ------------------------------------------------------------------------------------------------------------
+
+
+def test_prompts_beyond_one_chunk_stay_at_the_conditional_half(webui):
+    _, calls = webui.txt2img(", ".join([PROMPT] * 12), negative_prompt="green", lcm=ON)
+    assert rows(calls) == [1] * 4
+
+
+def test_and_prompts_are_computed_in_full(webui):
+    _, calls = webui.txt2img(f"{PROMPT} AND {OTHER}", lcm=ON)
+    assert sum(rows(calls)) >= 2 * 4
+
+
+def test_a_typed_tag_sets_the_weight_and_is_not_applied_twice(webui):
+    typed, _ = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:0.5>", lcm=ON)
+    ticked, _ = webui.txt2img(PROMPT, lcm={**ON, "weight": 0.5})
+    assert same(typed.image, ticked.image)
+    assert "LCM weight: 0.5" in typed.infotext
+    assert typed.infotext.startswith(f"{PROMPT} <lora:lcm_lora_sd15:0.5>\n")
+
+
+def test_a_typed_tag_of_another_family_is_replaced_at_the_same_weight(webui):
+    typed, _ = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sdxl:0.5>", lcm=ON)
+    ticked, _ = webui.txt2img(PROMPT, lcm={**ON, "weight": 0.5})
+    assert same(typed.image, ticked.image)
+    assert "LCM LoRA: lcm_lora_sd15" in typed.infotext
+
+
+# --- the request's own values -------------------------------------------------------------------------------------------
+
+
+def test_values_that_the_options_leave_open_are_clamped(webui):
+    made, calls = webui.txt2img(PROMPT, lcm={"enabled": True}, steps=20, cfg_scale=7)
+    assert "Steps: 8" in made.infotext and "CFG scale: 2" in made.infotext
+    assert sum(rows(calls)) == 16
+
+
+def test_positional_arguments_in_the_order_of_the_page(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=[True, 0.9, 2, 1.0, "Auto", "Trailing"])
+    assert timesteps(calls) == [999, 499]
+    assert "LCM weight: 0.9" in made.infotext
+
+
+def test_missing_trailing_arguments_keep_the_defaults_of_the_page(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=[True], steps=20, cfg_scale=7)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+
+
+@pytest.mark.parametrize(
+    "args,parts",
+    [
+        ([{"enabled": True, "cfg": 5}], ["'cfg'", "5", "1 to 2"]),
+        ([{"enabled": True, "stpes": 4}], ["'stpes'", "steps"]),
+        ([{"enabled": True, "steps": "4"}], ["'steps'", "'4'"]),
+        ([True, float("nan")], ["'weight'", "nan"]),
+        ([{"enabled": True, "lora": "no_such_lora"}], ["no_such_lora"]),
+        ([{"enabled": True, "lora": "lcm_lora_sdxl"}], ["lcm_lora_sdxl", "SDXL", "SD 1.5"]),
+    ],
+)
+def test_what_cannot_work_is_refused_with_one_sentence_and_changes_nothing(webui, args, parts):
+    before, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    webui.calls()
+    with pytest.raises(ApiError) as error:
+        webui.txt2img(PROMPT, lcm=args)
+    assert error.value.status == 422
+    for part in parts:
+        assert part in error.value.body["detail"]
+    assert webui.calls() == []
+    after, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    assert same(before.image, after.image) and before.infotext == after.infotext
+
+
+# --- img2img and hires --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "strength,expected",
+    [(1.0, TRAILING_4), (0.75, [739, 559, 379, 199]), (0.3, [299, 239, 159, 79]), (0.05, [39, 19]), (0.0, [])],
+)
+def test_img2img_runs_all_steps_inside_what_the_strength_leaves(webui, strength, expected):
+    start = webui.txt2img(OTHER, lcm=ON)[0].image
+    made, calls = webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=strength)
+    assert timesteps(calls) == expected
+    assert f"Steps: {max(len(expected), 1)}," in made.infotext
+
+
+def test_inpainting_changes_the_mask_only(webui):
+    side = webui.side
+    start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
+    mask = Image.new("L", (side, side), 0)
+    mask.paste(255, (side // 2, 0, side, side))
+    made, calls = webui.img2img(PROMPT, [start], mask=mask, lcm=ON, denoising_strength=1.0, mask_blur=0, inpainting_fill=1)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+    difference = np.abs(np.asarray(made.image.convert("RGB"), int) - np.asarray(start, int)).max(axis=2)
+    assert difference[:, side // 2 :].max() > 30 and difference[:, : side // 2].max() <= 2
+
+
+def test_the_hires_pass_has_its_own_steps_and_the_same_lora(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=ON, hr_second_pass_steps=2, **webui.hires)
+    assert timesteps(calls) == [*TRAILING_4, 499, 259]
+    assert rows(calls) == [1] * 6 and made.image.size == (2 * webui.side, 2 * webui.side)
+    without = webui.txt2img(PROMPT, lcm={**ON, "lora": "none"}, hr_second_pass_steps=2, **webui.hires)[0]
+    assert not same(made.image, without.image)
+    made, calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
+    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139]
+
+
+def test_hires_prompts_stay_as_typed(webui):
+    made, _ = webui.txt2img(PROMPT, lcm=ON, hr_prompt=OTHER, **webui.hires)
+    assert f"Hires prompt: {OTHER}" in made.infotext.replace('"', "") and "<lora" not in made.infotext
+
+
+# --- schedules ----------------------------------------------------------------------------------------------------------
+
+
+def test_schedule_webui_visits_the_timesteps_of_the_webuis_own_sampler(webui):
+    made, calls = webui.txt2img(PROMPT, lcm={**ON, "schedule": "webui"})
+    assert timesteps(calls) == webui.own_lcm_timesteps
+    assert "LCM schedule: WebUI" in made.infotext
+
+
+def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui):
+    if not webui.has_own_lcm:
+        pytest.skip("this WebUI has no LCM sampler of its own")
+    ours, our_calls = webui.txt2img(PROMPT, lcm={**ON, "schedule": "webui"})
+    by_hand, its_calls = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:1>", steps=4, cfg_scale=1, sampler_name="LCM")
+    assert our_calls == its_calls and same(ours.image, by_hand.image)
+
+
+def test_the_sampler_picked_by_hand_is_the_hosts_own_where_it_has_one(webui):
+    _, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
+    assert timesteps(calls) == (webui.own_lcm_timesteps if webui.has_own_lcm else TRAILING_4)
+
+
+def test_there_is_one_sampler_of_the_name(webui):
+    assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("LCM") == 1

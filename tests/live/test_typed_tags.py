@@ -1,0 +1,52 @@
+"""An LCM-LoRA in the prompt while LCM is off: the setting "warn", "switch LCM on" or "nothing"."""
+
+import pytest
+from PIL import ImageChops
+
+PROMPT = "a big red star on a blue background"
+TAGGED = f"{PROMPT} <lora:lcm_lora_sd15:1>"
+pytestmark = pytest.mark.profiles("a1111-1.10")
+
+
+@pytest.fixture
+def typed_tag(webui):
+    """`typed_tag(choice)` sets the setting; afterwards it is as before."""
+    before = webui.client.get("/sdapi/v1/options")["lcm_typed_tag"]
+    yield lambda choice: webui.client.post("/sdapi/v1/options", {"lcm_typed_tag": choice})
+    webui.client.post("/sdapi/v1/options", {"lcm_typed_tag": before})
+
+
+def warnings(webui) -> list[str]:
+    if webui.server is None:
+        pytest.skip("the log of a WebUI that was not started here cannot be read")
+    return [line for line in webui.server.log if line.startswith("LCM: The prompt holds")]
+
+
+def test_it_warns_and_changes_nothing(webui, typed_tag):
+    typed_tag("nothing")
+    quiet, quiet_calls = webui.txt2img(TAGGED, steps=10, cfg_scale=7)
+    already = len(warnings(webui))
+    typed_tag("warn")
+    warned, calls = webui.txt2img(TAGGED, steps=10, cfg_scale=7)
+    new = warnings(webui)[already:]
+    assert len(new) == 1
+    for part in ("lcm_lora_sd15", "sampler Euler", "10 steps", "CFG scale 7", "tick LCM"):
+        assert part in new[0]
+    assert calls == quiet_calls and warned.infotext == quiet.infotext
+    assert ImageChops.difference(warned.image.convert("RGB"), quiet.image.convert("RGB")).getbbox() is None
+
+
+def test_settings_that_suit_lcm_get_no_warning(webui, typed_tag):
+    typed_tag("warn")
+    already = len(warnings(webui))
+    webui.txt2img(TAGGED, steps=4, cfg_scale=1, sampler_name="LCM")
+    webui.txt2img(PROMPT, steps=10, cfg_scale=7)
+    assert warnings(webui)[already:] == []
+
+
+def test_it_can_switch_lcm_on(webui, typed_tag):
+    typed_tag("switch LCM on")
+    made, calls = webui.txt2img(TAGGED, steps=4, cfg_scale=1)
+    assert [call["timesteps"] for call in calls] == [[999], [759], [499], [259]]
+    assert "Sampler: LCM" in made.infotext and "LCM LoRA: lcm_lora_sd15" in made.infotext
+    assert made.infotext.startswith(TAGGED + "\n")
