@@ -1,0 +1,214 @@
+"""What every training stage needs: where things go, the learning-rate schedule, the moving average, and a state that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from workbench.small_models import MODELS
+
+DATA = Path(__file__).resolve().parents[2] / "workbench-data"
+"""Default folder of what is not shipped: training states and the pool of latents (ignored by git)."""
+SAVE_EVERY_SECONDS = 60.0
+SNAPSHOT_EVERY_SECONDS = 300.0
+BRIEF_LOSSES = 50
+"""The reported loss is the mean of this many last steps."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One invocation of the trainer.
+
+    `data`: folder for states and intermediate files; `models`: folder for the finished weights; `steps`: replaces a stage's own number
+    of steps; `quick`: a few steps of everything, for tests.
+    """
+
+    seed: int = 0
+    data: Path = DATA
+    models: Path = MODELS
+    steps: int | None = None
+    quick: bool = False
+    resume: bool = True
+
+    def planned(self, default: int, quick: int) -> int:
+        """The number of steps of a stage whose full length is `default`."""
+        return self.steps if self.steps is not None else quick if self.quick else default
+
+    def checkpoint(self, family: str) -> Path:
+        return self.models / "Stable-diffusion" / f"small-{family}.safetensors"
+
+    def lora(self, family: str) -> Path:
+        return self.models / "Lora" / f"lcm_lora_{family}.safetensors"
+
+
+def learning_rate_factor(step: int, total: int, warmup: int, floor: float = 0.02) -> float:
+    """Linear warm-up, then half a cosine down to `floor` at `total`; 1 is the peak."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class MovingAverage:
+    """Exponential moving average of parameters; early on the window is as long as the run so far, at most 1 / (1 - decay) steps."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
+        self.parameters = list(parameters)
+        self.decay = decay
+        self.updates = 0
+        self.values = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self.values, [parameter.detach() for parameter in self.parameters], 1.0 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchanges averages and live weights; call again to undo."""
+        for parameter, value in zip(self.parameters, self.values, strict=True):
+            live = parameter.detach().clone()
+            parameter.copy_(value)
+            value.copy_(live)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": self.values, "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+        for value, saved in zip(self.values, state["values"], strict=True):
+            value.copy_(saved)
+
+
+@dataclass
+class Progress:
+    """What a finished loop reports: the numbers that go into the recipe beside the weights."""
+
+    steps: int
+    seconds: float
+    first_loss: float
+    final_loss: float
+
+
+def train_loop(
+    name: str,
+    run: Run,
+    steps: int,
+    parameters: list[nn.Parameter],
+    loss_of_step: Callable[[int], Tensor],
+    *,
+    learning_rate: float,
+    warmup: int,
+    ema_decay: float,
+    betas: tuple[float, float] = (0.9, 0.99),
+    weight_decay: float = 0.0,
+    gradient_clip: float = 1.0,
+    learning_rate_floor: float = 0.02,
+    snapshot: Callable[[], None] | None = None,
+) -> Progress:
+    """AdamW with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`; leaves the moving average in `parameters`.
+
+    The state goes to `run.data/<name>.state.pt` once a minute, and a later call continues from there, also with another `steps`.
+    `snapshot`, when given, is called every few minutes with the moving average in place.
+    """
+    optimizer = make_optimizer(parameters, learning_rate, betas, weight_decay)
+    average = MovingAverage(parameters, ema_decay)
+    state_path = run.data / f"{name}.state.pt"
+    run.data.mkdir(parents=True, exist_ok=True)
+    step, seconds_before, losses = 0, 0.0, []
+    if run.resume and state_path.exists():
+        state = torch.load(state_path, map_location="cpu", weights_only=True)
+        with torch.no_grad():
+            for parameter, saved in zip(parameters, state["parameters"], strict=True):
+                parameter.copy_(saved)
+        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
+        step, seconds_before, losses = state["step"], state["seconds"], state["losses"]
+    torch.manual_seed(run.seed * 1_000_003 + step)
+    started = saved_at = snapshot_at = time.monotonic()
+
+    def save_state() -> None:
+        state = {
+            "parameters": [parameter.detach() for parameter in parameters],
+            "optimizer": optimizer.state_dict(),
+            "average": average.state_dict(),
+            "step": step,
+            "seconds": seconds_before + time.monotonic() - started,
+            "losses": losses,
+        }
+        partial = state_path.with_name(state_path.name + ".partial")
+        torch.save(state, partial)
+        os.replace(partial, state_path)
+
+    with tqdm(total=steps, initial=step, desc=name, mininterval=2.0 if sys.stderr.isatty() else 20.0) as bar:
+        while step < steps:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * learning_rate_factor(step, steps, min(warmup, max(1, steps // 4)), learning_rate_floor)
+            loss = loss_of_step(step)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, gradient_clip)
+            optimizer.step()
+            average.update()
+            step += 1
+            losses.append(loss.item())
+            bar.update()
+            bar.set_postfix(loss=f"{recent_mean(losses):.4f}", refresh=False)
+            now = time.monotonic()
+            if now - saved_at > SAVE_EVERY_SECONDS:
+                save_state()
+                saved_at = now
+            if snapshot is not None and now - snapshot_at > SNAPSHOT_EVERY_SECONDS:
+                average.swap()
+                snapshot()
+                average.swap()
+                snapshot_at = now
+    save_state()
+    average.swap()
+    seconds = seconds_before + time.monotonic() - started
+    first = sum(losses[:10]) / max(1, len(losses[:10]))
+    return Progress(steps=step, seconds=seconds, first_loss=first, final_loss=recent_mean(losses))
+
+
+def make_optimizer(
+    parameters: list[nn.Parameter], learning_rate: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW, fused where this torch can (on a CPU: from 2.4), which saves a twentieth of a step."""
+    settings = {"lr": learning_rate, "betas": betas, "weight_decay": weight_decay}
+    try:
+        return torch.optim.AdamW(parameters, fused=True, **settings)
+    except RuntimeError:
+        return torch.optim.AdamW(parameters, **settings)
+
+
+def recent_mean(losses: list[float]) -> float:
+    recent = losses[-BRIEF_LOSSES:]
+    return sum(recent) / max(1, len(recent))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def update_recipe(path: Path, **entries: Any) -> None:
+    """Adds `entries` to the JSON recipe at `path`, keeping what is there."""
+    write_json(path, {**read_json(path), **entries})

@@ -1,0 +1,143 @@
+"""Stages `teacher-sd15` and `teacher-sdxl`: a denoiser and its text encoder, trained from nothing on the pool of latents.
+
+Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and captions dropped for
+classifier-free guidance. The weights also have a floor at high noise: there the picture's main colours are decided, by the caption
+alone, while the plain epsilon loss hardly sees them, and an error in epsilon is multiplied by 14 in the first step of a few-step sampler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, save_checkpoint
+from workbench.train.attention import cut, skip_padding
+from workbench.train.common import Progress, Run, read_json, train_loop, update_recipe
+from workbench.train.vae import load_vae
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """`caption_dropout` is the share of training examples without a caption; `snr_cap` is min-SNR's gamma.
+
+    In terms of the error of x0, an example weighs its signal-to-noise ratio, held between `snr_floor` and `snr_cap`.
+    """
+
+    steps: int = 3500
+    batch: int = 32
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    ema_decay: float = 0.998
+    caption_dropout: float = 0.1
+    snr_cap: float = 5.0
+    snr_floor: float = 0.25
+
+
+def zero_output_layers(unet: nn.Module) -> None:
+    """Makes every residual branch, and the whole denoiser, start at zero, which shortens the first phase of training."""
+    for name, module in unet.named_modules():
+        if name.split(".")[-1] in ("conv2", "proj_out", "conv_out"):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def stratified_timesteps(count: int, total: int = TRAIN_STEPS) -> Tensor:
+    """int64 [count]: one uniform draw from each of `count` equal parts of 0..total-1, in random order."""
+    return ((torch.randperm(count) + torch.rand(count)) / count * total).long().clamp(max=total - 1)
+
+
+def clamped_snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, floor: float, cap: float) -> Tensor:
+    """Loss weights [B] for epsilon prediction: the signal-to-noise ratio between `floor` and `cap`, divided by itself."""
+    snr = alphas_cumprod[timesteps] / (1.0 - alphas_cumprod[timesteps])
+    return snr.clamp(min=floor, max=cap) / snr
+
+
+def add_noise(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """sqrt(abar) x0 + sqrt(1 - abar) noise, [B, 4, h, w]."""
+    abar = alphas_cumprod[timesteps][:, None, None, None]
+    return abar.sqrt() * latents + (1.0 - abar).sqrt() * noise
+
+
+class Pool:
+    """The encoded pictures and the token ids of their captions, drawn in batches."""
+
+    def __init__(self, run: Run, model: SmallModel) -> None:
+        path = run.data / "latents.safetensors"
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing: run the stage 'latents' first")
+        self.latents = load_file(path)["latents"].float()
+        self.captions: list[str] = read_json(run.data / "captions.json")["captions"]
+        self.ids = cut(model.tokenizer(self.captions), model.tokenizer.pad_id)
+        self.empty_ids = model.tokenizer([""])[:, : self.ids.shape[1]]
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """(latents [count, 4, 8, 8], ids [count, L])"""
+        chosen = torch.randint(len(self.latents), (count,))
+        return self.latents[chosen], self.ids[chosen]
+
+
+def assemble_model(run: Run, family: str) -> SmallModel:
+    """A new model of `family` with the trained autoencoder, its denoiser ready for training on cut captions."""
+    model = build_model(family, run.seed)
+    vae, scaling_factor = load_vae(run)
+    model.vae, model.scaling_factor = vae, scaling_factor
+    zero_output_layers(model.unet)
+    skip_padding(model.unet)
+    model.unet.to(memory_format=torch.channels_last)
+    return model
+
+
+def train_teacher(run: Run, family: str, settings: TeacherSettings | None = None) -> Progress:
+    """Trains the denoiser and text encoder of `family` and writes its checkpoint."""
+    settings = settings or TeacherSettings()
+    torch.manual_seed(run.seed + 10)
+    model = assemble_model(run, family)
+    pool = Pool(run, model)
+    path = run.checkpoint(family)
+
+    def loss_of_step(step: int) -> Tensor:
+        latents, ids = pool.draw(settings.batch)
+        dropped = torch.rand(settings.batch) < settings.caption_dropout
+        ids = torch.where(dropped[:, None], pool.empty_ids, ids)
+        hidden, pooled = model.text_encoder(ids)
+        if pooled is not None:
+            # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the dropped captions teach each.
+            kept = (~(dropped & (torch.rand(settings.batch) < 0.5))).float()[:, None]
+            hidden, pooled = hidden * kept[..., None], pooled * kept
+        noise = torch.randn_like(latents)
+        timesteps = stratified_timesteps(settings.batch)
+        noisy = add_noise(latents, noise, model.alphas_cumprod, timesteps).to(memory_format=torch.channels_last)
+        predicted = model.unet(
+            noisy, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)
+        ).sample
+        weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
+        return ((predicted - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
+
+    def snapshot() -> None:
+        model.vae, model.scaling_factor = load_vae(run)  # the decoder may have been tuned meanwhile
+        save_checkpoint(model, path)
+
+    progress = train_loop(
+        f"teacher-{family}",
+        run,
+        run.planned(settings.steps, quick=8),
+        [*model.unet.parameters(), *model.text_encoder.parameters()],
+        loss_of_step,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        ema_decay=settings.ema_decay,
+        snapshot=snapshot,
+    )
+    snapshot()
+    update_recipe(
+        path.with_suffix(".json"),
+        what=f"a small {family} checkpoint: denoiser, text encoder and autoencoder",
+        command=f"python -m workbench.train --stage teacher-{family} --seed {run.seed}",
+        seed=run.seed,
+        teacher={"settings": asdict(settings), **asdict(progress)},
+        autoencoder=read_json(run.data / "vae.json"),
+    )
+    return progress
