@@ -126,3 +126,15 @@ def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, webui):
     after, calls = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
     assert [call["timesteps"] for call in calls] == [[999], [499]]
     assert before.image.tobytes() == after.image.tobytes()
+
+
+def test_on_img2img_the_status_line_follows_the_denoising_strength(page, webui):
+    page.locator("#tabs > .tab-nav button", has_text="img2img").first.click()
+    page.locator("#script_img2img_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})
+    line = page.locator("#script_img2img_lcm_status .lcm-status").first
+    line.wait_for(state="visible")
+    for strength, timesteps in (("0.5", "4 steps: 499 379 259 139"), ("0.05", "2 steps: 39 19")):
+        field = page.locator("#img2img_denoising_strength input[type=number]").first
+        field.fill(strength)
+        field.press("Tab")
+        line.filter(has_text=timesteps).wait_for()

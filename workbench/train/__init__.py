@@ -1,5 +1,6 @@
 """Trains the workbench's small models from nothing: `python -m workbench.train --all`.
 
 Stages, in order: `vae` (autoencoder), `latents` (a pool of encoded pictures), `decoder` (the decoder alone, encoder frozen),
-`teacher-sd15`, `teacher-sdxl` (denoisers with their text encoders), `lora-sd15`, `lora-sdxl` (LCM-LoRAs) and `evaluate` (the figures).
+`teacher-sdxl`, `teacher-sd15` (denoisers with their text encoders), `lora-sd15`, `lora-sdxl` (LCM-LoRAs), and `evaluate-sd15`,
+`evaluate-sdxl` (the figures).
 """

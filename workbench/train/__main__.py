@@ -21,8 +21,8 @@ STAGES: dict[str, Callable[[Run], Any]] = {
     "vae": train_vae,
     "latents": encode_pool,
     "decoder": tune_decoder,
-    "teacher-sd15": lambda run: train_teacher(run, "sd15"),
     "teacher-sdxl": lambda run: train_teacher(run, "sdxl"),
+    "teacher-sd15": lambda run: train_teacher(run, "sd15"),  # after sdxl: it starts from that one's text transformer
     "lora-sd15": lambda run: train_lora(run, "sd15"),
     "lora-sdxl": lambda run: train_lora(run, "sdxl"),
     "evaluate-sd15": lambda run: evaluate(run, "sd15"),
