@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import modules.initialize
-from modules import call_queue, extensions, script_callbacks, sd_models, shared, timer, ui
+from modules import call_queue, errors, extensions, script_callbacks, sd_models, shared, timer, ui
 from modules.api.api import Api
-from workbench.webui import page, unet_log
+from workbench.webui import page, profiles, unet_log
 
 INSTALL_TIMEOUT = 120
 """Seconds that an extension's install.py may take."""
@@ -72,6 +72,17 @@ def _launch():
     return demo
 
 
+def _load_checkpoint() -> None:
+    """As a WebUI does at start-up, so that the page knows the model before the first picture."""
+    if profiles.active.fake_initial_model:
+        return
+    try:
+        shared.sd_model  # noqa: B018 (loads on access)
+    except Exception:
+        errors.report("No checkpoint could be loaded", exc_info=True)
+    timer.startup_timer.record("load checkpoint")
+
+
 def run() -> None:
     """Serve until stopped."""
     modules.initialize.once()
@@ -82,6 +93,7 @@ def run() -> None:
     while True:
         modules.initialize.load_extensions()
         timer.startup_timer.record("load scripts")
+        _load_checkpoint()
         demo = _launch()
         try:
             command = None
