@@ -215,7 +215,6 @@ def test_noise_levels_set_by_another_extension_go_first(webui):
         ("s_churn", 1.0),
         ("s_noise", 1.1),
         ("k_sched_type", "karras"),
-        ("use_downcasted_alpha_bar", True),
     ],
 )
 def test_settings_for_other_samplers_change_nothing(webui, name, value):
@@ -224,6 +223,18 @@ def test_settings_for_other_samplers_change_nothing(webui, name, value):
         after, calls = webui.txt2img(PROMPT, lcm=ON)
     assert timesteps(calls) == TRAILING_4
     assert same(before.image, after.image) and before.infotext == after.infotext
+
+
+@pytest.mark.profiles("a1111-1.10")
+@pytest.mark.parametrize("name,value", [("use_downcasted_alpha_bar", True), ("sd_noise_schedule", "Zero Terminal SNR")])
+def test_settings_that_change_the_models_noise_levels_keep_the_timesteps(webui, name, value):
+    with webui.settings(**{name: value}):
+        webui.txt2img(PROMPT, sampler_name="Euler", steps=1)
+        highest = webui.events_of("cfg_denoiser")[0]["sigma"][0]
+        made, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+    assert webui.events_of("cfg_denoiser")[0]["sigma"][0] == pytest.approx(highest, rel=1e-4)
+    assert not same(made.image, webui.txt2img(PROMPT, lcm=ON)[0].image)
 
 
 @oldest_and_newest
@@ -323,3 +334,15 @@ def test_negative_guidance_minimum_sigma_changes_nothing_at_cfg_one(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     after, calls = webui.txt2img(PROMPT, lcm=ON, s_min_uncond=15)
     assert rows(calls) == [1] * 4 and levels_apart(before.image, after.image) <= 1
+
+
+@two_hosts
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size):
+    alive = {}
+    for name, fields in {"own": {"sampler_name": "LCM", "steps": 4, "cfg_scale": 1}, "ours": {"lcm": ON}}.items():
+        webui.disturb_next(count_latents=True)
+        webui.txt2img(PROMPT, batch_size=batch_size, **fields)
+        alive[name] = [event["alive"] for event in webui.events_of("latents")]
+    assert len(alive["own"]) == len(alive["ours"]) >= 4
+    assert max(alive["ours"]) <= max(alive["own"]) + 2 * batch_size

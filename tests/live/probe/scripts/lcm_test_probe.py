@@ -5,9 +5,11 @@ GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": nam
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call
     {"sigmas": [14.6, 2.0, 0.0]}                                      p.sampler_noise_scheduler_override
+    {"count_latents": true}                                           events say how many latents are in memory
 Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
 """
 
+import gc
 import sys
 
 import torch
@@ -64,9 +66,23 @@ def record(module, args, kwargs):
     sample = args[0] if args else kwargs.get("x", kwargs.get("sample"))
     timesteps = [round(float(t), 4) for t in torch.atleast_1d(timesteps)]
     CALLS.append({"timesteps": timesteps, "rows": len(sample), "loras": loaded_loras()})
+    count_latents(sample)
     BEHAVIOUR["calls"] += 1
     if BEHAVIOUR["now"].get("at_call") == BEHAVIOUR["calls"]:
         disturb(BEHAVIOUR["now"]["do"])
+
+
+def count_latents(like):
+    """Notes how many latents of the size of `like`'s rows are alive; views of one storage count once."""
+    if not BEHAVIOUR["now"].get("count_latents"):
+        return
+    gc.collect()
+    size = like[0].nbytes
+    storages = {}
+    for thing in gc.get_objects():
+        if type(thing) is torch.Tensor and thing.ndim == 4 and thing.shape[1:] == like.shape[1:]:
+            storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+    EVENTS.append({"callback": "latents", "alive": sum(storages.values()) / size})
 
 
 def disturb(what):
@@ -104,6 +120,11 @@ def before_guidance(params):
     )
 
 
+def after_guidance(params):
+    EVENTS.append({"callback": "cfg_denoised", "x": len(params.x)})
+    count_latents(params.x)
+
+
 def add_routes(demo, app):
     @app.get("/lcm-test-probe/calls")
     def get_calls():
@@ -127,4 +148,4 @@ def add_routes(demo, app):
 
 script_callbacks.on_app_started(add_routes)
 script_callbacks.on_cfg_denoiser(before_guidance)
-script_callbacks.on_cfg_denoised(lambda params: EVENTS.append({"callback": "cfg_denoised", "x": len(params.x)}))
+script_callbacks.on_cfg_denoised(after_guidance)
