@@ -141,6 +141,8 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     changes: list[str] = []
     host_scheduler = None if request.scheduler in (None, "", AUTOMATIC_SCHEDULER) else request.scheduler
     cfg = options.cfg if options.cfg is not None else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, "CFG", changes)
+    if is_cfg_one(cfg):
+        cfg = 1.0  # exactly: hosts that leave out the unconditional half by themselves compare with 1
     step_bounds = limits.min_steps, limits.max_steps
     wanted = options.steps if options.steps is not None else _clamped(request.first.steps, *step_bounds, "Steps", changes)
     hires_wanted = wanted

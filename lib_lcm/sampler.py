@@ -69,4 +69,5 @@ def sample_lcm(
             x = consistent + noise_sampler(sigmas[i], sigmas[i + 1]) * levels[i + 1]
         else:
             x = consistent
+        del denoised, consistent  # not to lie in memory during the next model call
     return x

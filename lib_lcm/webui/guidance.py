@@ -33,7 +33,10 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
         inner = self.inner_model
         if isinstance(inner, CondRowsFirst):
             inner.reset_rows(len(x) if self._is_cond_enough(*args, **kwargs) else None)
-        return super().forward(x, sigma, *args, **kwargs)
+        denoised = super().forward(x, sigma, *args, **kwargs)
+        if isinstance(inner, CondRowsFirst):
+            inner.reset_rows(None)  # lets go of this step's outputs
+        return denoised
 
     def _is_cond_enough(self, uncond=None, cond=None, cond_scale=None, *args, **kwargs) -> bool:
         """Whether the result is the conditional prediction alone: CFG 1, one prompt per image at weight 1, no image editing."""

@@ -9,7 +9,7 @@ import torch
 from lib_lcm.options import TRAILING, WEBUI
 from lib_lcm.sampler import sample_lcm
 from lib_lcm.schedule import ORIGINAL_STEPS, TRAIN_STEPS, lcm_timesteps, sigma_at, webui_timesteps
-from lib_lcm.webui import current, host
+from lib_lcm.webui import current, host, registry
 from lib_lcm.webui.guidance import CondRowsFirst, LcmCFGDenoiser
 from modules import sd_samplers_kdiffusion, shared
 
@@ -40,7 +40,10 @@ class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
         A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before ours.
         """
         if not self._is_ours(p):
-            return super().get_sigmas(p, steps)
+            # The schedules of the drop-down span the noise levels of the denoiser that they are given. The host's own LCM has the
+            # distillation grid's; the whole table would end in a step at t = 0, where a consistency model does nothing.
+            own = registry.own_sampler(shared.sd_model) if self.uses_host_schedule else None
+            return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
             return self._sigmas_at(webui_timesteps(steps))
         sigmas = self._sigmas_at(self._pass_timesteps)
@@ -71,6 +74,10 @@ class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
 
     def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
         """The sampler function that the host calls: `sample_lcm` with the timesteps and the generation's own noise."""
+        if shared.opts.eta_noise_seed_delta:
+            # The generators of all noise but the first start from it. A host that has an LCM sampler of its own lists it
+            # without "uses_ensd", so it would be missing in the infotext.
+            self.p.extra_generation_params["ENSD"] = shared.opts.eta_noise_seed_delta
         timesteps = self._timesteps_of(sigmas)
         return sample_lcm(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p), timesteps=timesteps)
 

@@ -47,6 +47,17 @@ def has_own_lcm() -> bool:
     return entry.constructor.own is not None if entry is not None else _position() is not None
 
 
+def own_sampler(sd_model):
+    """A new object of the host's own LCM sampler, or None where it has none."""
+    entry = _registered()
+    own = entry.constructor.own if entry is not None else None
+    if own is None:
+        return None
+    sampler = own.constructor(sd_model)
+    sampler.config = own
+    return sampler
+
+
 def register() -> None:
     """Puts our sampler in the registry, in the place of the host's own where there is one. Doing it again changes nothing."""
     entry = _registered()

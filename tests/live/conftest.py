@@ -9,7 +9,8 @@ contains "sd15" or "sdxl", the LCM-LoRAs of both, and the command line flag --ap
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ class WebUI:
     sd15: str
     sdxl: str
     server: Server | None = None
+    events: list[dict] = field(default_factory=list)
 
     def txt2img(self, prompt: str, checkpoint: str | None = None, **payload) -> tuple[Generated, list[dict]]:
         """A picture from text and the UNet's calls for it."""
@@ -42,10 +44,40 @@ class WebUI:
 
     def _run(self, generate, args, checkpoint, payload):
         payload = {"width": self.side, "height": self.side, **payload}
-        payload["override_settings"] = {"sd_model_checkpoint": checkpoint or self.sd15}
+        payload["override_settings"] = {"sd_model_checkpoint": checkpoint or self.sd15, **payload.get("override_settings", {})}
         self.calls()
         made = generate(*args, **payload)
+        self.events = self.client.get("/lcm-test-probe/events")
         return made, self.calls()
+
+    def disturb_next(self, **behaviour) -> None:
+        """What happens to the next generation; see tests/live/probe."""
+        self.client.post("/lcm-test-probe/behaviour", behaviour)
+
+    def events_of(self, callback: str) -> list[dict]:
+        """What callbacks of this name saw in the last generation that ended."""
+        return [event for event in self.events if event["callback"] == callback]
+
+    @property
+    def comments(self) -> str:
+        """What the last generation told its user."""
+        return "".join(event["comments"] for event in self.events_of("postprocess"))
+
+    @contextmanager
+    def settings(self, **changes):
+        """Settings changed for a while; skips the test where this WebUI lacks one of them.
+
+        Not `override_settings` of a request: those of a setting that is not in config.json yet are never restored.
+        """
+        before = self.client.get("/sdapi/v1/options")
+        missing = sorted(changes.keys() - before.keys())
+        if missing:
+            pytest.skip(f"this WebUI has no setting {', '.join(missing)}")
+        self.client.post("/sdapi/v1/options", changes)
+        try:
+            yield
+        finally:
+            self.client.post("/sdapi/v1/options", {name: before[name] for name in changes})
 
     def calls(self) -> list[dict]:
         """The UNet's calls since this was last asked."""
@@ -57,6 +89,11 @@ class WebUI:
     def has_own_lcm(self) -> bool:
         """Whether this WebUI has an LCM sampler of its own."""
         return self.name not in ("a1111-1.7", "a1111-1.6")
+
+    @property
+    def leaves_out_uncond(self) -> bool:
+        """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
+        return self.name in ("forge", "reforge")
 
     @property
     def hires(self) -> dict:

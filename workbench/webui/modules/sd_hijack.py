@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 
 class EmbeddingDatabase:
     """The workbench has no textual inversion."""
@@ -31,7 +33,14 @@ class StableDiffusionModelHijack:
         return shared.sd_model.get_prompt_lengths_on_ui(text)
 
     def apply_circular(self, enable):
+        """Makes the convolutions of the current model see the opposite edge beyond each edge (tiling), or zeros."""
+        from modules import shared
+
         self.circular_enabled = bool(enable)
+        for module in (shared.sd_model.model, shared.sd_model.first_stage_model):
+            for layer in module.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.padding_mode = "circular" if enable else "zeros"
 
 
 model_hijack = StableDiffusionModelHijack()

@@ -1,0 +1,348 @@
+"""Every path of the WebUI that a sampler is called on, and what other people and extensions do to it meanwhile."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from workbench.client import ApiError
+
+PROMPT = "a big red star on a blue background"
+OTHER = "a big yellow circle on a green background"
+ON = {"enabled": True, "steps": 4, "cfg": 1}
+TRAILING_4 = [999, 759, 499, 259]
+
+two_hosts = pytest.mark.profiles("a1111-1.10", "forge")
+with_schedules = pytest.mark.profiles("a1111-1.10", "forge")
+oldest_and_newest = pytest.mark.profiles("a1111-1.6", "a1111-1.10", "forge")
+
+
+def timesteps(calls):
+    return [call["timesteps"][0] for call in calls]
+
+
+def rows(calls):
+    return [call["rows"] for call in calls]
+
+
+def levels_apart(one, other) -> int:
+    return int(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).max())
+
+
+def same(one, other) -> bool:
+    return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
+
+
+# --- prompts ------------------------------------------------------------------------------------------------------------
+
+
+@two_hosts
+def test_prompt_editing_switches_at_the_same_step_as_for_other_samplers(webui):
+    prompt = f"[{PROMPT}:{OTHER}:0.25]"
+    webui.txt2img(f"{prompt} <lora:lcm_lora_sd15:1>", sampler_name="Euler", steps=4, cfg_scale=1)
+    expected = [event["text"] for event in webui.events_of("cfg_denoiser")]
+    assert expected[0] != expected[-1]
+    edited, calls = webui.txt2img(prompt, lcm=ON)
+    assert [event["text"] for event in webui.events_of("cfg_denoiser")] == expected
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+    first, _ = webui.txt2img(PROMPT, lcm=ON)
+    assert not same(edited.image, first.image)
+    assert same(webui.txt2img(f"[{PROMPT}:{OTHER}:4]", lcm=ON)[0].image, first.image)
+
+
+# --- img2img ------------------------------------------------------------------------------------------------------------
+
+
+@oldest_and_newest
+def test_inpainting_only_the_masked_area(webui):
+    side = webui.side
+    start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB").resize((2 * side, 2 * side))
+    mask = Image.new("L", start.size, 0)
+    mask.paste(255, (side // 2, side // 2, side, side))
+    fields = {"mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": True, "inpaint_full_res_padding": 8}
+    made, calls = webui.img2img(PROMPT, [start], mask=mask, lcm=ON, denoising_strength=0.5, **fields)
+    assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
+    assert made.image.size == start.size and "Inpaint area: Only masked" in made.infotext
+    changed = np.array(ImageChops.difference(made.image.convert("RGB"), start).convert("L"))
+    assert changed[side // 2 : side, side // 2 : side].max() > 10
+    changed[side // 2 : side, side // 2 : side] = 0
+    assert changed.max() <= 2
+
+
+@pytest.mark.profiles("a1111-1.10")
+def test_soft_inpainting(webui):
+    if "soft inpainting" not in webui.client.get("/sdapi/v1/scripts")["img2img"]:
+        pytest.skip("this WebUI has no soft inpainting")
+    side = webui.side
+    start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
+    mask = Image.new("L", (side, side), 0)
+    mask.paste(255, (side // 2, 0, side, side))
+    fields = {"mask": mask, "lcm": ON, "denoising_strength": 0.5, "mask_blur": 4, "inpainting_fill": 1, "inpaint_full_res": False}
+    hard, _ = webui.img2img(PROMPT, [start], **fields)
+    soft, calls = webui.img2img(PROMPT, [start], **fields, alwayson_scripts={"Soft Inpainting": {"args": [True]}})
+    assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
+    assert "Soft inpainting enabled: True" in soft.infotext and not same(hard.image, soft.image)
+
+
+# --- interrupt, skip, failure, preview ----------------------------------------------------------------------------------
+
+
+@oldest_and_newest
+@pytest.mark.parametrize("what", ["interrupt", "skip"])
+def test_stopping_in_the_middle_gives_a_picture_and_leaves_the_next_one_alone(webui, what):
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    webui.disturb_next(at_call=2, do=what)
+    stopped, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4[:2] and not same(stopped.image, before.image)
+    after, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4 and same(before.image, after.image) and before.infotext == after.infotext
+
+
+@two_hosts
+def test_skipping_one_batch_goes_on_with_the_next(webui):
+    webui.disturb_next(at_call=2, do="skip")
+    made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2, seed=5)
+    assert timesteps(calls) == TRAILING_4[:2] + TRAILING_4
+    assert same(made.images[-1], webui.txt2img(PROMPT, lcm=ON, seed=6)[0].image)
+
+
+@two_hosts
+def test_interrupting_the_hires_pass_leaves_the_next_picture_alone(webui):
+    before, _ = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
+    webui.disturb_next(at_call=6, do="interrupt")
+    stopped, calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
+    assert timesteps(calls) == [*TRAILING_4, 499, 379] and not same(stopped.image, before.image)
+    after, _ = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
+    assert same(before.image, after.image)
+
+
+@oldest_and_newest
+@pytest.mark.parametrize("hires", [False, True])
+def test_a_failure_while_sampling_leaves_nothing_behind(webui, hires):
+    fields = webui.hires if hires else {}
+    before, _ = webui.txt2img(PROMPT, lcm=ON, **fields)
+    plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    by_hand, own_calls = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
+    webui.disturb_next(at_call=6 if hires else 2, do="fail")
+    with pytest.raises(ApiError) as error:
+        webui.txt2img(PROMPT, lcm=ON, **fields)
+    assert error.value.status == 500
+    again, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
+    assert calls == own_calls and same(again.image, by_hand.image) and again.infotext == by_hand.infotext
+    again, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    assert sum(rows(calls)) == 8 and same(again.image, plain.image) and again.infotext == plain.infotext
+    again, _ = webui.txt2img(PROMPT, lcm=ON, **fields)
+    assert same(again.image, before.image) and again.infotext == before.infotext
+
+
+@two_hosts
+def test_a_live_preview_changes_nothing(webui):
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    with webui.settings(live_previews_enable=True, show_progress_type="Full", live_preview_content="Combined"):
+        webui.disturb_next(at_call=3, do="preview")
+        after, _ = webui.txt2img(PROMPT, lcm=ON)
+    assert [event["made"] for event in webui.events_of("preview")] == [1]
+    assert same(before.image, after.image)
+
+
+# --- models -------------------------------------------------------------------------------------------------------------
+
+
+@oldest_and_newest
+def test_the_refiner_is_skipped_and_said_to_be(webui):
+    without, _ = webui.txt2img(PROMPT, lcm=ON)
+    made, calls = webui.txt2img(PROMPT, lcm=ON, refiner_checkpoint=webui.sdxl, refiner_switch_at=0.5)
+    assert timesteps(calls) == TRAILING_4 and same(made.image, without.image)
+    assert "Refiner" not in made.infotext and made.infotext == without.infotext
+    assert f"The refiner {webui.sdxl} was skipped" in webui.comments
+
+
+@two_hosts
+def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_only(webui):
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    with webui.settings(sd_model_checkpoint=webui.sdxl):
+        made, calls = webui.txt2img(PROMPT, lcm=ON, checkpoint=webui.sd15)  # SDXL is the selected one
+        assert same(made.image, before.image) and {name for call in calls for name in call["loras"]} == {"lcm_lora_sd15"}
+        override = {"sd_model_checkpoint": webui.sdxl}
+        made, calls = webui.txt2img(PROMPT, lcm=ON, override_settings=override)
+        assert {name for call in calls for name in call["loras"]} == {"lcm_lora_sdxl"}
+
+
+# --- schedules and settings ---------------------------------------------------------------------------------------------
+
+
+@with_schedules
+@pytest.mark.parametrize("scheduler", ["Karras", "Simple", "SGM Uniform"])
+def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampler(webui, scheduler):
+    webui.txt2img(PROMPT, sampler_name="LCM", scheduler=scheduler, steps=4, cfg_scale=1)
+    levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
+    made, calls = webui.txt2img(PROMPT, lcm=ON, scheduler=scheduler)
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == pytest.approx(levels, abs=2e-4)
+    assert rows(calls) == [1] * 4
+    assert f"Schedule type: {scheduler}" in made.infotext
+    assert f'Schedule type "{scheduler}" was picked by hand and is respected' in webui.comments
+
+
+@with_schedules
+def test_a_schedule_picked_by_hand_holds_for_img2img_too(webui):
+    start = webui.txt2img(OTHER, lcm=ON)[0].image
+    fields = {"scheduler": "Karras", "denoising_strength": 0.5}
+    webui.img2img(PROMPT, [start], sampler_name="LCM", steps=4, cfg_scale=1, **fields)
+    levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
+    webui.img2img(PROMPT, [start], lcm=ON, **fields)
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == pytest.approx(levels, abs=2e-4)
+
+
+@oldest_and_newest
+def test_noise_levels_set_by_another_extension_go_first(webui):
+    levels = [14.6146, 4.2606, 0.7194]
+    webui.disturb_next(sigmas=[*levels, 0.0])
+    made, calls = webui.txt2img(PROMPT, lcm={**ON, "steps": 3})
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels
+    assert timesteps(calls) == [999, 759, 259] and rows(calls) == [1] * 3
+
+
+@oldest_and_newest
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("always_discard_next_to_last_sigma", True),
+        ("use_old_karras_scheduler_sigmas", True),
+        ("sigma_min", 0.1),
+        ("sigma_max", 10.0),
+        ("rho", 3.0),
+        ("enable_quantization", True),
+        ("eta_ancestral", 0.0),
+        ("s_churn", 1.0),
+        ("s_noise", 1.1),
+        ("k_sched_type", "karras"),
+    ],
+)
+def test_settings_for_other_samplers_change_nothing(webui, name, value):
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    with webui.settings(**{name: value}):
+        after, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4
+    assert same(before.image, after.image) and before.infotext == after.infotext
+
+
+@pytest.mark.profiles("a1111-1.10")
+@pytest.mark.parametrize("name,value", [("use_downcasted_alpha_bar", True), ("sd_noise_schedule", "Zero Terminal SNR")])
+def test_settings_that_change_the_models_noise_levels_keep_the_timesteps(webui, name, value):
+    with webui.settings(**{name: value}):
+        webui.txt2img(PROMPT, sampler_name="Euler", steps=1)
+        highest = webui.events_of("cfg_denoiser")[0]["sigma"][0]
+        made, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+    assert webui.events_of("cfg_denoiser")[0]["sigma"][0] == pytest.approx(highest, rel=1e-4)
+    assert not same(made.image, webui.txt2img(PROMPT, lcm=ON)[0].image)
+
+
+@oldest_and_newest
+def test_the_start_is_the_references_with_and_without_the_sgm_noise_multiplier(webui):
+    without, _ = webui.txt2img(PROMPT, lcm=ON)
+    with webui.settings(sgm_noise_multiplier=True):
+        with_it, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4 and levels_apart(without.image, with_it.image) <= 1
+
+
+@two_hosts
+def test_img2img_runs_all_steps_whatever_the_setting_for_it(webui):
+    start = webui.txt2img(OTHER, lcm=ON)[0].image
+    for fixed in (False, True):
+        with webui.settings(img2img_fix_steps=fixed):
+            _, calls = webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=0.5)
+        assert timesteps(calls) == [499, 379, 259, 139]
+
+
+@two_hosts
+def test_tiling(webui):
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    tiled, calls = webui.txt2img(PROMPT, lcm=ON, tiling=True)
+    assert timesteps(calls) == TRAILING_4 and not same(tiled.image, before.image)
+    assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, before.image)
+
+
+# --- seeds --------------------------------------------------------------------------------------------------------------
+
+
+@oldest_and_newest
+def test_eta_noise_seed_delta_moves_all_noise_but_the_first_and_is_in_the_infotext(webui):
+    plain = {steps: webui.txt2img(PROMPT, lcm={**ON, "steps": steps})[0] for steps in (1, 2)}
+    with webui.settings(eta_noise_seed_delta=31337):
+        moved = {steps: webui.txt2img(PROMPT, lcm={**ON, "steps": steps})[0] for steps in (1, 2)}
+        batch, _ = webui.txt2img(PROMPT, lcm={**ON, "steps": 2}, batch_size=2, seed=0)
+    assert same(plain[1].image, moved[1].image) and not same(plain[2].image, moved[2].image)
+    assert levels_apart(batch.images[-1], moved[2].image) <= 1
+    assert "ENSD: 31337" in moved[2].infotext and "ENSD" not in plain[2].infotext
+
+
+@two_hosts
+def test_variation_seeds(webui):
+    plain, _ = webui.txt2img(PROMPT, lcm=ON)
+    varied, _ = webui.txt2img(PROMPT, lcm=ON, subseed=9, subseed_strength=0.3)
+    assert "Variation seed: 9" in varied.infotext and not same(plain.image, varied.image)
+    batch, _ = webui.txt2img(PROMPT, lcm=ON, subseed=8, subseed_strength=0.3, seed=0, batch_size=2)
+    # with variation seeds the WebUI counts those up, not the seeds
+    single, _ = webui.txt2img(PROMPT, lcm=ON, subseed=9, subseed_strength=0.3, seed=0)
+    assert levels_apart(batch.images[-1], single.image) <= 1
+
+
+# --- CFG 1 at half the work ---------------------------------------------------------------------------------------------
+
+
+@oldest_and_newest
+def test_other_extensions_see_the_shapes_they_expect(webui):
+    _, calls = webui.txt2img(PROMPT, lcm=ON, negative_prompt="green", batch_size=2)
+    assert rows(calls) == [2] * 4
+    before, after = webui.events_of("cfg_denoiser"), webui.events_of("cfg_denoised")
+    both = 2 if webui.leaves_out_uncond else 4
+    assert [(event["x"], len(event["sigma"]), event["cond"]) for event in before] == [(both, both, 2)] * 4
+    assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 2] * 4
+    assert [event["x"] for event in after] == ([] if webui.leaves_out_uncond else [4] * 4)
+
+
+@oldest_and_newest
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_halves_that_are_not_batched_cost_one_call_too(webui, batch_size):
+    batched, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=batch_size)
+    with webui.settings(batch_cond_uncond=False):
+        single, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=batch_size)
+    assert rows(calls) == [batch_size] * 4
+    assert levels_apart(batched.images[-1], single.images[-1]) <= 1
+
+
+@two_hosts
+def test_sdxl_conditioning_in_batches_of_long_and_short_prompts(webui):
+    long = ", ".join([PROMPT] * 12)
+    full, calls = webui.txt2img(long, negative_prompt="green", lcm={**ON, "cfg": 1.0002}, checkpoint=webui.sdxl, batch_size=2)
+    assert sum(rows(calls)) == 16
+    short, calls = webui.txt2img(long, negative_prompt="green", lcm=ON, checkpoint=webui.sdxl, batch_size=2)
+    assert sum(rows(calls)) == 8
+    assert levels_apart(full.images[-1], short.images[-1]) <= 1
+
+
+@oldest_and_newest
+def test_a_cfg_scale_that_counts_as_one_costs_no_more_than_one(webui):
+    exact, _ = webui.txt2img(PROMPT, lcm=ON)
+    nearly, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.00005})
+    assert rows(calls) == [1] * 4 and same(exact.image, nearly.image)
+    assert exact.infotext == nearly.infotext
+
+
+@oldest_and_newest
+def test_negative_guidance_minimum_sigma_changes_nothing_at_cfg_one(webui):
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    after, calls = webui.txt2img(PROMPT, lcm=ON, s_min_uncond=15)
+    assert rows(calls) == [1] * 4 and levels_apart(before.image, after.image) <= 1
+
+
+@two_hosts
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size):
+    alive = {}
+    for name, fields in {"own": {"sampler_name": "LCM", "steps": 4, "cfg_scale": 1}, "ours": {"lcm": ON}}.items():
+        webui.disturb_next(count_latents=True)
+        webui.txt2img(PROMPT, batch_size=batch_size, **fields)
+        alive[name] = [event["alive"] for event in webui.events_of("latents")]
+    assert len(alive["own"]) == len(alive["ours"]) >= 4
+    assert max(alive["ours"]) <= max(alive["own"]) + 2 * batch_size
