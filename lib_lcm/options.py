@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+SCRIPT_TITLE = "LCM"
+"""The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""
+
 AUTO = "auto"
 NONE = "none"
 TRAILING = "trailing"
@@ -115,8 +118,12 @@ def _optional(values: Mapping, key: str, check) -> Any:
     return None if value is None else check(value)
 
 
-def _show(value: Any) -> str:
-    text = repr(value)
+def shown_value(value: Any) -> str:
+    """A value out of a request as it can stand in a sentence: short, and one line."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested as deep as Python can read but not write; a number of thousands of digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -125,13 +132,13 @@ def _boolean(name: str, value: Any) -> bool:
         return False
     if isinstance(value, bool):
         return value
-    raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be true or false.")
+    raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be true or false.")
 
 
 def _number(name: str, value: Any, minimum: float, maximum: float) -> float:
     # NaN fails the comparison, infinities and very large whole numbers lie outside it
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
-        raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be a number from {minimum:g} to {maximum:g}.")
+        raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be a number from {minimum:g} to {maximum:g}.")
     return float(value)
 
 
@@ -139,13 +146,13 @@ def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
     # a slider of the page may send 4.0 for 4
     number = not isinstance(value, bool) and isinstance(value, (int, float))
     if not number or not minimum <= value <= maximum or value != int(value):
-        raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be a whole number from {minimum} to {maximum}.")
+        raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be a whole number from {minimum} to {maximum}.")
     return int(value)
 
 
 def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be \"auto\", \"none\" or the name of a LoRA.")
+        raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be \"auto\", \"none\" or the name of a LoRA.")
     return value.lower() if value.lower() in keywords else value
 
 
@@ -153,4 +160,4 @@ def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if isinstance(value, str) and value.lower() in choices:
         return value.lower()
     allowed = " or ".join(f'"{choice}"' for choice in choices)
-    raise OptionsError(f"LCM option '{name}' is {_show(value)}; it must be {allowed}.")
+    raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be {allowed}.")

@@ -62,15 +62,14 @@ class Generation:
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
         """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
-        choice = settings.typed_tag()
         prompt = first_prompt(p.all_prompts)
-        if choice == "nothing" or "<" not in prompt:
+        if is_switched_on_by(prompt):
+            return LcmOptions(enabled=True)
+        if settings.typed_tag() == "nothing" or "<" not in prompt:
             return None
         tags = lcm_tags(prompt, networks.library())
         if not tags:
             return None
-        if choice == "switch LCM on":
-            return LcmOptions(enabled=True)
         limits = settings.limits()
         unfit = []
         if p.sampler_name != SAMPLER_NAME:
@@ -86,6 +85,11 @@ class Generation:
                 f"tick LCM, or use the sampler LCM with {limits.min_steps} to {limits.max_steps} steps and CFG {limits.max_cfg:g} at most.",
             )
         return None
+
+
+def is_switched_on_by(prompt: str) -> bool:
+    """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an LCM-LoRA in it."""
+    return settings.typed_tag() == "switch LCM on" and "<" in prompt and bool(lcm_tags(prompt, networks.library()))
 
 
 def host_facts(family: ModelFamily) -> HostFacts:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -129,6 +130,11 @@ def sigma_table(denoiser) -> torch.Tensor:
     return denoiser.sigmas
 
 
+def checkpoint_name(model) -> str | None:
+    """The name of a loaded model's checkpoint, as the WebUI lists it, without folder and ending."""
+    return getattr(getattr(model, "sd_checkpoint_info", None), "model_name", None)
+
+
 # --- noise --------------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +205,38 @@ def file_sha256(path: Path) -> str | None:
 
     # by its whole path: several official files have one name
     return hashes.sha256(str(path), f"lora/{path}", use_addnet_hash=False)
+
+
+# --- the API --------------------------------------------------------------------------------------------------------------
+
+
+def has_api() -> bool:
+    """Whether the WebUI was started with its API on."""
+    return bool(getattr(shared.cmd_opts, "api", False) or getattr(shared.cmd_opts, "nowebui", False))
+
+
+def api_passwords() -> list[str]:
+    """The pairs "user:password" of which the API asks for one; empty where it asks for none."""
+    return [pair for pair in (getattr(shared.cmd_opts, "api_auth", None) or "").split(",") if pair]
+
+
+def page_args(title: str, is_img2img: bool) -> list:
+    """The arguments that a fresh page, and so the API, passes to the always-on script of that title."""
+    from modules import scripts
+
+    runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
+    for script in runner.alwayson_scripts:
+        if script.title() == title and script.args_to is not None:
+            return [component.value for component in runner.inputs[script.args_from : script.args_to]]
+    return []
+
+
+def private_folders() -> list[Path]:
+    """Folders whose place on this machine is nobody's business over the API."""
+    from modules import paths_internal
+
+    names = ("models_path", "data_path", "script_path")
+    return [*(Path(getattr(paths_internal, name)) for name in names if hasattr(paths_internal, name)), Path(os.path.expanduser("~"))]
 
 
 # --- telling the user -----------------------------------------------------------------------------------------------------

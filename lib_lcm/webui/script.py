@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gradio as gr
 
-from lib_lcm.webui import registry, settings
+from lib_lcm.options import SCRIPT_TITLE
+from lib_lcm.webui import api, registry, settings
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.ui import Accordion
 from modules import script_callbacks, scripts
 
-TITLE = "LCM"
 DENOISING_STRENGTH_ID = "img2img_denoising_strength"
 
 
@@ -22,7 +22,7 @@ class LcmScript(scripts.Script):
         self._strength: gr.components.Component | None = None
 
     def title(self):
-        return TITLE
+        return SCRIPT_TITLE
 
     def show(self, is_img2img):
         return scripts.AlwaysVisible
@@ -51,7 +51,8 @@ class LcmScript(scripts.Script):
 
 
 def install() -> None:
-    """Registers the sampler and the settings. Called each time the script file is loaded, also after "Reload UI"."""
+    """Registers the sampler, the settings and the API. Called each time the script file is loaded, also after "Reload UI"."""
     registry.register()
     script_callbacks.on_ui_settings(settings.register)
+    script_callbacks.on_app_started(api.add_routes)
     script_callbacks.on_script_unloaded(registry.unregister)

@@ -1,0 +1,58 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from lib_lcm.api_messages import MAX_DEPTH, PlanQuestion, RequestError, plan_question, read_object, without_folders
+from lib_lcm.plan import PassRequest, Request
+
+PAGE = [False, 1.0, 4, 1.0, "Auto", "Trailing"]
+
+
+def question(body) -> PlanQuestion:
+    return plan_question(body, lambda is_img2img: PAGE)
+
+
+def test_defaults_are_those_of_the_webuis_api():
+    assert question({}) == PlanQuestion(PAGE, Request(PassRequest(50), 7.0), False)
+    assert question({"init_images": ["x"]}).request.first == PassRequest(50, 0.75)
+    assert question({"steps": None, "scheduler": None, "denoising_strength": None}) == question({})
+
+
+def test_arguments_are_filled_up_from_the_page():
+    assert question({"args": [True, 0.5]}).args == [True, 0.5, 4, 1.0, "Auto", "Trailing"]
+    assert question({"alwayson_scripts": {"lcm": {"args": [True]}}}).args[0] is True
+    assert question({"args": [1, 2, 3, 4, 5, 6, 7, 8]}).args == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_hires_belongs_to_txt2img():
+    fields = {"enable_hr": True, "hr_second_pass_steps": 3, "denoising_strength": 0.4}
+    assert question(fields).request.hires == PassRequest(3, 0.4) and question(fields).request.first.strength == 1.0
+    assert question({**fields, "init_images": ["x"]}).request.hires is None
+
+
+def test_depth_is_counted_not_tried():
+    nested = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
+    assert list(read_object(f'{{"a": {nested}}}'.encode())) == ["a"]
+    with pytest.raises(RequestError, match="too deeply"):
+        read_object(f'{{"a": [{nested}]}}'.encode())
+
+
+def test_no_folder_but_the_loras_own_name_is_left_in_an_answer(tmp_path):
+    lora_dir = tmp_path / "models" / "Lora"
+    lora_dir.mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(lora_dir)
+    content = {
+        "a": [f"put it into {lora_dir} as x", f"{lora_dir / 'sub' / 'x.part'} is full", f"({tmp_path / 'cache'!s}/y)"],
+        "b": {"n": 1, "real": f"{lora_dir.resolve()}/z"},
+    }
+    assert without_folders(content, [link], [tmp_path]) == {
+        "a": ["put it into link as x", "link/sub/x.part is full", "(.../cache/y)"],
+        "b": {"n": 1, "real": "link/z"},
+    }
+
+
+def test_the_root_folder_is_not_cut_out_of_addresses():
+    text = "https://huggingface.co/latent-consistency"
+    assert without_folders(text, [Path(os.sep)], [Path(os.sep)]) == text

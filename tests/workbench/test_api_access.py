@@ -1,0 +1,142 @@
+"""Who may use the routes under /lcm/v1, and a download through them, against a hub on this machine that does not have the file."""
+
+import base64
+import http.server
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from workbench.client import Client
+from workbench.server import Server
+
+PAIRS = "ada:first:secret,bob:zweites Geheimnis äöü"
+ROUTES = [("GET", "status"), ("GET", "schema"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
+
+
+class _NothingHere(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.paths.append(self.path)
+        self.send_error(404)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def hub():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NothingHere)
+    server.paths = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("webui")
+    (folder / "models" / "Lora").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(hub, folder):
+    """A workbench with passwords, an empty LoRA folder, and that hub."""
+    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    arguments = ["--data-dir", str(folder / "data"), "--lora-dir", str(folder / "models" / "Lora")]
+    with Server(arguments, auth=PAIRS, environment=environment) as server:
+        yield server
+
+
+@pytest.fixture
+def ada(server) -> Client:
+    return Client(server.url, auth="ada:first:secret")
+
+
+def answer(server, method: str, route: str, authorization: str | None):
+    request = urllib.request.Request(f"{server.url}/lcm/v1/{route}", method=method, data=b"{}" if method == "POST" else None)
+    request.add_header("Content-Type", "application/json")
+    if authorization is not None:
+        request.add_header("Authorization", authorization)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.headers, json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, json.loads(error.read())
+
+
+def basic(pair: str) -> str:
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Basic",
+        "Basic !!!",
+        "Basic YQ",
+        "Bearer ada:first:secret",
+        basic("ada:wrong"),
+        basic("ada:first"),
+        basic("ada:"),
+        basic(":"),
+        basic("eve:first:secret"),
+        basic(PAIRS),
+        basic(""),
+    ],
+)
+@pytest.mark.parametrize("method,route", ROUTES)
+def test_every_route_asks_for_the_password(server, method, route, authorization):
+    status, headers, body = answer(server, method, route, authorization)
+    assert status == 401 and headers["WWW-Authenticate"] == "Basic" and body == {"detail": "Incorrect username or password."}
+
+
+@pytest.mark.parametrize("pair", PAIRS.split(","))
+def test_each_pair_opens_the_routes(server, pair):
+    for method, route in ROUTES:
+        assert answer(server, method, route, basic(pair))[0] == (422 if (method, route) == ("POST", "download") else 200)
+
+
+def test_the_password_is_asked_for_before_the_body_is_looked_at(server):
+    assert answer(server, "POST", "plan", basic("eve:x"))[0] == 401
+
+
+def test_a_webui_without_a_loaded_checkpoint_says_so_and_loads_none(server, folder):
+    arguments = ["--profile", "forge", "--data-dir", str(folder / "forge")]
+    with Server(arguments) as fresh:
+        status = fresh.client.get("/lcm/v1/status")
+        assert (status["checkpoint"], status["family"], status["lora"]) == (None, None, None)
+        assert "No checkpoint is loaded yet" in status["problem"]
+        code, _, body = answer(fresh, "POST", "plan", None)
+        assert code == 200 and body["enabled"] is False
+        request = urllib.request.Request(
+            f"{fresh.url}/lcm/v1/plan", data=b'{"args": [true]}', headers={"Content-Type": "application/json"}, method="POST"
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=30)
+        assert refused.value.code == 409 and "No checkpoint is loaded yet" in json.loads(refused.value.read())["detail"]
+        assert fresh.client.get("/lcm/v1/status")["checkpoint"] is None
+
+
+def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada, hub, folder):
+    started = ada.post("/lcm/v1/download", {"family": "sdxl"})
+    assert started["family"] == "sdxl" and started["installed"] is None and started["state"] in ("running", "failed")
+    deadline = time.monotonic() + 30
+    while (state := ada.get("/lcm/v1/download")["downloads"][1])["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert state["state"] == "failed"
+    assert "HTTP 404" in state["problem"] and state["problem"].endswith("save it as Lora/lcm_lora_sdxl.safetensors.")
+    assert hub.paths[0].startswith("/latent-consistency/lcm-lora-sdxl/")
+    ada.post("/sdapi/v1/txt2img", {"prompt": "a star", "steps": 1, "width": 64, "height": 64})  # so that a checkpoint is loaded
+    plan = ada.post("/lcm/v1/plan", {"args": [True]})
+    assert "put pytorch_lora_weights.safetensors" in plan["problem"] and "into Lora as lcm_lora_sd15" in plan["problem"]
+    for content in (state, plan, ada.get("/lcm/v1/status"), ada.get("/lcm/v1/schema")):
+        assert str(folder) not in json.dumps(content)
