@@ -246,9 +246,18 @@ def tell(p, sentence: str) -> None:
     """Shows a sentence under the picture and in the log, once."""
     comments = getattr(p, "comments", None)
     if not isinstance(comments, dict) or sentence not in comments:
-        print(f"LCM: {sentence}")
+        log(sentence)
     if hasattr(p, "comment"):
         p.comment(sentence)
+
+
+def log(sentence: str) -> None:
+    """Writes a sentence to the WebUI's log, which on Windows may not be able to hold an arrow or a file name's letters."""
+    text = f"LCM: {sentence}"
+    try:
+        print(text)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "replace").decode())
 
 
 def refuse(p, sentence: str, at: str = "init") -> None:
