@@ -155,15 +155,26 @@ class LoraLibrary:
         Upper and lower case count only where two files differ in nothing else. Of several files of one name, the one in the fewest
         sub-folders.
         """
-        wanted = name.strip().replace("\\", "/").strip("/")
-        if not wanted:
-            return None
+        # as it stands comes first: a file's name may begin with a space or, but on Windows, hold a backslash
+        names = [text for text in dict.fromkeys((name, name.strip().replace("\\", "/").strip("/"))) if text.strip()]
         with self._lock:
-            file = self._look_up(wanted)
+            file = self._look_up_first(names)
             if file is None or not _is_unchanged(self._seen[self._places[file.path].path]):
                 self.scan()
-                file = self._look_up(wanted)
+                file = self._look_up_first(names)
             return file
+
+    def name_of(self, file: LoraFile) -> str:
+        """The shortest name by which `find` finds `file`, which is in the folders: without its ending, with it, with its sub-folders."""
+        with self._lock:
+            place = self._places.get(file.path)
+            if place is None:
+                return file.path.stem
+            for name in (file.path.stem, file.path.name, os.path.splitext(place.relative)[0]):
+                found = self._look_up(name)
+                if found is not None and found.path == file.path:
+                    return name
+            return place.relative
 
     # -------------------------------------------------------------------------------------------------------------- how it is done
 
@@ -173,6 +184,9 @@ class LoraLibrary:
     def _order(self, file: LoraFile) -> tuple[int, str, str]:
         place = self._places[file.path]
         return place.depth, place.relative.casefold(), place.relative
+
+    def _look_up_first(self, names: Iterable[str]) -> LoraFile | None:
+        return next((file for name in names if (file := self._look_up(name)) is not None), None)
 
     def _look_up(self, wanted: str) -> LoraFile | None:
         files = self._scanned()

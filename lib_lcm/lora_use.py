@@ -9,7 +9,7 @@ from typing import Protocol
 from lib_lcm.catalog import FAMILIES_WITH_LORA
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile
-from lib_lcm.options import AUTO, NONE, LcmOptions
+from lib_lcm.options import AUTO, NONE, LcmOptions, shown_number
 from lib_lcm.prompt_tags import LoraTag, conventional_family, find_tags, remove_tags
 
 
@@ -126,7 +126,7 @@ def prompt_with_lora(prompt: str, use: LoraUse, network_name: str, loras: Loras)
     if use.file is None:
         return prompt
     bare = remove_tags(prompt, [item.tag for item in lcm_tags(prompt, loras)])
-    return f"{bare}<lora:{network_name}:{use.weight:g}>"
+    return f"{bare}<lora:{network_name}:{shown_number(use.weight)}>"
 
 
 def first_prompt(prompts: Sequence[str] | str) -> str:

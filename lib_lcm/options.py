@@ -127,6 +127,12 @@ def shown_value(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def shown_number(value: float) -> str:
+    """A number as people write it, and exactly: 1, 0.8, and all digits where six are not enough."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
 def _boolean(name: str, value: Any) -> bool:
     if value is None:  # what the API passes for an argument whose default it does not know
         return False

@@ -78,7 +78,7 @@ def status() -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """JSON schema of the script's arguments, with the limits of now."""
-    return args_schema(settings.limits(), sorted({lora["name"] for lora in _lcm_loras()}, key=str.casefold))
+    return args_schema(settings.limits(), networks.lcm_lora_names())
 
 
 def plan(body: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
 
 def _lcm_loras() -> list[dict[str, Any]]:
     library = networks.library()
-    return [{"name": file.path.stem, "family": file.family.value} for file in library.scan() if library.is_lcm_lora(file)]
+    return [{"name": library.name_of(file), "family": file.family.value} for file in library.scan() if library.is_lcm_lora(file)]
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------------

@@ -132,4 +132,5 @@ def apply_plan(p, plan: Plan) -> None:
         p.refiner_checkpoint = None
         p.refiner_checkpoint_info = None
         p.refiner_switch_at = None
-    p.extra_generation_params.update(infotext.parameters(plan))
+    # A dictionary of its own: X/Y/Z plot's pictures share one, and those made without LCM must not carry ours.
+    p.extra_generation_params = {**p.extra_generation_params, **infotext.parameters(plan)}

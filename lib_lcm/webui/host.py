@@ -239,6 +239,19 @@ def private_folders() -> list[Path]:
     return [*(Path(getattr(paths_internal, name)) for name in names if hasattr(paths_internal, name)), Path(os.path.expanduser("~"))]
 
 
+# --- X/Y/Z plot -----------------------------------------------------------------------------------------------------------
+
+
+def xyz_grid_module():
+    """The loaded module of the built-in script "X/Y/Z plot", or None where there is none; scripts are loaded outside `sys.modules`."""
+    from modules import scripts
+
+    for data in scripts.scripts_data:
+        if Path(data.path).name == "xyz_grid.py" and hasattr(data.module, "axis_options"):
+            return data.module
+    return None
+
+
 # --- telling the user -----------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,12 @@ def library() -> LoraLibrary:
     return _library
 
 
+def lcm_lora_names() -> list[str]:
+    """The names of the LCM-LoRAs on disk, as an option takes them."""
+    found = library()
+    return sorted({found.name_of(file) for file in found.scan() if found.is_lcm_lora(file)}, key=str.casefold)
+
+
 class BatchLora:
     """The LCM-LoRA of one batch, from before its prompts are parsed until its networks are active."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import api, registry, settings
+from lib_lcm.webui import api, registry, settings, xyz_grid
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.ui import Accordion
 from modules import script_callbacks, scripts
@@ -32,6 +32,7 @@ class LcmScript(scripts.Script):
             self._strength = component
 
     def ui(self, is_img2img):
+        xyz_grid.register()  # all scripts are loaded now, and the selectable ones have not made their interface yet
         accordion = Accordion(self.elem_id, self._strength if is_img2img else None)
         self.infotext_fields = accordion.infotext_fields
         self.paste_field_names = accordion.paste_field_names

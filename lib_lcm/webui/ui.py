@@ -33,8 +33,7 @@ class RestoredField(str):
         return field
 
     def __call__(self, pasted):
-        value = self.read(pasted)
-        return gr.update() if value is None else value
+        return self.read(pasted)  # None leaves the control as it is, on the page and over the API
 
 
 class Accordion:

@@ -189,9 +189,7 @@ class Script(scripts.Script):
         for combination in ((x, y, z) for z in zs for y in ys for x in xs):
             if shared.state.interrupted:
                 break
-            cell = copy(p)
-            cell.override_settings = dict(p.override_settings)
-            cell.extra_generation_params = dict(p.extra_generation_params)
+            cell = copy(p)  # shallow, as in the WebUI: cells share override_settings and extra_generation_params
             cell.do_not_save_grid = True
             for option, value, values in zip(options, combination, all_values, strict=True):
                 option.apply(cell, value, values)

@@ -1,0 +1,115 @@
+"""Generation parameters (infotext): what a picture made with LCM carries, and the way back to its options.
+
+`pasted` is what the WebUI reads from an infotext: a mapping of keys to texts. Steps, CFG scale and Sampler are the WebUI's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from lib_lcm.lora_files import LoraFile
+from lib_lcm.lora_use import Loras
+from lib_lcm.options import AUTO, NONE, OPTIONS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
+from lib_lcm.plan import SAMPLER_NAME, Plan
+
+KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
+NO_LORA = "None"
+AUTO_LABEL = "Auto"
+assert AUTO_LABEL.lower() == AUTO and NO_LORA.lower() == NONE
+
+_SIZE = re.compile(r"^\d+x\d+$")
+"""A value that the WebUI takes apart into two keys, "LCM LoRA-1" and "LCM LoRA-2"."""
+
+
+class NamedLoras(Loras, Protocol):
+    """A LoRA folder that can also say what a file is called."""
+
+    def name_of(self, file: LoraFile) -> str: ...
+
+
+def parameters(plan: Plan, loras: NamedLoras) -> dict[str, str]:
+    """What is added to the picture's generation parameters."""
+    return {
+        KEYS["lora"]: NO_LORA if plan.lora is None else _quoted(_unmistakable(plan.lora, loras)),
+        KEYS["weight"]: shown_number(plan.weight),
+        KEYS["schedule"]: SCHEDULE_LABELS[plan.schedule],
+    }
+
+
+def _unmistakable(file: LoraFile, loras: NamedLoras) -> str:
+    """The file's name; with its ending where the bare name would be read as something else."""
+    name = loras.name_of(file)
+    is_special = name.lower() in (AUTO, NONE) or name == KEYS["lora"] or _SIZE.match(name)
+    return name + file.path.suffix if is_special else name
+
+
+def _quoted(name: str) -> str:
+    """`name` in quotes where the WebUI, which quotes texts with a comma, a colon or a line break, would not and should."""
+    if any(char in name for char in ",:\n") or ('"' not in name and name == name.strip()):
+        return name
+    return json.dumps(name, ensure_ascii=False)
+
+
+def is_lcm(pasted: Mapping[str, str]) -> bool:
+    """Whether generation parameters are those of a picture made with this extension."""
+    return KEYS["lora"] in pasted or KEYS["schedule"] in pasted
+
+
+def _enabled(pasted: Mapping[str, str], loras: Loras) -> bool:
+    return is_lcm(pasted)
+
+
+def _weight(pasted: Mapping[str, str], loras: Loras) -> float | None:
+    return _number(pasted.get(KEYS["weight"]))
+
+
+def _steps(pasted: Mapping[str, str], loras: Loras) -> int | None:
+    value = _number(pasted.get("Steps")) if is_lcm(pasted) else None
+    return None if value is None or value != value // 1 else int(value)
+
+
+def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
+    return _number(pasted.get("CFG scale")) if is_lcm(pasted) else None
+
+
+def _lora(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    """The choice that draws the picture again here, where the file may have another name: Auto, unless it was none or a special one."""
+    name = pasted.get(KEYS["lora"])
+    if name is None:
+        return None
+    if name.lower() == NONE:
+        return NO_LORA
+    file = loras.find(name)
+    if file is None or file.problem is not None:
+        return AUTO_LABEL
+    auto = None if file.family is None else loras.choose(file.family).file
+    return AUTO_LABEL if auto is not None and auto.path == file.path else name
+
+
+def _schedule(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    """The schedule; a picture of the sampler LCM without one was made by the WebUI's own sampler."""
+    value = pasted.get(KEYS["schedule"])
+    if value is None:
+        return SCHEDULE_LABELS[WEBUI] if pasted.get("Sampler") == SAMPLER_NAME else None
+    return SCHEDULE_LABELS.get(value.lower(), SCHEDULE_LABELS[TRAILING])
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+RESTORE: dict[str, Callable[[Mapping[str, str], Loras], Any]] = {
+    "enabled": _enabled,
+    "weight": _weight,
+    "steps": _steps,
+    "cfg": _cfg,
+    "lora": _lora,
+    "schedule": _schedule,
+}
+"""Option name -> what reads it from pasted generation parameters, as the page shows it; None leaves the control as it is."""

@@ -1,0 +1,93 @@
+"""The axes "[LCM] ..." of the script "X/Y/Z plot".
+
+An axis value goes where the page's own would: into the arguments of our script for that picture, on a list of its own, since the
+plot copies the processing object but not what it refers to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lib_lcm.infotext import AUTO_LABEL, NO_LORA
+from lib_lcm.options import AUTO, NONE, OPTIONS, SCHEDULE_LABELS, SCRIPT_TITLE, OptionsError, options_from_args
+from lib_lcm.webui import host, networks, settings
+
+PREFIX = "[LCM] "
+INDEX = {option.name: index for index, option in enumerate(OPTIONS)}
+BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: the option it varies, its label, the type that X/Y/Z plot reads values as, and what its list offers."""
+
+    option: str
+    label: str
+    type: Callable[[str], Any]
+    choices: Callable[[], list[str]] | None = None
+
+    def value(self, x: Any) -> Any:
+        """A value of the axis as the option has it. Raises LcmRefusal for one that is neither true nor false."""
+        if self.option != "enabled":
+            return x
+        if x.strip().lower() not in BOOLEANS:
+            raise host.LcmRefusal(f"{PREFIX}{self.label}: {x!r} is neither True nor False.")
+        return BOOLEANS[x.strip().lower()]
+
+    def apply(self, p, x: Any, xs: list[Any]) -> None:
+        """Makes the picture of `p` with this value."""
+        script = next(script for script in p.scripts.alwayson_scripts if script.title() == SCRIPT_TITLE)
+        args = list(p.script_args)
+        first, last = script.args_from, script.args_to
+        args[first:last] = with_option(args[first:last], self.option, self.value(x))
+        p.script_args = type(p.script_args)(args)
+
+    def confirm(self, p, xs: list[Any]) -> None:
+        """Refuses the plot before its first picture when a value of the axis cannot be used."""
+        for x in xs:
+            value = self.value(x)
+            try:
+                options = options_from_args([{"enabled": True, self.option: value}], settings.limits())
+            except OptionsError as error:
+                raise host.LcmRefusal(f"{PREFIX}{self.label}: {error}") from None
+            if options.lora not in (AUTO, NONE) and networks.library().find(options.lora) is None:
+                raise host.LcmRefusal(f"{PREFIX}{self.label}: {options.lora!r} is not in the LoRA folder; choose another name, or Auto.")
+
+
+AXES = (
+    Axis("enabled", "Enabled", str, lambda: ["True", "False"]),
+    Axis("weight", "Weight", float),
+    Axis("steps", "Steps", int),
+    Axis("cfg", "CFG scale", float),
+    Axis("lora", "LoRA", str, lambda: [AUTO_LABEL, NO_LORA, *networks.lcm_lora_names()]),
+    Axis("schedule", "Schedule", str, lambda: list(SCHEDULE_LABELS.values())),
+)
+
+
+def with_option(args: list[Any], option: str, value: Any) -> list[Any]:
+    """The script's arguments, positional or one object, with another value for an option."""
+    if args and isinstance(args[0], Mapping):
+        return [{**args[0], option: value}, *args[1:]]
+    index = INDEX[option]
+    return [*args[:index], value, *args[index + 1 :]]
+
+
+def register() -> None:
+    """Adds the axes to the script's list, in place of those of an earlier load. Without that script there is nothing to do."""
+    module = host.xyz_grid_module()
+    if module is None:
+        return
+    labels = {PREFIX + axis.label for axis in AXES}
+    module.axis_options[:] = [option for option in module.axis_options if option.label not in labels]
+    for axis in AXES:
+        module.axis_options.append(
+            module.AxisOption(
+                PREFIX + axis.label,
+                axis.type,
+                axis.apply,
+                confirm=axis.confirm,
+                choices=axis.choices,
+            )
+        )

@@ -1,0 +1,105 @@
+"""The axes of LCM in the script "X/Y/Z plot", over the API."""
+
+import pytest
+
+from workbench.client import ApiError
+
+PROMPT = "a big red star on a blue background"
+ON = {"enabled": True, "steps": 4, "cfg": 1}
+LABELS = ["[LCM] Enabled", "[LCM] Weight", "[LCM] Steps", "[LCM] CFG scale", "[LCM] LoRA", "[LCM] Schedule"]
+pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
+
+
+def plot_script(webui, is_img2img: bool = False) -> dict:
+    infos = webui.client.get("/sdapi/v1/script-info")
+    return next(info for info in infos if info["name"] == "x/y/z plot" and info["is_img2img"] == is_img2img)
+
+
+def axis_labels(webui, is_img2img: bool = False) -> list[str]:
+    return plot_script(webui, is_img2img)["args"][0]["choices"]
+
+
+def plot(webui, lcm, *axes: tuple[str, str], checkpoint=None, **payload):
+    """A plot of one picture per combination, axes as (label, values); the single pictures in the plot's order, and the UNet's calls."""
+    labels = axis_labels(webui)
+    args: list = []
+    for label, values in [*axes, *[("Nothing", "")] * (3 - len(axes))]:
+        args += [labels.index(label), values, []]
+    # the rest of its arguments, which differ between WebUIs: single pictures, and values from the text boxes
+    wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": True, "Draw legend": False}
+    flags = [wanted.get(arg["label"], arg["value"]) for arg in plot_script(webui)["args"][9:]]
+    made, calls = webui.txt2img(PROMPT, checkpoint, lcm=lcm, script_name="x/y/z plot", script_args=[*args, *flags], **payload)
+    count = made.info["index_of_first_image"]
+    return made.images[count:], made.infotexts[count:], calls
+
+
+def timesteps(calls) -> list[int]:
+    return [call["timesteps"][0] for call in calls]
+
+
+def rgb(image) -> bytes:
+    return image.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("is_img2img", [False, True])
+def test_each_axis_is_offered_once(webui, is_img2img):
+    offered = [label for label in axis_labels(webui, is_img2img) if label.startswith("[LCM]")]
+    assert offered == LABELS
+
+
+def test_a_range_of_steps_and_a_list_of_weights(webui):
+    images, infotexts, calls = plot(webui, ON, ("[LCM] Steps", "1-3 (+2)"), ("[LCM] Weight", "0.5, 1"))
+    assert len(images) == 4
+    assert timesteps(calls) == [999, 999, 679, 339] * 2
+    for text, (steps, weight) in zip(infotexts, [(1, 0.5), (3, 0.5), (1, 1), (3, 1)], strict=True):
+        assert f"Steps: {steps}," in text and f"LCM weight: {weight}," in text
+    single, _ = webui.txt2img(PROMPT, lcm={**ON, "steps": 3, "weight": 0.5})
+    assert rgb(images[1]) == rgb(single.image)
+
+
+def test_on_and_off_in_one_plot(webui):
+    images, infotexts, calls = plot(webui, [True], ("[LCM] Enabled", "True, False, on"), steps=3, cfg_scale=3)
+    off, off_calls = webui.txt2img(PROMPT, steps=3, cfg_scale=3)
+    assert rgb(images[0]) == rgb(images[2]) != rgb(images[1]) == rgb(off.image)
+    assert "LCM" not in infotexts[1] and "LCM LoRA: lcm_lora_sd15" in infotexts[0] and "LCM LoRA" in infotexts[2]
+    assert calls[4:-4] == off_calls
+
+
+def test_cfg_lora_and_schedule(webui):
+    axes = ("[LCM] LoRA", "Auto, None"), ("[LCM] Schedule", "Trailing, WebUI"), ("[LCM] CFG scale", "1, 1.5")
+    images, infotexts, _ = plot(webui, [ON], *axes)
+    assert len(images) == 8 and len({rgb(image) for image in images}) == 8
+    assert ["LCM LoRA: None" in text for text in infotexts] == [False, True] * 4
+    assert ["LCM schedule: WebUI" in text for text in infotexts] == [False, False, True, True] * 2
+    assert ["CFG scale: 1.5" in text for text in infotexts] == [False] * 4 + [True] * 4
+
+
+def test_checkpoints_of_two_families_get_their_own_lora(webui):
+    _, infotexts, _ = plot(webui, ON, ("Checkpoint name", f"{webui.sd15}, {webui.sdxl}"), ("[LCM] Steps", "1, 2"))
+    assert ["lcm_lora_sdxl" in text for text in infotexts] == [False, True, False, True]
+    assert ["LCM LoRA: lcm_lora_sd15" in text for text in infotexts] == [True, False, True, False]
+
+
+def test_the_sampler_axis_offers_lcm(webui):
+    images, infotexts, _ = plot(webui, None, ("Sampler", "Euler, LCM"), steps=4, cfg_scale=1)
+    assert ["Sampler: LCM" in text for text in infotexts] == [False, True]
+    by_hand, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
+    assert rgb(images[1]) == rgb(by_hand.image)
+
+
+@pytest.mark.parametrize(
+    "label,values,parts",
+    [
+        ("[LCM] Steps", "2, 99", ["'steps'", "99", "1 to 8"]),
+        ("[LCM] Weight", "nan", ["'weight'"]),
+        ("[LCM] Enabled", "True, perhaps", ["'perhaps'", "True nor False"]),
+        ("[LCM] LoRA", "Auto, nowhere", ["'nowhere'", "not in the LoRA folder"]),
+        ("[LCM] Schedule", "sideways", ["'schedule'", "'sideways'", "trailing"]),
+    ],
+)
+def test_a_value_that_cannot_be_used_stops_the_plot_before_its_first_picture(webui, label, values, parts):
+    with pytest.raises(ApiError) as refused:
+        plot(webui, ON, (label, values))
+    assert refused.value.status == 422 and webui.calls() == []
+    for part in [label, *parts]:
+        assert part in refused.value.body["detail"]

@@ -1,0 +1,155 @@
+"""Generation parameters there and back: through the host's quoting and parsing, and from picture to picture."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib_lcm import infotext
+from lib_lcm.families import ModelFamily
+from lib_lcm.library import LoraLibrary
+from lib_lcm.lora_use import resolve_lora
+from lib_lcm.options import MAX_WEIGHT, MIN_WEIGHT, SCHEDULE_LABELS, LcmOptions, options_from_args
+from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
+from tests.unit.lora_fixtures import header_bytes, official_lora_tensors, write_header
+from workbench.client import decode_image
+from workbench.server import ROOT, Server
+
+SD15 = ModelFamily.sd15
+HEADER = header_bytes(official_lora_tensors("sd15"))
+AWKWARD = [
+    "plain",
+    "None",
+    "auto",
+    "LCM LoRA",
+    "512x768",
+    "a, b: c",
+    '"quoted"',
+    'half "quoted',
+    '"',
+    'a "b", c',
+    " spaces around ",
+    "back\\slash",
+    'ends with \\", "x": \\',
+    "Steps: 3, LCM weight: 0.1",
+    "new\nline",
+    "\u4e2d\u6587 \u00e4\u00f6\u00fc",
+    "<lora:x:1>",
+    "pytorch_lora_weights",
+]
+NAMES = st.one_of(
+    st.sampled_from(AWKWARD),
+    st.text(st.sampled_from("aA0x1\"',:;\\ <>.-_()[]{}|\n"), min_size=1, max_size=12),
+    st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="/\0"), min_size=1, max_size=20),
+).filter(lambda name: name not in (".", "..") and name.strip())
+
+
+@pytest.fixture(scope="module")
+def through_the_host():
+    """`through_the_host(parameters)` -> what the host reads out of the infotext that it makes of them."""
+    program = [sys.executable, str(Path(__file__).with_name("infotext_echo.py"))]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii", cwd=ROOT) as process:
+        assert process.stdout.readline() == "ready\n"
+
+        def ask(parameters: dict) -> dict:
+            process.stdin.write(json.dumps(parameters) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+@settings(max_examples=300)
+@given(
+    name=NAMES,
+    folder=st.sampled_from(["", "sub/", "None/"]),
+    decoy=st.sampled_from(["", "plain.safetensors", "lcm_lora_sd15.safetensors", "sub/plain.safetensors"]),
+    weight=st.one_of(st.floats(MIN_WEIGHT, MAX_WEIGHT), st.sampled_from([0.0, 1.0, 0.85, 1.5])),
+    schedule=st.sampled_from(list(SCHEDULE_LABELS)),
+    is_chosen=st.booleans(),
+)
+def test_options_survive_the_hosts_infotext(through_the_host, tmp_path_factory, name, folder, decoy, weight, schedule, is_chosen):
+    root = tmp_path_factory.mktemp("loras")
+    try:
+        write_header(root / f"{folder}{name}.safetensors", *HEADER)
+        if decoy and not (root / decoy).exists():
+            write_header(root / decoy, *HEADER)
+        library = LoraLibrary(root, sha256_of=lambda path: None)
+        wanted = next(file for file in library.scan() if file.path == root / f"{folder}{name}.safetensors")
+        lora = library.name_of(wanted) + ".safetensors" * (library.name_of(wanted).lower() in ("none", "auto")) if is_chosen else "auto"
+        options = LcmOptions(True, weight, 4, 1.0, lora, schedule)
+        plan = make_plan(options, Request(PassRequest(20), 7.0), HostFacts(SD15, library))
+        assert plan.problem is None and (plan.lora == wanted or not is_chosen)
+
+        pasted = through_the_host(infotext.parameters(plan, library))
+        restored = {option: read(pasted, library) for option, read in infotext.RESTORE.items()}
+        again = options_from_args([{**restored, "cfg": 1.0}])
+        assert again == LcmOptions(True, weight, 4, 1.0, again.lora, schedule)
+        assert resolve_lora("", again, SD15, library).file == plan.lora
+
+        elsewhere = LoraLibrary(root.parent / "nowhere")  # a machine where no file has that name
+        assert infotext.RESTORE["lora"](pasted, elsewhere) == infotext.AUTO_LABEL
+    finally:
+        shutil.rmtree(root)
+
+
+def test_no_lora_survives_the_hosts_infotext(through_the_host, tmp_path):
+    library = LoraLibrary(tmp_path)
+    plan = make_plan(LcmOptions(True, lora="none"), Request(PassRequest(4), 1.0), HostFacts(SD15, library))
+    assert infotext.RESTORE["lora"](through_the_host(infotext.parameters(plan, library)), library) == infotext.NO_LORA
+
+
+def test_a_picture_made_without_lcm_leaves_the_accordion_off(through_the_host, tmp_path):
+    pasted = through_the_host({"Sampler": "Euler a"})
+    restored = {option: read(pasted, LoraLibrary(tmp_path)) for option, read in infotext.RESTORE.items()}
+    assert restored == {"enabled": False, "weight": None, "steps": None, "cfg": None, "lora": None, "schedule": None}
+
+
+# --- from picture to picture ------------------------------------------------------------------------------------------------------
+
+PROMPT = "a big red star on a blue background"
+
+
+@pytest.fixture(scope="module", params=["a1111-1.10", "forge"])
+def machines(request, tmp_path_factory):
+    """Two workbenches; on the second the LCM-LoRAs have other names and lie in a folder."""
+    loras = tmp_path_factory.mktemp("Lora")
+    (loras / "few, steps").mkdir()
+    shutil.copy(ROOT / "workbench/models/Lora/lcm_lora_sd15.safetensors", loras / "few, steps" / 'my "fast", one.safetensors')
+    profile = ["--profile", request.param, "--data-dir"]
+    with Server([*profile, str(tmp_path_factory.mktemp("here"))]) as here:
+        with Server([*profile, str(tmp_path_factory.mktemp("there")), "--lora-dir", str(loras)]) as there:
+            yield here.client, there.client
+
+
+def again(client, text: str) -> tuple[bytes, str]:
+    """Pixels and infotext of a picture from nothing but an infotext."""
+    answer = client.post("/sdapi/v1/txt2img", {"infotext": text})
+    return decode_image(answer["images"][0]).convert("RGB").tobytes(), json.loads(answer["info"])["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    "lcm,request_fields",
+    [
+        ({"steps": 4, "cfg": 1}, {}),
+        ({"steps": 3, "cfg": 1.7, "weight": 0.123456789}, {"negative_prompt": "green, blue: x"}),
+        ({"lora": "none"}, {"steps": 20, "cfg_scale": 7}),
+        ({"schedule": "webui", "steps": 5}, {}),
+        ({"steps": 4, "cfg": 1}, {"prompt": f"{PROMPT} <lora:lcm_lora_sd15:0.5>"}),
+        ({"steps": 4, "cfg": 1}, {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}),
+    ],
+)
+@pytest.mark.parametrize("there_first", [False, True])
+def test_an_infotext_draws_the_same_picture_again_where_the_lora_has_another_name(machines, lcm, request_fields, there_first):
+    first, second = reversed(machines) if there_first else machines
+    made = first.txt2img(**{"prompt": PROMPT, "seed": 77, **request_fields}, lcm={"enabled": True, **lcm})
+    for client in (first, second):
+        repeated, text = again(client, made.infotext)
+        assert "LCM schedule" in text
+        assert repeated == made.image.convert("RGB").tobytes()
