@@ -87,7 +87,7 @@ class DistillConfig:
         """For models of a few million parameters and minutes of training: long hops in few DDIM steps, mild guidance, a coarse Huber
         constant, a high learning rate and a small rank. The published hop of 20 shows no gain in that time."""
         small = cls(
-            hop=(200, 240), substeps=(2, 3), guidance=(2.0, 4.0), huber_c=0.03, learning_rate=2e-3, betas=(0.9, 0.99),
+            hop=(200, 240), substeps=(2, 3), guidance=(2.0, 4.0), huber_c=0.03, learning_rate=3e-3, betas=(0.9, 0.99),
             weight_decay=0.0, warmup=20, batch=24, rank=8, alpha=8.0, ema_decay=0.98,
         )  # fmt: skip
         return replace(small, **changes)

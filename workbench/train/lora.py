@@ -16,6 +16,8 @@ from workbench.train.common import Progress, Run, train_loop, update_recipe
 from workbench.train.sampling import blank_text
 from workbench.train.teacher import Pool
 
+CONFIG = DistillConfig.small_model(steps=1100, substeps=(2, 2), guidance=(0.5, 2.0))
+"""Guidance around the teacher's own best CFG scale, which is 2 (w = 1) on these pictures."""
 Text = tuple[Tensor, Tensor | None]
 
 
@@ -25,7 +27,7 @@ def sha256(path: Path) -> str:
 
 def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
     """Distils the checkpoint of `family` and writes its LCM-LoRA."""
-    config = config or DistillConfig.small_model(steps=1200)
+    config = config or CONFIG
     torch.manual_seed(run.seed + 20)
     checkpoint = run.checkpoint(family)
     model = load_checkpoint(checkpoint)
