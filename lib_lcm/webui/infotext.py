@@ -16,7 +16,7 @@ AUTO_LABEL = "Auto"
 def parameters(plan: Plan) -> dict[str, object]:
     """What is added to the picture's generation parameters; steps, CFG scale and sampler are the WebUI's own entries."""
     return {
-        KEYS["lora"]: plan.lora.path.stem if plan.lora is not None else NO_LORA,
+        KEYS["lora"]: plan.lora_name if plan.lora is not None else NO_LORA,
         KEYS["weight"]: f"{plan.weight:g}",
         KEYS["schedule"]: SCHEDULE_LABELS[plan.schedule],
     }

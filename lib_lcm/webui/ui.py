@@ -118,7 +118,8 @@ def _download_button():
 
 def lora_choices() -> list[str]:
     """What the LoRA drop-down offers: Auto, None and the names of the LCM-LoRAs on disk."""
-    names = sorted({file.path.stem for file in networks.library().scan() if networks.library().is_lcm_lora(file)}, key=str.casefold)
+    library = networks.library()
+    names = sorted({library.name_of(file) for file in library.scan() if library.is_lcm_lora(file)}, key=str.casefold)
     return [infotext.AUTO_LABEL, infotext.NO_LORA, *names]
 
 
