@@ -301,7 +301,8 @@ def _loaded_networks(path: Path) -> list:
 
 def layers_matched(model, path: Path) -> int | None:
     """To how many layers of the model the host applies the loaded file; None where it does not tell."""
-    forge = getattr(model, "forge_objects", None)
+    # as they will be when the networks are active; until the activation is over, `forge_objects` are those without networks
+    forge = getattr(model, "forge_objects_after_applying_lora", None)
     if forge is None:  # A1111: layers by name
         return max((len(net.modules) for net in _loaded_networks(path)), default=0)
     patchers = [forge.unet, getattr(forge.clip, "patcher", None)]
@@ -324,7 +325,12 @@ def forget_networks(model) -> None:
     cached = getattr(networks, "load_lora_state_dict", None)  # Forge, reForge: by the file's name alone
     if hasattr(cached, "cache_clear"):
         cached.cache_clear()
-    # A1111 compares names and weights to know whether a layer's weights are those of the loaded networks
+    forge = getattr(model, "forge_objects", None)
+    for patcher in (forge.unet, getattr(forge.clip, "patcher", None)) if forge is not None else ():
+        loader = getattr(patcher, "lora_loader", None)
+        if hasattr(loader, "loaded_hash"):  # Forge compares names and weights to know whether they are in the model's weights
+            loader.loaded_hash = "read again"
+    # A1111 does the same for each layer
     for module in model.modules() if isinstance(model, torch.nn.Module) else ():
         if getattr(module, "network_current_names", ()):
             module.network_current_names = ("read again",)
