@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from lib_lcm.lora_files import LoraFile
 from lib_lcm.lora_use import Loras
@@ -24,13 +24,7 @@ _SIZE = re.compile(r"^\d+x\d+$")
 """A value that the WebUI takes apart into two keys, "LCM LoRA-1" and "LCM LoRA-2"."""
 
 
-class NamedLoras(Loras, Protocol):
-    """A LoRA folder that can also say what a file is called."""
-
-    def name_of(self, file: LoraFile) -> str: ...
-
-
-def parameters(plan: Plan, loras: NamedLoras) -> dict[str, str]:
+def parameters(plan: Plan, loras: Loras) -> dict[str, str]:
     """What is added to the picture's generation parameters."""
     return {
         KEYS["lora"]: NO_LORA if plan.lora is None else _quoted(_unmistakable(plan.lora, loras)),
@@ -39,7 +33,7 @@ def parameters(plan: Plan, loras: NamedLoras) -> dict[str, str]:
     }
 
 
-def _unmistakable(file: LoraFile, loras: NamedLoras) -> str:
+def _unmistakable(file: LoraFile, loras: Loras) -> str:
     """The file's name; with its ending where the bare name would be read as something else."""
     name = loras.name_of(file)
     is_special = name.lower() in (AUTO, NONE) or name == KEYS["lora"] or _SIZE.match(name)

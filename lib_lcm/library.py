@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ class LoraLibrary:
         self._mistyped: list[Path] = []
         self._files: list[LoraFile] | None = None
         self._index: dict[str, LoraFile] | None = None
+        self._stems: Counter[str] | None = None
 
     @property
     def files(self) -> list[LoraFile]:
@@ -119,7 +121,7 @@ class LoraLibrary:
                 current = {(path, known.size, known.mtime_ns) for path, known in seen.items()}
                 self._digests = {key: digest for key, digest in self._digests.items() if key in current}
                 self._files = sorted((known.file for known in seen.values()), key=self._order)
-                self._index = None
+                self._index = self._stems = None
             return list(self._files)
 
     def candidates(self, family: ModelFamily) -> list[LoraFile]:
@@ -164,13 +166,30 @@ class LoraLibrary:
                 file = self._look_up_first(names)
             return file
 
+    def at(self, path: str | os.PathLike[str]) -> LoraFile | None:
+        """The file at `path` (below a LoRA folder, spelled as the folder is), as it is now, or None."""
+        key = os.fspath(path)
+        with self._lock:
+            self._scanned()
+            known = self._seen.get(key)
+            if known is None or not _is_unchanged(known):
+                self.scan()
+                known = self._seen.get(key)
+            return None if known is None else known.file
+
     def name_of(self, file: LoraFile) -> str:
-        """The shortest name by which `find` finds `file`, which is in the folders: without its ending, with it, with its sub-folders."""
+        """What `file` is called: its name without ending or, where other files have that too, its path in the LoRA folder.
+
+        Forward slashes; `find` of this name gives the file again.
+        """
         with self._lock:
             place = self._places.get(file.path)
             if place is None:
-                return file.path.stem
-            for name in (file.path.stem, file.path.name, os.path.splitext(place.relative)[0]):
+                return file.name
+            if self._stems is None:
+                self._stems = Counter(other.name.casefold() for other in self._scanned())
+            is_only_one = self._stems[file.name.casefold()] == 1
+            for name in ([file.name, file.path.name] if is_only_one else []) + [os.path.splitext(place.relative)[0]]:
                 found = self._look_up(name)
                 if found is not None and found.path == file.path:
                     return name

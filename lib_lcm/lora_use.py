@@ -1,16 +1,20 @@
-"""Which LCM-LoRA a prompt is drawn with, at which weight, and the prompt that makes the host apply it exactly once."""
+"""Which LCM-LoRA a prompt is drawn with, at which weight, and whether it took hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from lib_lcm.catalog import FAMILIES_WITH_LORA
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_files import LoraFile
-from lib_lcm.options import AUTO, NONE, LcmOptions, shown_number
-from lib_lcm.prompt_tags import LoraTag, conventional_family, find_tags, remove_tags
+from lib_lcm.lora_files import LoraFile, shown_name
+from lib_lcm.options import AUTO, NONE, LcmOptions
+from lib_lcm.prompt_tags import LoraTag, conventional_family, find_tags
+
+# A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's on SDXL) or in none (key
+# names that the WebUI does not know). What lies between is for layers that a WebUI counts differently.
+LEAST_SHARE_MATCHED = 0.9
 
 
 class Loras(Protocol):
@@ -21,6 +25,8 @@ class Loras(Protocol):
     def find(self, name: str) -> LoraFile | None: ...
 
     def is_lcm_lora(self, file: LoraFile) -> bool: ...
+
+    def name_of(self, file: LoraFile) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,14 @@ class LcmTag:
 
 
 def lcm_tags(prompt: str, loras: Loras) -> list[LcmTag]:
-    """The tags of `prompt` that mean an LCM-LoRA, by the content of the file they name or, where there is none, by its usual name."""
+    """The tags of `prompt` that mean an LCM-LoRA; see `lcm_among`."""
+    return lcm_among(find_tags(prompt), loras)
+
+
+def lcm_among(tags: Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
+    """The tags that mean an LCM-LoRA, by the content of the file they name or, where there is none, by its usual name."""
     found = []
-    for tag in find_tags(prompt):
+    for tag in tags:
         file = loras.find(tag.name)
         if file is not None and file.problem is None:
             if loras.is_lcm_lora(file):
@@ -57,11 +68,14 @@ def lcm_tags(prompt: str, loras: Loras) -> list[LcmTag]:
     return found
 
 
-def resolve_lora(prompt: str, options: LcmOptions, family: ModelFamily, loras: Loras) -> LoraUse:
-    """The LCM-LoRA that `prompt` is to be drawn with on a model of `family`: typed tags win, then the options (DESIGN rules 1-3)."""
+def resolve_lora(tags: str | Sequence[LoraTag], options: LcmOptions, family: ModelFamily, loras: Loras) -> LoraUse:
+    """The LCM-LoRA for a model of `family`: typed tags win, then the options (DESIGN rules 1-3).
+
+    `tags` are those of the prompt that is to be drawn, or the prompt itself.
+    """
     if options.lora == NONE:
         return LoraUse(weight=options.weight)
-    typed = lcm_tags(prompt, loras)
+    typed = lcm_among(find_tags(tags) if isinstance(tags, str) else tags, loras)
     for item in typed:
         if item.tag.problem:
             return LoraUse(problem=item.tag.problem)
@@ -77,7 +91,7 @@ def resolve_lora(prompt: str, options: LcmOptions, family: ModelFamily, loras: L
         if item.family is not None and item.family is not family:
             messages.append(
                 f"{item.tag.name} is an LCM-LoRA for {item.family.label} and the checkpoint is {family.label}: "
-                f"{file.path.stem} was used instead, at the same weight."
+                f"{loras.name_of(file)} was used instead, at the same weight."
             )
     if len(typed) > 1:
         times = f"The prompt names an LCM-LoRA {len(typed)} times"
@@ -118,15 +132,24 @@ def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile 
     return file, None
 
 
-def prompt_with_lora(prompt: str, use: LoraUse, network_name: str, loras: Loras) -> str:
-    """`prompt` with exactly one tag for the LCM-LoRA in it, the one that the host is to read; other LoRAs stay as they are.
+def other_tags(tags: Iterable[LoraTag], loras: Loras) -> list[LoraTag]:
+    """The tags that do not mean an LCM-LoRA: the LoRAs that are left as they are beside it."""
+    tags = list(tags)
+    lcm = [item.tag for item in lcm_among(tags, loras)]
+    return [tag for tag in tags if not any(tag is other for other in lcm)]
 
-    `network_name` is the name under which the host knows `use.file`. Without a file the prompt is returned as it is.
+
+def why_not_held(file: LoraFile, matched: int | None) -> str | None:
+    """The sentence for a LoRA that the host reports as loaded but that changes too few of the model's layers, else None.
+
+    `matched` is how many layers the host applied it to, None where the host does not tell.
     """
-    if use.file is None:
-        return prompt
-    bare = remove_tags(prompt, [item.tag for item in lcm_tags(prompt, loras)])
-    return f"{bare}<lora:{network_name}:{shown_number(use.weight)}>"
+    if matched is None or matched >= LEAST_SHARE_MATCHED * file.modules:
+        return None
+    return (
+        f"{shown_name(file.path)} did not take hold: the WebUI matched {matched} of its {file.modules} layers to the loaded model, so the "
+        f"picture would not be LCM's; use the official file (the LCM panel's button gets it), or another LCM-LoRA."
+    )
 
 
 def first_prompt(prompts: Sequence[str] | str) -> str:

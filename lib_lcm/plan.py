@@ -83,6 +83,8 @@ class Plan:
     messages: tuple[str, ...] = ()
     problem: str | None = None
     sampler: str = SAMPLER_NAME
+    lora_name: str | None = None
+    """What the LoRA is called: its file's name, with its folders where another file has the same."""
 
     @property
     def cond_only(self) -> bool:
@@ -93,7 +95,7 @@ class Plan:
         """The plan in one line, as the page shows it."""
         if self.problem:
             return self.problem
-        lora = self.lora.path.stem if self.lora is not None else "no LoRA"
+        lora = self.lora_name if self.lora is not None else "no LoRA"
         if self.lora is not None and self.weight != 1.0:
             lora += f" at {self.weight:g}"
         parts = [self.family.label, lora, _steps_text(self.first)]
@@ -116,7 +118,7 @@ class Plan:
             "problem": self.problem,
             "family": self.family.value,
             "sampler": self.sampler,
-            "lora": None if self.lora is None else self.lora.path.stem,
+            "lora": self.lora_name,
             "weight": self.weight,
             "schedule": self.host_scheduler or self.schedule,
             "steps": self.first.steps,
@@ -192,6 +194,7 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         ignores_negative_prompt=ignores_negative,
         messages=tuple(messages),
         problem=use.problem,
+        lora_name=None if use.file is None else host.loras.name_of(use.file),
     )
 
 

@@ -39,7 +39,14 @@ class LoraTag:
 
 def find_tags(prompt: str) -> list[LoraTag]:
     """All LoRA tags of `prompt`, in order."""
-    return [_read_tag(match) for match in _TAG.finditer(prompt) if match[1] in LORA_KINDS]
+    found = (match for match in _TAG.finditer(prompt) if match[1] in LORA_KINDS)
+    return [_read_tag(match[1], tuple(match[2].split(":")), match[0], match.start(), match.end()) for match in found]
+
+
+def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
+    """The tag whose parts the WebUI has already taken apart; it stands in no prompt, so its place is 0."""
+    args = tuple(str(item) for item in items)
+    return _read_tag(kind, args, f"<{kind}:{':'.join(args)}>", 0, 0)
 
 
 def remove_tags(prompt: str, tags: Iterable[LoraTag]) -> str:
@@ -54,13 +61,12 @@ def remove_tags(prompt: str, tags: Iterable[LoraTag]) -> str:
     return prompt
 
 
-def _read_tag(match: re.Match[str]) -> LoraTag:
-    args = tuple(match[2].split(":"))
+def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int) -> LoraTag:
     positional, named = _sort_items(args)
     problem = None
     weight = 1.0
     if not positional:
-        problem = f"The tag {match[0]!r} names no LoRA: write it as <{match[1]}:name:1>."
+        problem = f"The tag {text!r} names no LoRA: write it as <{kind}:name:1>."
     else:
         try:
             # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so both must be numbers.
@@ -72,8 +78,8 @@ def _read_tag(match: re.Match[str]) -> LoraTag:
                 int(rank)
         except ValueError:
             weight = 1.0
-            problem = f"The tag {match[0]!r} has a weight that is not a number: write it as <{match[1]}:{positional[0]}:1>."
-    return LoraTag(match[1], positional[0] if positional else "", weight, match[0], match.start(), match.end(), args, problem)
+            problem = f"The tag {text!r} has a weight that is not a number: write it as <{kind}:{positional[0]}:1>."
+    return LoraTag(kind, positional[0] if positional else "", weight, text, start, end, args, problem)
 
 
 def _sort_items(args: Iterable[str]) -> tuple[list[str], dict[str, str]]:

@@ -10,19 +10,14 @@ from lib_lcm.lora_use import first_prompt, lcm_tags
 from lib_lcm.options import LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, SAMPLER_NAME, HostFacts, PassRequest, Plan, Request, make_plan
 from lib_lcm.webui import current, host, infotext, networks, registry, settings
-from lib_lcm.webui.networks import BatchLora
 
 
 class Generation:
-    """The state of the generation that is running: one per script object, since the WebUI runs one at a time."""
-
-    def __init__(self):
-        self._lora: BatchLora | None = None
+    """What the script does in each callback. Which generations are running is known to `current`."""
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
-        current.end()
-        self._lora = None
+        current.begin(p, None)
         try:
             options = options_from_args(args, settings.limits())
         except OptionsError as error:
@@ -36,29 +31,17 @@ class Generation:
         if plan.problem is not None:
             host.refuse(p, plan.problem)
             return
+        if plan.lora is not None and p.disable_extra_networks:
+            host.refuse(p, "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without its own: allow them.")
+            return
         apply_plan(p, plan)
         for message in plan.messages:
             host.tell(p, message)
         current.begin(p, current.Run(plan, options))
-        self._lora = BatchLora(plan, options)
-
-    def before_process_batch(self, p) -> None:
-        """This batch's prompts are about to be parsed for LoRA tags."""
-        if self._lora is not None and current.run_of(p) is not None:
-            self._lora.add(p)
-
-    def process_batch(self, p) -> None:
-        """This batch's LoRAs are active."""
-        if self._lora is not None and current.run_of(p) is not None:
-            self._lora.settle(p)
-            if self._lora.problem is not None:
-                host.refuse(p, self._lora.problem, at="setup_conds")
 
     def postprocess(self, p) -> None:
         """The generation is over."""
-        if current.run_of(p) is not None:
-            current.end()
-            self._lora = None
+        current.end(p)
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
         """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""

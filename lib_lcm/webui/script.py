@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import api, registry, settings, xyz_grid
+from lib_lcm.webui import activation, api, registry, settings, xyz_grid
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.ui import Accordion
 from modules import script_callbacks, scripts
@@ -41,12 +41,6 @@ class LcmScript(scripts.Script):
     def process(self, p, *args):
         self._generation.process(p, args)
 
-    def before_process_batch(self, p, *args, **kwargs):
-        self._generation.before_process_batch(p)
-
-    def process_batch(self, p, *args, **kwargs):
-        self._generation.process_batch(p)
-
     def postprocess(self, p, processed, *args):
         self._generation.postprocess(p)
 
@@ -54,6 +48,8 @@ class LcmScript(scripts.Script):
 def install() -> None:
     """Registers the sampler, the settings and the API. Called each time the script file is loaded, also after "Reload UI"."""
     registry.register()
+    activation.install()
     script_callbacks.on_ui_settings(settings.register)
     script_callbacks.on_app_started(api.add_routes)
     script_callbacks.on_script_unloaded(registry.unregister)
+    script_callbacks.on_script_unloaded(activation.uninstall)

@@ -54,7 +54,11 @@ class Accordion:
             with ui_components.FormRow():
                 weight = gr.Slider(MIN_WEIGHT, MAX_WEIGHT, 1.0, step=0.05, label=TEXT["weight"].label, elem_id=elem_id("weight"))
                 lora = gr.Dropdown(
-                    lora_choices(), value=infotext.AUTO_LABEL, allow_custom_value=True, label=TEXT["lora"].label, elem_id=elem_id("lora")
+                    networks.lora_choices(),
+                    value=infotext.AUTO_LABEL,
+                    allow_custom_value=True,
+                    label=TEXT["lora"].label,
+                    elem_id=elem_id("lora"),
                 )
                 refresh = ui_components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
             download = gr.Button(visible=False, elem_id=elem_id("download"))
@@ -86,7 +90,7 @@ def shown(*values):
 
 def refreshed(*values):
     """The same, and the LoRA drop-down's choices."""
-    return *shown(*values), gr.update(choices=lora_choices())
+    return *shown(*values), gr.update(choices=networks.lora_choices())
 
 
 def downloaded(*values, progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
@@ -113,12 +117,6 @@ def _download_button():
     if lora is None:
         return gr.update(visible=False)
     return gr.update(visible=True, value=f"Download {lora.name} ({lora.size / 1e6:.0f} MB, licence {LICENCE})")
-
-
-def lora_choices() -> list[str]:
-    """What the LoRA drop-down offers: Auto, None and the names of the LCM-LoRAs on disk."""
-    names = sorted({file.path.stem for file in networks.library().scan() if networks.library().is_lcm_lora(file)}, key=str.casefold)
-    return [infotext.AUTO_LABEL, infotext.NO_LORA, *names]
 
 
 def status_html(weight, steps, cfg, lora, schedule, strength: float = 1.0) -> str:

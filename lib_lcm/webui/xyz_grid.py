@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm.infotext import AUTO_LABEL, NO_LORA
 from lib_lcm.options import AUTO, NONE, OPTIONS, SCHEDULE_LABELS, SCRIPT_TITLE, OptionsError, options_from_args
 from lib_lcm.webui import host, networks, settings
 
@@ -61,7 +60,7 @@ AXES = (
     Axis("weight", "Weight", float),
     Axis("steps", "Steps", int),
     Axis("cfg", "CFG scale", float),
-    Axis("lora", "LoRA", str, lambda: [AUTO_LABEL, NO_LORA, *networks.lcm_lora_names()]),
+    Axis("lora", "LoRA", str, networks.lora_choices),
     Axis("schedule", "Schedule", str, lambda: list(SCHEDULE_LABELS.values())),
 )
 

@@ -9,6 +9,7 @@ contains "sd15" or "sdxl", the LCM-LoRAs of both, and the command line flag --ap
 
 from __future__ import annotations
 
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from workbench.server import Server
 
 PROFILES = ("a1111-1.10", "a1111-1.8", "a1111-1.7", "a1111-1.6", "forge")
 PROBE = Path(__file__).parent / "probe"
+MODELS = Path(__file__).parents[2] / "workbench" / "models"
 
 
 @dataclass
@@ -129,5 +131,8 @@ def webui(request, tmp_path_factory):
         yield _connect(Client(request.param, timeout=600), name, 128)
         return
     data_dir = tmp_path_factory.mktemp("data")
-    with Server(["--profile", request.param, "--data-dir", str(data_dir), "--extension", str(PROBE)]) as server:
+    loras = shutil.copytree(MODELS / "Lora", data_dir / "Lora")  # tests add LoRAs and take them away
+    with Server(
+        ["--profile", request.param, "--data-dir", str(data_dir), "--lora-dir", str(loras), "--extension", str(PROBE)]
+    ) as server:
         yield _connect(server.client, request.param, 64, server)

@@ -6,9 +6,10 @@ import pytest
 
 from lib_lcm.families import ModelFamily
 from lib_lcm.library import LoraLibrary
-from lib_lcm.lora_use import prompt_with_lora, resolve_lora
+from lib_lcm.lora_use import other_tags, resolve_lora, why_not_held
 from lib_lcm.options import LcmOptions, Limits
 from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
+from lib_lcm.prompt_tags import find_tags
 from tests.unit.lora_fixtures import kohya_lora, official_lora_tensors, targeted_layers, write_lora
 
 SD15, SDXL, SSD1B = ModelFamily.sd15, ModelFamily.sdxl, ModelFamily.ssd1b
@@ -97,48 +98,49 @@ def test_the_refiner_is_skipped_with_a_message(loras):
 ON = LcmOptions(enabled=True)
 
 
-def final_prompt(prompt, loras, options=ON, family=SD15):
+def applied(prompt, loras, options=ON, family=SD15):
+    """The LoRAs that are applied, the LCM-LoRA last, and the decision."""
     use = resolve_lora(prompt, options, family, loras)
     assert use.problem is None, use.problem
-    return prompt_with_lora(prompt, use, use.file.path.stem if use.file else "", loras), use
+    others = [tag.text for tag in other_tags(find_tags(prompt), loras)]
+    return others if use.file is None else [*others, f"{loras.name_of(use.file)} at {use.weight:g}"], use
 
 
-def test_a_clean_prompt_gets_one_tag(loras):
-    assert final_prompt("a cat", loras)[0] == "a cat<lora:lcm_lora_sd15:1>"
+def test_a_clean_prompt_gets_the_lora_of_its_family(loras):
+    assert applied("a cat", loras)[0] == ["lcm_lora_sd15 at 1"]
 
 
 @pytest.mark.parametrize("start", ["<lora:lcm_lora_sd15", "<lora:LCM_LoRA_SD15", "<lyco:lcm_lora_sd15", "<lora:lcm-lora-sdv1-5"])
 def test_a_typed_tag_under_any_of_its_names_sets_the_weight_once(loras, start):
-    prompt, use = final_prompt(f"a cat {start}:0.7>, sitting", loras)
-    assert prompt == "a cat , sitting<lora:lcm_lora_sd15:0.7>" and use.weight == 0.7 and use.messages == ()
+    names, use = applied(f"a cat {start}:0.7>, sitting", loras)
+    assert names == ["lcm_lora_sd15 at 0.7"] and use.messages == ()
 
 
 def test_a_typed_name_works_though_the_file_has_another(loras):
-    prompt, _ = final_prompt("a cat <lora:lcm_lora_sdxl:1>", loras, family=SDXL)
-    assert prompt == "a cat <lora:pytorch_lora_weights:1>"
+    assert applied("a cat <lora:lcm_lora_sdxl:1>", loras, family=SDXL)[0] == ["pytorch_lora_weights at 1"]
 
 
 def test_a_tag_of_the_wrong_family_is_replaced_at_its_weight_with_a_message(loras):
-    prompt, use = final_prompt("a cat <lora:lcm_lora_sdxl:0.8>", loras)
-    assert prompt == "a cat <lora:lcm_lora_sd15:0.8>"
+    names, use = applied("a cat <lora:lcm_lora_sdxl:0.8>", loras)
+    assert names == ["lcm_lora_sd15 at 0.8"]
     assert use.messages == (
         "lcm_lora_sdxl is an LCM-LoRA for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 was used instead, at the same weight.",
     )
 
 
 def test_a_tag_that_stands_twice_is_applied_once(loras):
-    prompt, use = final_prompt("<lora:lcm_lora_sd15:0.4> a cat <lora:lcm_lora_sd15:1>", loras)
-    assert prompt.count("<lora") == 1 and use.weight == 1 and "2 times" in use.messages[0]
+    names, use = applied("<lora:lcm_lora_sd15:0.4> a cat <lora:lcm_lora_sd15:1>", loras)
+    assert names == ["lcm_lora_sd15 at 1"] and "2 times" in use.messages[0]
 
 
 @pytest.mark.parametrize("name", ["style", "Hyper-SD15-8steps"])
 def test_other_loras_are_left_as_they_are(loras, name):
-    assert final_prompt(f"a cat <lora:{name}:0.8>", loras)[0] == f"a cat <lora:{name}:0.8><lora:lcm_lora_sd15:1>"
+    assert applied(f"a cat <lora:{name}:0.8>", loras)[0] == [f"<lora:{name}:0.8>", "lcm_lora_sd15 at 1"]
 
 
 def test_with_none_typed_tags_are_left_alone(loras):
-    options = LcmOptions(enabled=True, lora="none")
-    assert final_prompt("a cat <lora:lcm_lora_sd15:1>", loras, options)[0] == "a cat <lora:lcm_lora_sd15:1>"
+    use = resolve_lora("a cat <lora:lcm_lora_sd15:1>", LcmOptions(enabled=True, lora="none"), SD15, loras)
+    assert use.file is None and use.problem is None
 
 
 def test_a_chosen_file_must_exist_and_fit(loras):
@@ -152,3 +154,22 @@ def test_a_chosen_file_must_exist_and_fit(loras):
 
 def test_a_tag_with_a_weight_that_is_no_number_fails_with_a_sentence(loras):
     assert "not a number" in resolve_lora("<lora:lcm_lora_sd15:abc>", ON, SD15, loras).problem
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for family in ("sd15", "sdxl"):
+        write_lora(tmp_path / family / "pytorch_lora_weights.safetensors", official_lora_tensors(family))
+    loras = LoraLibrary([tmp_path])
+    plan = plan_of(loras, family=SDXL)
+    assert plan.status_line().startswith("SDXL · sdxl/pytorch_lora_weights · ") and plan.as_dict()["lora"] == "sdxl/pytorch_lora_weights"
+    assert loras.find(plan.lora_name) == plan.lora
+    use = resolve_lora("a cat <lora:pytorch_lora_weights:0.5>", ON, SDXL, loras)
+    assert "sdxl/pytorch_lora_weights was used instead" in use.messages[0] and use.weight == 0.5
+
+
+@pytest.mark.parametrize("matched, holds", [(278, True), (None, True), (251, True), (249, False), (161, False), (0, False)])
+def test_a_lora_that_matches_few_layers_is_not_passed_off_as_lcm(loras, matched, holds):
+    problem = why_not_held(loras.find("lcm_lora_sd15"), matched)
+    assert (problem is None) == holds
+    if not holds:
+        assert f"{matched} of its 278 layers" in problem and "lcm_lora_sd15.safetensors" in problem

@@ -78,6 +78,7 @@ class UnetPatcher:
     def __init__(self, model: KModel):
         self.model = model
         self.model_options = {"transformer_options": {}}
+        self.lora_patches = {}  # (file, weight of the LoRA, of the model, computed on the fly) -> what is added, by layer
         self.controlnet_linked_list = None
         self.extra_concat_condition = None
 

@@ -180,6 +180,10 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
         loaded_networks.append(net)
     if profiles.active.repeated_lora_last_wins:
         loaded_networks[:] = {net.name: net for net in loaded_networks}.values()
+    if profiles.active.forge:
+        shared.sd_model.forge_objects.unet.lora_patches = {
+            (net.network_on_disk.filename, net.unet_multiplier, 1.0, False): dict.fromkeys(net.modules, ()) for net in loaded_networks
+        }
     if missing:
         sd_hijack.model_hijack.comments.append(f"Lora not found: {', '.join(missing)}")
     purge_networks_from_memory()
@@ -214,6 +218,11 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
 
     def activate(self, p, params_list):
         self.errors.clear()
+        added = shared.opts.sd_lora
+        if added in available_networks and not any(params.items[0] == added for params in params_list):
+            weight = shared.opts.extra_networks_default_multiplier
+            p.all_prompts = [f"{prompt}<lora:{added}:{weight}>" for prompt in p.all_prompts]
+            params_list = [*params_list, extra_networks.ExtraNetworkParams(items=[added, weight])]
         names, te_multipliers, unet_multipliers, dyn_dims = [], [], [], []
         for params in params_list:
             positional = params.positional

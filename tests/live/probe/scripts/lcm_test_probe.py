@@ -54,6 +54,9 @@ class ProbeScript(scripts.Script):
             ProbeScript.handle.remove()
         ProbeScript.handle = unet().register_forward_pre_hook(record, with_kwargs=True)
 
+    def before_hr(self, p, *args):
+        self.process(p)  # the hires pass may have a checkpoint of its own
+
     def postprocess(self, p, processed, *args):
         if ProbeScript.handle is not None:
             ProbeScript.handle.remove()

@@ -1,0 +1,120 @@
+"""The LCM-LoRA through the WebUI's own LoRA machinery: wherever the WebUI activates a prompt's networks, exactly one is among them.
+
+Every way to a picture goes through `modules.extra_networks.activate` with the tags that were parsed from its prompt: the first pass of
+each batch, the hires pass after its own checkpoint was loaded, a refiner's switch, and the generation that a detailer makes inside ours,
+whose script runner knows nothing of us. So that is the one place where tags are completed. What stands in the prompt, in a saved style
+or in the setting "Add network to prompt" is known there; the loaded model is the one that will draw; and the conditioning, which the
+WebUI caches by these tags, is not made yet. Prompts are never touched. It is also where an exception stops the generation instead of
+being swallowed, and after which it can be seen whether the LoRA took hold.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from lib_lcm.lora_files import LoraFile, shown_name
+from lib_lcm.lora_use import LoraUse, lcm_among, other_tags, resolve_lora, why_not_held
+from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items
+from lib_lcm.webui import current, host, infotext
+from lib_lcm.webui.networks import library
+
+_read: dict[Path, tuple[int, int]] = {}
+"""Size and time of change that LoRA files had when the WebUI was last given them."""
+
+
+def install() -> None:
+    """From now on the tags of LCM generations are completed. Doing it again changes nothing."""
+    host.wrap_activate(activate)
+
+
+def uninstall() -> None:
+    """The WebUI activates networks as it did before."""
+    host.unwrap_activate()
+
+
+def activate(host_activate, p, tags) -> None:
+    """In place of the host's `activate(p, tags)`; `tags` maps a kind of network to its parameters, one for each tag of the prompt.
+
+    `tags` is changed, since it is what the WebUI caches conditionings by. Doing it again, as some hosts do for a hires pass, starts
+    from what was typed. Raises LcmRefusal where LCM is on and the picture would not be LCM's.
+    """
+    run = current.run_around(p)
+    if run is None or not host.are_own_tags(p, tags):
+        host_activate(p, tags)
+        return
+    typed = _typed(tags)
+    use = resolve_lora([tag for tag, _ in typed], run.options, host.model_family(p.sd_model), library())
+    if use.problem is not None:
+        raise host.LcmRefusal(use.problem)
+    for message in use.messages:
+        host.tell(p, message)
+    if use.file is None:
+        host_activate(p, tags)
+        return
+    _notice_replaced(p, use.file)
+    name = library().name_of(use.file)
+    with host.reachable(use.file.path, name) as network_name:
+        if network_name is None:
+            raise host.LcmRefusal("The WebUI applies no LoRAs, so LCM cannot work: switch the built-in extension Lora on, or LCM off.")
+        _complete(tags, typed, use, network_name)
+        if tags is p.extra_network_data and current.run_of(p) is not None:
+            plan = replace(run.plan, lora=use.file, lora_name=name, weight=use.weight)
+            p.extra_generation_params.update(infotext.parameters(plan))  # of this batch: its prompt may have a tag of its own
+        host_activate(p, tags)
+    problem = _why_not_applied(p, use, [tag for tag, _ in typed])
+    if problem is not None:
+        host.forget_networks(p.sd_model)
+        raise host.LcmRefusal(problem)
+
+
+def _typed(tags) -> list[tuple[LoraTag, object]]:
+    """The LoRA tags as they were typed, each with the host's parameters of it."""
+    found = []
+    for kind in LORA_KINDS:
+        for params in tags.get(kind, ()):
+            found.extend(host.replaced_by(params) or [(tag_of_items(kind, params.items), params)])
+    return found
+
+
+def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
+    """Puts the LCM-LoRA in the place of all that mean one."""
+    others = other_tags([tag for tag, _ in typed], library())
+    is_other = [any(tag is other for other in others) for tag, _ in typed]
+    for kind in LORA_KINDS:
+        if kind in tags:
+            tags[kind] = [params for (tag, params), keep in zip(typed, is_other, strict=True) if keep and tag.kind == kind]
+    replaced = [pair for pair, keep in zip(typed, is_other, strict=True) if not keep]
+    tags.setdefault("lora", []).append(host.network_params(network_name, use.weight, replaced, _lcm_lora_of_setting()))
+
+
+def _lcm_lora_of_setting() -> str | None:
+    """The LoRA of the WebUI's setting "Add network to prompt" where that is an LCM-LoRA."""
+    name = host.added_network()
+    return name if name is not None and lcm_among([tag_of_items("lora", [name])], library()) else None
+
+
+def _notice_replaced(p, file: LoraFile) -> None:
+    """A file that was replaced since the WebUI read it is read again; by itself it would go on with the old one."""
+    try:
+        status = os.stat(file.path)
+    except OSError:
+        return  # it vanished just now; the WebUI will not find it either
+    state = (status.st_size, status.st_mtime_ns)
+    if _read.setdefault(file.path, state) != state:
+        _read[file.path] = state
+        host.forget_networks(p.sd_model)
+
+
+def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
+    """The sentence for a LoRA that the host did not apply, None if it did."""
+    if host.is_network_loaded(use.file.path):
+        return why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
+    missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and host.network_path(tag.name) is None]
+    if missing:
+        return f"The WebUI applied no LoRA at all, since {missing[0]!r} in the prompt is not in the LoRA folder: correct or remove its tag."
+    return (
+        f"The WebUI did not apply {shown_name(use.file.path)} (its log says why), so the picture would not be LCM's: "
+        f"check that the file is still there and whole."
+    )

@@ -1,0 +1,79 @@
+"""A WebUI extension for tests: does in the midst of a generation what other extensions and users do.
+
+Its one argument, over the API: "detail" makes a generation of its own inside the outer one, as detailers do: prompt, seed, steps, CFG
+scale and sampler copied, and no always-on script run in it; "detail off" runs LCM's in it, switched off;
+"fail" raises where the WebUI does not swallow it, "interrupt" interrupts in the midst of sampling; a list of prompts replaces those of
+the batches.
+"""
+
+import copy
+
+import gradio as gr
+
+from modules import processing, script_callbacks, scripts, shared
+
+INTERRUPT = {"after": None}
+
+
+class DisturberScript(scripts.Script):
+    def title(self):
+        return "LCM test disturber"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        return [gr.Textbox(visible=False)]  # without a component the API passes no argument
+
+    def process(self, p, mode=None, *args):
+        INTERRUPT["after"] = 2 if mode == "interrupt" else None
+        if isinstance(mode, list):
+            p.all_prompts = list(mode)
+
+    def process_batch(self, p, mode=None, *args, **kwargs):
+        if mode == "fail":
+            p.setup_conds = fail
+
+    def postprocess_image(self, p, pp, mode=None, *args):
+        if mode in ("detail", "detail off"):
+            pp.image = detail(p, pp.image, ["LCM"] if mode == "detail off" else [])
+
+
+def fail():
+    raise RuntimeError("the test disturber fails")
+
+
+def detail(p, image, titles):
+    index = p.iteration * p.batch_size + p.batch_index
+    inner = processing.StableDiffusionProcessingImg2Img(
+        init_images=[image],
+        outpath_samples=p.outpath_samples,
+        outpath_grids=p.outpath_grids,
+        prompt=p.all_prompts[index],
+        negative_prompt=p.all_negative_prompts[index],
+        seed=p.all_seeds[index],
+        sampler_name=p.sampler_name,
+        steps=p.steps,
+        cfg_scale=p.cfg_scale,
+        width=p.width,
+        height=p.height,
+        denoising_strength=0.5,
+        do_not_save_samples=True,
+        do_not_save_grid=True,
+    )
+    inner.scripts = copy.copy(p.scripts)
+    inner.scripts.alwayson_scripts = [script for script in p.scripts.alwayson_scripts if script.title() in titles]
+    inner.script_args = [False] * len(p.script_args)
+    try:
+        return processing.process_images(inner).images[0]
+    finally:
+        inner.close()
+
+
+def on_denoiser(params):
+    if INTERRUPT["after"] is not None and params.sampling_step >= INTERRUPT["after"]:
+        INTERRUPT["after"] = None
+        shared.state.interrupt()
+
+
+script_callbacks.on_cfg_denoiser(on_denoiser)

@@ -1,0 +1,224 @@
+"""The right LCM-LoRA, exactly once, in every pass: over the API, on any WebUI whose LoRA folder is on this machine."""
+
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.live.test_generation import ON, OTHER, PROMPT, TRAILING_4, rows, same, timesteps
+from tests.unit.lora_fixtures import lora_shapes, targeted_layers
+from workbench.client import ApiError
+
+pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
+SD15, SDXL = "lcm_lora_sd15", "lcm_lora_sdxl"
+
+
+def loras(calls) -> list[list[str]]:
+    """The LoRAs that were loaded at each call of the UNet."""
+    return [call["loras"] for call in calls]
+
+
+def disturbed(mode) -> dict:
+    """A request's field that has the test disturber do this."""
+    return {"alwayson_scripts": {"LCM test disturber": {"args": [mode]}}}
+
+
+def folder(webui) -> Path:
+    """The WebUI's LoRA folder."""
+    path = next(Path(lora["path"]) for lora in webui.client.get("/sdapi/v1/loras") if lora["name"] == SD15)
+    if not path.is_file():
+        pytest.skip("the WebUI's LoRA folder is not on this machine")
+    return path.parent
+
+
+@contextmanager
+def files(webui, **copies):
+    """New LoRA files, name in the LoRA folder -> the one that it is a copy of, there for a while."""
+    root = folder(webui)
+    made = [root / f"{name}.safetensors" for name in copies]
+    try:
+        for path, original in zip(made, copies.values(), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            shutil.copyfile(root / f"{original}.safetensors", path)
+        webui.client.post("/sdapi/v1/refresh-loras")
+        yield made
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
+            if path.parent != root:
+                path.parent.rmdir()
+        webui.client.post("/sdapi/v1/refresh-loras")
+
+
+@contextmanager
+def setting(webui, name, value, default):
+    before = webui.client.get("/sdapi/v1/options").get(name, default)  # one that was never saved is not among them
+    webui.client.post("/sdapi/v1/options", {name: value})
+    try:
+        yield
+    finally:
+        webui.client.post("/sdapi/v1/options", {name: before})
+
+
+def lora_hash(infotext: str) -> str:
+    """"name: hash" of the infotext's one LoRA."""
+    return infotext.split('Lora hashes: "')[1].split('"')[0]
+
+
+# --- files --------------------------------------------------------------------------------------------------------------
+
+
+def test_two_files_of_one_name_in_two_folders_are_both_reachable(webui):
+    with files(webui, **{"a/pytorch_lora_weights": SD15, "b/pytorch_lora_weights": SDXL}):
+        listed = sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras"))
+        for checkpoint, name, original in ((webui.sd15, "a", SD15), (webui.sdxl, "b", SDXL)):
+            auto, _ = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm=ON)
+            made, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm={**ON, "lora": f"{name}/pytorch_lora_weights"})
+            assert same(made.image, auto.image)
+            assert loras(calls) == [[f"{name}/pytorch_lora_weights"]] * 4
+            assert f"LCM LoRA: {name}/pytorch_lora_weights" in made.infotext
+            hashed = lora_hash(auto.infotext).removeprefix(f"{original}: ")
+            assert lora_hash(made.infotext) == f"{name}/pytorch_lora_weights: {hashed}"
+        assert sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras")) == listed
+
+
+def test_a_name_that_no_tag_can_hold(webui):
+    auto, _ = webui.txt2img(PROMPT, lcm=ON)
+    with files(webui, **{"lcm=sd15: the >one<": SD15}):
+        made, calls = webui.txt2img(PROMPT, lcm={**ON, "lora": "lcm=sd15: the >one<"})
+    assert loras(calls) == [["lcm=sd15: the >one<"]] * 4 and same(made.image, auto.image)
+
+
+def test_a_file_that_is_deleted_replaced_or_cut_off_between_two_generations(webui):
+    plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    auto, _ = webui.txt2img(PROMPT, lcm=ON)
+    with files(webui, mine=SD15) as [path]:
+        options = {**ON, "lora": "mine"}
+        assert same(webui.txt2img(PROMPT, lcm=options)[0].image, auto.image)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ApiError) as error:
+            webui.txt2img(PROMPT, lcm=options)
+        assert error.value.status == 422 and "mine.safetensors is cut off" in error.value.body["detail"]
+        path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+        changed, _ = webui.txt2img(PROMPT, lcm=options)
+        assert not same(changed.image, auto.image)
+        path.write_bytes(whole)
+        assert same(webui.txt2img(PROMPT, lcm=options)[0].image, auto.image)
+        path.unlink()
+        with pytest.raises(ApiError) as error:
+            webui.txt2img(PROMPT, lcm=options)
+        assert error.value.status == 422 and "mine" in error.value.body["detail"]
+    assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, auto.image)
+    assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
+def test_a_lora_that_the_webui_cannot_match_is_not_passed_off_as_lcm(webui):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    if webui.name not in ("a1111-1.10", "a1111-1.9"):
+        pytest.skip("this WebUI may know the layers' names")
+    tensors = {}
+    for layer, shape in targeted_layers("small_sd15").items():
+        for half, half_shape in zip("AB", lora_shapes(shape, 4), strict=True):
+            tensors[f"base_model.model.{layer}.lora_{half}.weight"] = torch.zeros(half_shape)
+    with files(webui, peft=SD15) as [path]:
+        save_file(tensors, path)
+        assert load_file(path).keys() == tensors.keys()
+        with pytest.raises(ApiError) as error:
+            webui.txt2img(PROMPT, lcm={**ON, "lora": "peft"})
+        assert error.value.status == 422 and "peft.safetensors did not take hold" in error.value.body["detail"]
+
+
+# --- never twice --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "<lora:LCM_LoRA_SD15:0.5>",
+        "<lora:lcm-lora-sdv1-5:0.5>",
+        "<lora:lcm_lora_sd15:1><lora:lcm_lora_sd15:0.5>",
+        "<lyco:lcm_lora_sd15:0.5>",
+    ],
+)
+def test_however_it_is_typed_it_is_applied_once_at_that_weight(webui, typed):
+    ticked, _ = webui.txt2img(PROMPT, lcm={**ON, "weight": 0.5})
+    made, calls = webui.txt2img(f"{PROMPT} {typed}", lcm=ON)
+    assert loras(calls) == [[SD15]] * 4 and same(made.image, ticked.image)
+    assert made.infotext.startswith(f"{PROMPT} {typed}\n") and "LCM weight: 0.5" in made.infotext
+
+
+@pytest.mark.parametrize("added", [SD15, SDXL, "copy_of_it"])
+def test_the_webuis_own_setting_adds_no_second_one(webui, added):
+    ticked, _ = webui.txt2img(PROMPT, lcm=ON, n_iter=2)
+    with files(webui, copy_of_it=SD15), setting(webui, "sd_lora", added, default="None"):
+        made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2)
+    assert loras(calls) == [[SD15]] * 8
+    assert all(same(one, other) for one, other in zip(made.images, ticked.images, strict=True))
+    assert made.infotexts == ticked.infotexts
+
+
+def test_a_detailers_inner_generation_has_it_exactly_once(webui):
+    plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    for prompt in (PROMPT, f"{PROMPT} <lora:lcm_lora_sd15:1>"):
+        made, calls = webui.txt2img(prompt, lcm=ON, n_iter=2, **disturbed("detail"))
+        assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] * 2
+        assert loras(calls) == [[SD15]] * 16
+        assert made.infotext.startswith(f"{prompt}\n")
+    _, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=3, **disturbed("detail"))
+    assert not any(loras(calls))
+    assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
+def test_an_inner_generation_that_runs_our_script_with_lcm_off_is_off_and_the_outer_one_stays_on(webui):
+    _, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2, **disturbed("detail off"))
+    half = len(calls) // 2
+    for batch in (calls[:half], calls[half:]):
+        assert loras(batch) == [[SD15]] * 4 + [[]] * (half - 4)
+
+
+# --- one generation, several prompts and checkpoints --------------------------------------------------------------------
+
+
+def test_each_batch_has_the_weight_of_its_own_prompt(webui):
+    tagged = f"{OTHER} <lora:lcm_lora_sd15:0.5>"
+    made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=3, seed=5, **disturbed([PROMPT, tagged, PROMPT]))
+    assert loras(calls) == [[SD15]] * 12
+    texts, images = made.infotexts[-3:], made.images[-3:]
+    assert [text.split("LCM weight: ")[1].split(",")[0] for text in texts] == ["1", "0.5", "1"]
+    for offset, (prompt, image) in enumerate(zip((PROMPT, tagged, PROMPT), images, strict=True)):
+        assert same(image, webui.txt2img(prompt, lcm=ON, seed=5 + offset)[0].image)
+
+
+def test_a_hires_pass_on_another_checkpoint_gets_that_ones_lora(webui):
+    plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    made, calls = webui.txt2img(PROMPT, lcm=ON, hr_checkpoint_name=webui.sdxl, **webui.hires)
+    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and rows(calls) == [1] * 8
+    assert loras(calls) == [[SD15]] * 4 + [[SDXL]] * 4
+    assert "LCM LoRA: lcm_lora_sd15" in made.infotext
+    assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
+def test_a_lora_chosen_by_name_that_does_not_fit_the_hires_checkpoint_is_refused(webui):
+    with pytest.raises(ApiError) as error:
+        webui.txt2img(PROMPT, lcm={**ON, "lora": SD15}, hr_checkpoint_name=webui.sdxl, **webui.hires)
+    assert error.value.status == 422
+    for part in (SD15, "SD 1.5", "SDXL"):
+        assert part in error.value.body["detail"]
+
+
+def test_a_missing_lora_beside_it_is_never_passed_off_as_lcm(webui):
+    try:
+        _, calls = webui.txt2img(f"{PROMPT} <lora:no_such_style:1>", lcm=ON)
+        assert loras(calls) == [[SD15]] * 4
+    except ApiError as error:
+        assert error.status == 422 and "'no_such_style'" in error.body["detail"]
+
+
+def test_a_request_without_any_lora_is_refused(webui):
+    with pytest.raises(ApiError) as error:
+        webui.txt2img(PROMPT, lcm=ON, disable_extra_networks=True)
+    assert error.value.status == 422 and "disable_extra_networks" in error.value.body["detail"]
