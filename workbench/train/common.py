@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def plain_settings(settings: Any) -> dict[str, Any]:
+    """The fields of a settings dataclass, without the planned lengths: a recipe states the steps that were really made."""
+    return {key: value for key, value in asdict(settings).items() if not key.endswith("steps") or key == "substeps"}
 
 
 def update_recipe(path: Path, **entries: Any) -> None:

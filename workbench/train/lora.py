@@ -91,7 +91,7 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     )
     snapshot()
     adapter.remove()
-    settings = {key: value for key, value in asdict(config).items() if key != "targets"}
+    settings = {key: value for key, value in asdict(config).items() if key not in ("targets", "steps")}
     update_recipe(
         path.with_suffix(".json"),
         what=f"the LCM-LoRA of small-{family}",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, load_checkpoint, save_checkpoint
 from workbench.train.attention import cut, skip_padding
-from workbench.train.common import Progress, Run, read_json, train_loop, update_recipe
+from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe
 from workbench.train.vae import load_vae
 
 
@@ -26,7 +26,7 @@ class TeacherSettings:
     In terms of the error of x0, an example weighs its signal-to-noise ratio, held between `snr_floor` and `snr_cap`.
     """
 
-    steps: int = 3500
+    steps: int = 4600
     batch: int = 32
     learning_rate: float = 1e-3
     warmup: int = 100
@@ -144,7 +144,7 @@ def train_teacher(run: Run, family: str, settings: TeacherSettings | None = None
         what=f"a small {family} checkpoint: denoiser, text encoder and autoencoder",
         command=f"python -m workbench.train --stage teacher-{family} --seed {run.seed}",
         seed=run.seed,
-        teacher={"settings": asdict(settings), **asdict(progress)},
+        teacher={"settings": plain_settings(settings), **asdict(progress)},
         autoencoder=read_json(run.data / "vae.json"),
     )
     return progress

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from workbench.pictures import Scene, loose_caption, random_pictures, to_tensor
 from workbench.small_models import VAE_CONFIG, write_safetensors
-from workbench.train.common import Progress, Run, train_loop, update_recipe, write_json
+from workbench.train.common import Progress, Run, plain_settings, train_loop, update_recipe, write_json
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps pass before it wins."""
@@ -31,8 +31,8 @@ FULL_CAPTION_SHARE = 0.5
 class VaeSettings:
     """`kl_weight` is per latent element, against an L1 loss that is per colour value; `latent_noise` is in units of the latents' std."""
 
-    steps: int = 3600
-    decoder_steps: int = 2000
+    steps: int = 2700
+    decoder_steps: int = 1200
     batch: int = 8
     learning_rate: float = 1e-3
     decoder_learning_rate: float = 1e-3
@@ -80,7 +80,7 @@ def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
     with torch.no_grad():
         means = vae.encode(fresh_pictures(256, run.seed, 2, 0)).latent_dist.mean
     save_vae(vae, 1.0 / float(means.std()), run)
-    update_recipe(run.data / "vae.json", seed=run.seed, settings=asdict(settings), joint=asdict(progress))
+    update_recipe(run.data / "vae.json", seed=run.seed, settings=plain_settings(settings), joint=asdict(progress))
     return progress
 
 
