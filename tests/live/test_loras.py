@@ -222,3 +222,14 @@ def test_a_request_without_any_lora_is_refused(webui):
     with pytest.raises(ApiError) as error:
         webui.txt2img(PROMPT, lcm=ON, disable_extra_networks=True)
     assert error.value.status == 422 and "disable_extra_networks" in error.value.body["detail"]
+
+
+def test_a_grid_over_checkpoints_gives_each_picture_its_own_lora(webui):
+    script = next(one for one in webui.client.get("/sdapi/v1/script-info") if one["name"].startswith("x/y/z") and not one["is_img2img"])
+    args = [arg["value"] for arg in script["args"]]
+    kinds = script["args"][0]["choices"]
+    names = [webui.sd15, webui.sdxl, webui.sd15]
+    args[0:3] = [kinds.index("Checkpoint name"), ",".join(names), names]
+    args[3] = args[6] = kinds.index("Nothing")
+    _, calls = webui.txt2img(PROMPT, lcm=ON, script_name="x/y/z plot", script_args=args)
+    assert loras(calls) == [[SD15]] * 4 + [[SDXL]] * 4 + [[SD15]] * 4 and rows(calls) == [1] * 12

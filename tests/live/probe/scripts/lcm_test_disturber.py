@@ -26,7 +26,7 @@ class DisturberScript(scripts.Script):
         return [gr.Textbox(visible=False)]  # without a component the API passes no argument
 
     def process(self, p, mode=None, *args):
-        INTERRUPT["after"] = 2 if mode == "interrupt" else None
+        INTERRUPT["after"] = 1 if mode == "interrupt" else None
         if isinstance(mode, list):
             p.all_prompts = list(mode)
 

@@ -1,0 +1,89 @@
+"""What the extension puts into the host's modules is taken out again exactly. Runs in a process of its own, inside the host's modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from tests.unit.lora_fixtures import official_lora_tensors, write_lora
+
+ROOT = Path(__file__).resolve().parents[2]
+PROLOGUE = """
+import sys
+sys.path[:0] = [{webui!r}, {root!r}]
+from modules import shared_cmd_options
+shared_cmd_options.configure(port=0, data_dir={data!r}, ckpt_dir={data!r}, lora_dir={loras!r}, extensions=[])
+from pathlib import Path
+from modules import extra_networks
+import networks
+from lib_lcm.webui import host
+networks.list_available_networks()
+"""
+
+
+def run_in_host(tmp_path, code: str) -> None:
+    """Runs `code` where the host's modules can be imported; what it asserts counts."""
+    loras = tmp_path / "Lora"
+    values = {"webui": str(ROOT / "workbench" / "webui"), "root": str(ROOT), "data": str(tmp_path), "loras": str(loras)}
+    program = PROLOGUE.format(**values) + textwrap.dedent(code)
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_activation_of_networks_is_the_hosts_own_again(tmp_path):
+    run_in_host(
+        tmp_path,
+        """
+        own = extra_networks.activate
+        seen = []
+        host.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
+        host.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
+        extra_networks.activate(None, {"lora": []})
+        assert seen == [(own, {"lora": []})], "wrapped once, however often it is asked for"
+        host.unwrap_activate()
+        assert extra_networks.activate is own
+
+        # another extension wraps ours; ours goes first
+        called = []
+        extra_networks.activate = lambda p, tags: called.append("own")
+        host.wrap_activate(lambda activate, p, tags: called.append("ours") or activate(p, tags))
+        ours = extra_networks.activate
+        extra_networks.activate = theirs = lambda p, tags: called.append("theirs") or ours(p, tags)
+        host.unwrap_activate()
+        assert extra_networks.activate is theirs, "theirs is left alone"
+        extra_networks.activate(None, {})
+        assert called == ["theirs", "own"]
+        """,
+    )
+
+
+def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tmp_path):
+    for family in ("sd15", "sdxl"):
+        write_lora(tmp_path / "Lora" / family / "weights.safetensors", official_lora_tensors(family))
+    run_in_host(
+        tmp_path,
+        """
+        folder = Path(networks.shared.cmd_opts.lora_dir)
+        names = ("available_networks", "available_network_aliases", "available_network_hash_lookup", "forbidden_network_aliases")
+        before = {name: dict(getattr(networks, name)) for name in names}
+        look_again = networks.list_available_networks
+        for family in ("sd15", "sdxl"):
+            path = folder / family / "weights.safetensors"
+            try:
+                with host.reachable(path, f"{family}/weights") as name:
+                    assert name == f"{family}/weights" and host.network_path(name) == path
+                    networks.list_available_networks()
+                    assert host.network_path(name) == path, "the host looked at its folder again"
+                    networks.available_network_aliases[name].read_hash()
+                    assert networks.available_network_aliases[name].shorthash in networks.available_network_hash_lookup
+                    raise KeyError
+            except KeyError:
+                pass
+            assert host.network_path(name) is None
+            assert networks.list_available_networks is look_again
+            for name in names:
+                assert getattr(networks, name).keys() == before[name].keys(), name
+        """,
+    )
