@@ -301,6 +301,15 @@ def test_other_extensions_see_the_shapes_they_expect(webui):
     assert [event["x"] for event in after] == ([] if webui.leaves_out_uncond else [4] * 4)
 
 
+@two_hosts
+def test_the_hires_pass_is_shortened_too(webui):
+    _, calls = webui.txt2img(PROMPT, lcm=ON, negative_prompt="green", **webui.hires)
+    assert rows(calls) == [1] * 8
+    before = webui.events_of("cfg_denoiser")
+    assert [event["x"] for event in before] == [1 if webui.leaves_out_uncond else 2] * 8
+    assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 1] * 8
+
+
 @oldest_and_newest
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_halves_that_are_not_batched_cost_one_call_too(webui, batch_size):
