@@ -3,6 +3,12 @@
 At CFG 1 the guided result u + (c - u) * 1 is c. A1111 still sends both halves through the UNet. The host's denoiser and all
 callbacks of other extensions go on seeing both halves, with the shapes they expect; only the UNet's own call is shortened,
 and the conditional rows are handed back in place of the unconditional ones.
+
+The negative prompt's conditioning is still computed on A1111 (Forge and reForge leave it out by themselves). Leaving it out would not be
+safe there: only at each step is it known whether the unconditional half is needed (AND, weights that change in the middle of a
+prompt, an extension that raises the CFG scale for some steps), callbacks receive it as a tensor, and the host caches it by
+the negative prompt's text for later generations with another CFG scale. It is one pass of the text encoder, not one per step,
+and none at all while the negative prompt stays the same (setting "Persistent cond cache").
 """
 
 from __future__ import annotations

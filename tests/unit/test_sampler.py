@@ -3,6 +3,8 @@
 import pytest
 import torch
 from diffusers import LCMScheduler
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lib_lcm.sampler import sample_lcm
 from lib_lcm.schedule import lcm_timesteps
@@ -123,3 +125,43 @@ def test_callback_sees_every_step_and_timesteps_must_fit():
     assert steps == [0, 1]
     with pytest.raises(ValueError, match="1 timesteps for 2 steps"):
         sample_lcm(lambda x, sigma: x, x, sigmas, disable=True, timesteps=[999])
+
+
+class Operations(TorchDispatchMode):
+    """Notes the name of every operation and the types of all tensors that come out of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        self.names.append(function.name())
+        self.dtypes |= {leaf.dtype for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)}
+        return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_latents_stay_on_their_device_and_nothing_is_copied_or_double(dtype):
+    """The "meta" device stands for any that is not the CPU; as in the WebUI, the noise levels are on the CPU."""
+    x = torch.zeros(2, 4, 8, 8, dtype=dtype, device="meta")
+    sigmas = torch.tensor([14.6, 4.3, 1.6, 0.7, 0.0])
+    with Operations() as operations:
+        result = sample_lcm(lambda x, sigma: x * 0.5, x, sigmas, disable=True, timesteps=[999, 759, 499, 259])
+    assert result.device == x.device and result.dtype is dtype
+    assert torch.float64 not in operations.dtypes and dtype in operations.dtypes
+    assert not [name for name in operations.names if "copy" in name or "item" in name or "local_scalar" in name]
+
+
+def test_a_step_costs_a_handful_of_operations_on_latents():
+    x = torch.zeros(1, 4, 8, 8)
+    counts = []
+    for steps in (2, 6):
+        with Operations() as operations:
+            sample_lcm(
+                lambda x, sigma: x, x, torch.linspace(14.0, 0.0, steps + 1), disable=True,
+                noise_sampler=lambda *_: x, timesteps=list(range(999, 999 - steps, -1)),
+            )  # fmt: skip
+        counts.append(len([name for name in operations.names if name.startswith(("aten::mul", "aten::add", "aten::div"))]))
+    assert (counts[1] - counts[0]) / 4 <= 6  # the level of each image, c_out and c_skip with their sum, the new noise with its sum

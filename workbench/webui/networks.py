@@ -87,6 +87,7 @@ class Network:
         self.dyn_dim = None
         self.modules = {}
         self.bundle_embeddings = {}
+        self.key = None
         self.mtime = None
         self.mentioned_name = None
 
@@ -143,12 +144,14 @@ def load_network(name, network_on_disk):
     return net
 
 
-def _network_for(name, network_on_disk):
+def _network_for(name, network_on_disk, still_loaded):
     """The network from memory if it was read for this model and the file has not changed, else from disk."""
     key = f"{name}|{shared.sd_model.filename}"
-    net = networks_in_memory.get(key)
+    net = networks_in_memory.get(key) or still_loaded.get(key)
     if net is None or os.path.getmtime(network_on_disk.filename) > net.mtime:
-        net = networks_in_memory[key] = load_network(name, network_on_disk)
+        net = load_network(name, network_on_disk)
+        net.key = key
+    networks_in_memory[key] = net
     return net
 
 
@@ -160,6 +163,7 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
         list_available_networks()
     missing = [name for name in names if find_network(name) is None]
 
+    still_loaded = {net.key: net for net in loaded_networks}
     loaded_networks.clear()
     if missing and profiles.active.missing_lora_drops_all:
         raise FileNotFoundError(f"Lora not found: {', '.join(missing)}")
@@ -168,7 +172,7 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
         if network_on_disk is None:
             continue
         try:
-            net = _network_for(name, network_on_disk)
+            net = _network_for(name, network_on_disk, still_loaded)
         except Exception as e:
             errors.display(e, f"loading network {network_on_disk.filename}")
             continue

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from workbench.webui import profiles
+
 
 class EmbeddingDatabase:
     """The workbench has no textual inversion."""
@@ -33,10 +35,12 @@ class StableDiffusionModelHijack:
         return shared.sd_model.get_prompt_lengths_on_ui(text)
 
     def apply_circular(self, enable):
-        """Makes the convolutions of the current model see the opposite edge beyond each edge (tiling), or zeros."""
+        """Makes the convolutions of the current model see the opposite edge beyond each edge (tiling), or zeros. Not in Forge."""
         from modules import shared
 
         self.circular_enabled = bool(enable)
+        if profiles.active.forge:
+            return
         for module in (shared.sd_model.model, shared.sd_model.first_stage_model):
             for layer in module.modules():
                 if isinstance(layer, torch.nn.Conv2d):
