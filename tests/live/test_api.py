@@ -47,7 +47,7 @@ def test_status_says_what_lcm_would_use(webui):
 
 
 def test_the_schema_follows_the_limits_of_the_settings(webui):
-    before = webui.client.get("/sdapi/v1/options")["lcm_max_steps"]
+    before = webui.client.get("/lcm/v1/status")["limits"]["steps"][1]
     try:
         webui.client.post("/sdapi/v1/options", {"lcm_max_steps": 6})
         schema = webui.client.get("/lcm/v1/schema")

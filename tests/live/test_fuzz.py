@@ -19,7 +19,7 @@ REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 TIMEOUT = 60
 """Seconds after which an answer counts as missing."""
 
-pytestmark = pytest.mark.profiles("a1111-1.10")
+pytestmark = [pytest.mark.profiles("a1111-1.10"), pytest.mark.filterwarnings("ignore:Generating overly large repr")]
 
 
 def share(part: float):
