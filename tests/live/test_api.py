@@ -149,6 +149,13 @@ def test_a_malformed_body_gets_a_status_of_its_own_and_a_sentence(webui, body, e
     assert (answer["problem"] if expected == 200 else answer["detail"]).endswith(".")
 
 
+def test_half_a_surrogate_pair_comes_back_as_it_was_sent(webui):
+    loaded(webui)
+    body = b'{"args": [true], "prompt": "<lora:\\ud800:1>", "scheduler": "\\ud800\\u00e4"}'
+    status, answer = post_raw(webui, "/lcm/v1/plan", body)
+    assert status == 200 and answer["schedule"] == "\ud800\u00e4"
+
+
 def test_only_json_is_read(webui):
     status, answer = post_raw(webui, "/lcm/v1/download", b'{"family": "sd15"}', "text/plain")
     assert status == 415 and "application/json" in answer["detail"]
