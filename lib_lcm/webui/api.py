@@ -171,8 +171,9 @@ def _route(answer: Callable[[dict[str, Any] | None], dict[str, Any]], has_body: 
 def _reply(content: dict[str, Any], status: int = 200) -> Response:
     headers = {"WWW-Authenticate": "Basic"} if status == 401 else None
     content = without_folders(content, host.lora_dirs(), host.private_folders())
-    # ASCII: a request's text may hold half a surrogate pair, which UTF-8 cannot write
-    return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
+    # a request's text may hold half a surrogate pair, which UTF-8 cannot write: "\\ud800" is JSON for it
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(text, status, headers, "application/json")
 
 
 def _check_password(header: str | None) -> None:

@@ -47,7 +47,7 @@ def test_status_says_what_lcm_would_use(webui):
 
 
 def test_the_schema_follows_the_limits_of_the_settings(webui):
-    before = webui.client.get("/sdapi/v1/options")["lcm_max_steps"]
+    before = webui.client.get("/lcm/v1/status")["limits"]["steps"][1]
     try:
         webui.client.post("/sdapi/v1/options", {"lcm_max_steps": 6})
         schema = webui.client.get("/lcm/v1/schema")
@@ -147,6 +147,13 @@ def test_a_malformed_body_gets_a_status_of_its_own_and_a_sentence(webui, body, e
     status, answer = post_raw(webui, "/lcm/v1/plan", body)
     assert status == expected, answer
     assert (answer["problem"] if expected == 200 else answer["detail"]).endswith(".")
+
+
+def test_half_a_surrogate_pair_comes_back_as_it_was_sent(webui):
+    loaded(webui)
+    body = b'{"args": [true], "prompt": "<lora:\\ud800:1>", "scheduler": "\\ud800\\u00e4"}'
+    status, answer = post_raw(webui, "/lcm/v1/plan", body)
+    assert status == 200 and answer["schedule"] == "\ud800\u00e4"
 
 
 def test_only_json_is_read(webui):

@@ -123,6 +123,9 @@ def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, webui):
             page.wait_for_timeout(1_000)
     page.close()
     assert names.count("LCM") == 1
+    plots = [info for info in webui.client.get("/sdapi/v1/script-info") if info["name"] == "x/y/z plot"]
+    assert [info["args"][0]["choices"].count("[LCM] Steps") for info in plots] == [1, 1]
+    assert webui.client.get("/lcm/v1/status")["lora"] == "lcm_lora_sd15"
     after, calls = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
     assert [call["timesteps"] for call in calls] == [[999], [499]]
     assert before.image.tobytes() == after.image.tobytes()

@@ -3,6 +3,8 @@
 import base64
 import http.server
 import json
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -11,7 +13,7 @@ import urllib.request
 import pytest
 
 from workbench.client import Client
-from workbench.server import Server
+from workbench.server import ROOT, Server
 
 PAIRS = "ada:first:secret,bob:zweites Geheimnis äöü"
 ROUTES = [("GET", "status"), ("GET", "schema"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
@@ -140,3 +142,20 @@ def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada
     assert "put pytorch_lora_weights.safetensors" in plan["problem"] and "into Lora as lcm_lora_sd15" in plan["problem"]
     for content in (state, plan, ada.get("/lcm/v1/status"), ada.get("/lcm/v1/schema")):
         assert str(folder) not in json.dumps(content)
+
+
+@pytest.mark.parametrize("api,routes", [(True, 5), (False, 0)])
+def test_a_webui_started_without_its_api_gets_no_routes(api, routes):
+    program = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "workbench" / "webui")!r}, {str(ROOT)!r}]
+from modules import shared
+from fastapi import FastAPI
+shared.cmd_opts.api = {api}
+from lib_lcm.webui import api
+app = FastAPI()
+api.add_routes(None, app)
+print(sum(route.path.startswith("/lcm/v1") for route in app.routes))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == str(routes), done.stderr

@@ -1,0 +1,52 @@
+"""A picture again from nothing but its infotext, over the API's `infotext` field."""
+
+import json
+
+import pytest
+
+from workbench.client import decode_image
+
+PROMPT = "a big red star on a blue background"
+pytestmark = pytest.mark.profiles("a1111-1.8", "forge")
+
+
+def pixels(image) -> bytes:
+    return image.convert("RGB").tobytes()
+
+
+def again(webui, text: str) -> tuple[bytes, str]:
+    if webui.name in ("a1111-1.6", "a1111-1.7"):
+        pytest.skip("the API of this WebUI has no infotext field")
+    if webui.name == "forge" and webui.server is None:
+        pytest.skip("Forge's API answers 500 to every infotext, with or without extensions")
+    answer = webui.client.post("/sdapi/v1/txt2img", {"infotext": text, "override_settings": {"sd_model_checkpoint": webui.sd15}})
+    return pixels(decode_image(answer["images"][0])), json.loads(answer["info"])["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    "lcm,request_fields",
+    [
+        ({"steps": 4, "cfg": 1}, {}),
+        ({"steps": 3, "cfg": 1.7, "weight": 0.123456789}, {"negative_prompt": "green, blue: x"}),
+        ({"lora": "none"}, {"steps": 20, "cfg_scale": 7}),
+        ({"schedule": "webui", "steps": 5}, {}),
+        ({"steps": 4, "cfg": 1}, {"prompt": f"{PROMPT} <lora:lcm_lora_sd15:0.5>"}),
+    ],
+)
+def test_an_infotext_draws_the_same_picture_again(webui, lcm, request_fields):
+    made, _ = webui.txt2img(**{"prompt": PROMPT, "seed": 77, **request_fields}, lcm={"enabled": True, **lcm})
+    repeated, text = again(webui, made.infotext)
+    assert repeated == pixels(made.image)
+    assert text == made.infotext
+
+
+def test_an_infotext_made_without_lcm_leaves_it_off(webui):
+    made, _ = webui.txt2img(PROMPT, steps=3, cfg_scale=3, seed=77)
+    repeated, text = again(webui, made.infotext)
+    assert repeated == pixels(made.image) and "LCM" not in text
+
+
+def test_pictures_of_a_batch_carry_the_same_entries_each(webui):
+    made, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1}, batch_size=2, n_iter=2)
+    texts = made.infotexts[-4:]
+    assert len(texts) == 4 and all(text.count("LCM LoRA: lcm_lora_sd15") == 1 for text in texts)
