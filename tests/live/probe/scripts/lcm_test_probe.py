@@ -50,12 +50,15 @@ class ProbeScript(scripts.Script):
         sigmas = BEHAVIOUR["now"].get("sigmas")
         if sigmas:
             p.sampler_noise_scheduler_override = lambda steps: torch.tensor(sigmas)
+        self.watch()
+
+    def before_hr(self, p, *args):
+        self.watch()  # the hires pass may have a checkpoint of its own
+
+    def watch(self):
         if ProbeScript.handle is not None:
             ProbeScript.handle.remove()
         ProbeScript.handle = unet().register_forward_pre_hook(record, with_kwargs=True)
-
-    def before_hr(self, p, *args):
-        self.process(p)  # the hires pass may have a checkpoint of its own
 
     def postprocess(self, p, processed, *args):
         if ProbeScript.handle is not None:
