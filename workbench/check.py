@@ -125,7 +125,7 @@ def draw_sheet(client: Client) -> str:
         "LCM\n4 steps, CFG 1": {"lcm": LCM_FOUR},
         f"Euler\n4 steps, CFG {TEACHER_CFG:g}": {"steps": 4, "cfg_scale": TEACHER_CFG},
         "Euler\n4 steps, CFG 1": {"steps": 4, "cfg_scale": 1},
-        f"teacher: Euler\n50 steps, CFG {TEACHER_CFG:g}": {"steps": 50, "cfg_scale": TEACHER_CFG},
+        f"teacher\nEuler 50, CFG {TEACHER_CFG:g}": {"steps": 50, "cfg_scale": TEACHER_CFG},
     }
     pictures: dict[str, list] = {prompt: [] for prompt in PROMPTS}
     for checkpoint, _ in CHECKPOINTS.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_lcm.distill import DistillConfig, LoraAdapter, distillation_loss, save_lora
+from lib_lcm.lora_files import DISTILLATION_METADATA
 from workbench.small_models import load_checkpoint
 from workbench.train.attention import skip_padding
 from workbench.train.common import Progress, Run, train_loop, update_recipe
@@ -58,22 +60,14 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
         uncond = (blank[0].expand_as(cond[0]), None if cond[1] is None else blank[1].expand_as(cond[1]))
         return distillation_loss(student, teacher, latents, cond, uncond, model.alphas_cumprod, config)
 
+    settings = {key: value for key, value in asdict(config).items() if key not in ("targets", "steps")}
+    metadata = {
+        "description": f"LCM-LoRA of the workbench's small {family} model, distilled by algorithm 1 of arXiv 2311.05556",
+        DISTILLATION_METADATA: json.dumps({**settings, "seed": run.seed, "base_model_sha256": base}),
+    }
+
     def snapshot() -> None:
-        save_lora(
-            adapter,
-            path,
-            {
-                "description": f"LCM-LoRA of the workbench's small {family} model",
-                "base_model_sha256": base,
-                "method": "latent consistency distillation, arXiv 2311.05556, algorithm 1",
-                "hop": f"{config.hop[0]}-{config.hop[1]}",
-                "substeps": f"{config.substeps[0]}-{config.substeps[1]}",
-                "guidance": f"{config.guidance[0]}-{config.guidance[1]}",
-                "loss": f"{config.loss} {config.huber_c}",
-                "batch": str(config.batch),
-                "seed": str(run.seed),
-            },
-        )
+        save_lora(adapter, path, metadata)
 
     progress = train_loop(
         f"lora-{family}",
@@ -91,7 +85,6 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     )
     snapshot()
     adapter.remove()
-    settings = {key: value for key, value in asdict(config).items() if key not in ("targets", "steps")}
     update_recipe(
         path.with_suffix(".json"),
         what=f"the LCM-LoRA of small-{family}",
