@@ -141,6 +141,7 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     """All decisions about one generation with LCM on (`options.enabled`). No side effects, never raises for a user's mistake."""
     messages: list[str] = []
     changes: list[str] = []
+    problems: list[str] = []
     host_scheduler = None if request.scheduler in (None, "", AUTOMATIC_SCHEDULER) else request.scheduler
     cfg = options.cfg if options.cfg is not None else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, "CFG", changes)
     if is_cfg_one(cfg):
@@ -155,6 +156,9 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         messages.append(f"{', '.join(changes)}: LCM works with {bounds}.")
 
     def planned(steps: int, strength: float, name: str) -> Pass:
+        if not 0.0 <= strength <= 1.0:
+            problems.append(f"The denoising strength is {strength:g}; it must be from 0 to 1.")
+            return Pass(steps, (), strength)
         if host_scheduler is not None or (options.schedule == WEBUI and strength < 1.0):
             return Pass(steps, (), strength)
         if options.schedule == WEBUI:
@@ -193,7 +197,7 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         skips_refiner=bool(request.refiner),
         ignores_negative_prompt=ignores_negative,
         messages=tuple(messages),
-        problem=use.problem,
+        problem=problems[0] if problems else use.problem,
         lora_name=None if use.file is None else host.loras.name_of(use.file),
     )
 

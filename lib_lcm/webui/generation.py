@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,15 @@ class Generation:
             options = self._options_of_typed_tag(p)
             if options is None:
                 return
+        try:
+            self._begin(p, options)
+        except Exception as error:
+            # The WebUI would swallow it and go on, with a picture that passes for LCM's.
+            traceback.print_exc()
+            current.begin(p, None)
+            host.refuse(p, f"LCM could not prepare this picture ({type(error).__name__}: {error}): switch LCM off, and please report this.")
+
+    def _begin(self, p, options: LcmOptions) -> None:
         plan = make_plan(options, request_of(p), host_facts(host.model_family(p.sd_model)), settings.limits())
         if plan.problem is not None:
             host.refuse(p, plan.problem)
@@ -35,9 +45,9 @@ class Generation:
             host.refuse(p, "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without its own: allow them.")
             return
         apply_plan(p, plan)
+        current.begin(p, current.Run(plan, options))
         for message in plan.messages:
             host.tell(p, message)
-        current.begin(p, current.Run(plan, options))
 
     def postprocess(self, p) -> None:
         """The generation is over."""

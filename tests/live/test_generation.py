@@ -178,6 +178,13 @@ def test_img2img_runs_all_steps_inside_what_the_strength_leaves(webui, strength,
     assert f"Steps: {max(len(expected), 1)}," in made.infotext
 
 
+def test_a_strength_that_is_none_is_refused(webui):
+    start = webui.txt2img(OTHER, lcm=ON)[0].image
+    with pytest.raises(ApiError) as error:
+        webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=-0.5)
+    assert error.value.status == 422 and "-0.5" in error.value.body["detail"]
+
+
 def test_inpainting_changes_the_mask_only(webui):
     side = webui.side
     start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")

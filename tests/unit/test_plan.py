@@ -75,6 +75,11 @@ def test_a_strength_that_leaves_fewer_timesteps_than_steps_is_told(loras):
     assert plan.messages == ("Denoising strength 0.05 leaves only 2 of the schedule's timesteps: steps 4 → 2.",)
 
 
+@pytest.mark.parametrize("strength", [-0.5, 1.5, float("nan")])
+def test_a_strength_that_is_none_fails_with_a_sentence(loras, strength):
+    assert f"{strength:g}" in plan_of(loras, first=PassRequest(20, strength)).problem
+
+
 def test_a_negative_prompt_is_named_where_it_is_ignored(loras):
     assert "negative prompt is ignored" in plan_of(loras, negative_prompt="blurry").messages[0]
     assert plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.5), negative_prompt="blurry").messages == ()
