@@ -2,7 +2,7 @@
 // while the WebUI is still loading its first checkpoint, and when the checkpoint changes. Everything else works without this file.
 (function () {
     const tabs = ["txt2img", "img2img"];
-    const waits = [2, 4, 8, 16, 32]; // seconds between two looks at a WebUI without a checkpoint
+    const waits = [2, 4, 8, 16, 32]; // seconds until the next look at a WebUI without a checkpoint
     let checkpoint = null;
 
     function refresh(attempt) {
@@ -12,7 +12,8 @@
         }
         if (attempt >= waits.length) return;
         setTimeout(function () {
-            if (gradioApp().querySelector(".lcm-status[data-lcm-pending]")) refresh(attempt + 1);
+            // once in any case: a click while the page is still being put together is lost
+            if (attempt === 0 || gradioApp().querySelector(".lcm-status[data-lcm-pending]")) refresh(attempt + 1);
         }, waits[attempt] * 1000);
     }
 
