@@ -1,4 +1,4 @@
-"""`<lora:name:weight>` tags in a prompt: finding, reading and removing them, and the names people give LCM-LoRAs.
+"""`<lora:name:weight>` tags in a prompt: finding and reading them, and the names people give LCM-LoRAs.
 
 Tags are read as the WebUI reads them (`<kind:item:item...>`; items with one "=" are named, the others positional: name, text-encoder
 multiplier, UNet multiplier, dynamic rank), so that what is found here is what the WebUI would apply.
@@ -47,18 +47,6 @@ def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
     """The tag whose parts the WebUI has already taken apart; it stands in no prompt, so its place is 0."""
     args = tuple(str(item) for item in items)
     return _read_tag(kind, args, f"<{kind}:{':'.join(args)}>", 0, 0)
-
-
-def remove_tags(prompt: str, tags: Iterable[LoraTag]) -> str:
-    """`prompt` without these tags (found in it by `find_tags`); all other text stays as it is, as when the WebUI takes tags out.
-
-    Raises ValueError if a tag is not where it was found.
-    """
-    for tag in sorted(set(tags), key=lambda tag: tag.start, reverse=True):
-        if prompt[tag.start : tag.end] != tag.text:
-            raise ValueError(f"The tag {tag.text!r} is not at position {tag.start} of the prompt: find the tags of this prompt again.")
-        prompt = prompt[: tag.start] + prompt[tag.end :]
-    return prompt
 
 
 def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int) -> LoraTag:

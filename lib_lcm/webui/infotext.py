@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lib_lcm import infotext
-from lib_lcm.infotext import AUTO_LABEL, KEYS, NO_LORA  # noqa: F401
 from lib_lcm.plan import Plan
 from lib_lcm.webui import networks
 

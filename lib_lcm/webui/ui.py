@@ -8,6 +8,7 @@ import gradio as gr
 
 from lib_lcm.catalog import LICENCE, OfficialLora, official_lora
 from lib_lcm.download import DownloadError, download_lora
+from lib_lcm.infotext import AUTO_LABEL
 from lib_lcm.options import MAX_WEIGHT, MIN_WEIGHT, OPTIONS, SCHEDULE_LABELS, TRAILING, OptionsError, options_from_args
 from lib_lcm.plan import PassRequest, Request, make_plan
 from lib_lcm.webui import host, infotext, networks, settings
@@ -43,7 +44,7 @@ class Accordion:
         """`elem_id` makes an element id from a short name; `strength` is the tab's denoising strength, None on txt2img."""
         limits = settings.limits()
         with ui_components.InputAccordion(False, label=TEXT["enabled"].label, elem_id=elem_id("enabled")) as enabled:
-            status = gr.HTML(status_html(1.0, DEFAULT_STEPS, DEFAULT_CFG, infotext.AUTO_LABEL, TRAILING), elem_id=elem_id("status"))
+            status = gr.HTML(status_html(1.0, DEFAULT_STEPS, DEFAULT_CFG, AUTO_LABEL, TRAILING), elem_id=elem_id("status"))
             with ui_components.FormRow():
                 first, last = limits.min_steps, limits.max_steps
                 steps = gr.Slider(
@@ -55,7 +56,7 @@ class Accordion:
                 weight = gr.Slider(MIN_WEIGHT, MAX_WEIGHT, 1.0, step=0.05, label=TEXT["weight"].label, elem_id=elem_id("weight"))
                 lora = gr.Dropdown(
                     networks.lora_choices(),
-                    value=infotext.AUTO_LABEL,
+                    value=AUTO_LABEL,
                     allow_custom_value=True,
                     label=TEXT["lora"].label,
                     elem_id=elem_id("lora"),

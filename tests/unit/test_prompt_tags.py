@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lcm.families import ModelFamily
-from lib_lcm.prompt_tags import conventional_family, find_tags, remove_tags
+from lib_lcm.prompt_tags import conventional_family, find_tags
 
 
 def test_tags_are_found_in_order_with_their_place_and_text():
@@ -54,24 +54,11 @@ def test_a_tag_without_a_name_is_a_problem():
     assert tag.name == "" and "names no LoRA" in tag.problem
 
 
-def test_tags_are_taken_out_and_all_else_stays():
-    prompt = "a  cat <lora:a:1> , <lora:b:0.5>\n<hypernet:h:1><lora:a:1>"
-    tags = find_tags(prompt)
-    assert remove_tags(prompt, tags) == "a  cat  , \n<hypernet:h:1>"
-    assert remove_tags(prompt, [tags[2], tags[0], tags[0]]) == "a  cat  , <lora:b:0.5>\n<hypernet:h:1>"
-    assert remove_tags(prompt, []) == prompt
-
-
-def test_a_tag_of_another_prompt_is_refused():
-    (tag,) = find_tags("a <lora:x:1>")
-    with pytest.raises(ValueError, match="find the tags of this prompt again"):
-        remove_tags("a cat <lora:x:1>", [tag])
-
-
 @given(st.text(alphabet=st.sampled_from("<>:=lorayc 1.\né")))
-def test_what_is_left_is_what_the_webui_leaves(prompt):
+def test_what_is_found_is_what_the_webui_takes_out(prompt):
     tags = find_tags(prompt)
-    assert remove_tags(prompt, tags) == re.sub(r"<(?:lora|lyco):[^>]+>", "", prompt)
+    assert [tag.text for tag in tags] == re.findall(r"<(?:lora|lyco):[^>]+>", prompt)
+    assert all(prompt[tag.start : tag.end] == tag.text for tag in tags)
 
 
 @pytest.mark.parametrize(
