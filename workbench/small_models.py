@@ -1,8 +1,10 @@
 """The workbench's small diffusion models: Stable Diffusion's layout and names at a hundredth of the size.
 
-Two families exist. `sd15` has SD 1.5's UNet blocks and 768-wide text; `sdxl` has SDXL's blocks, 2048-wide text, a pooled text vector
-and size ids. Both make 64x64 pictures from 4x8x8 latents. A checkpoint is one safetensors file with the prefixes `unet.`, `vae.`
-and `text_encoder.`, diffusers' and transformers' parameter names, and its configuration in the header under the key `workbench`.
+Three families exist. `sd15` has SD 1.5's UNet blocks and 768-wide text; `sdxl` has SDXL's blocks, 2048-wide text, a pooled text vector
+and size ids; `ssd1b` is SDXL without the attention in the middle and with fewer transformer blocks, as SSD-1B is (that of
+`workbench.pictures` can be built but was not trained). All make 64x64 pictures from 4x8x8 latents. A checkpoint is one safetensors file
+with the prefixes `unet.`, `vae.` and `text_encoder.`, diffusers' and transformers' parameter names, and its configuration in the header
+under the key `workbench`.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from workbench.tokenizer import MAX_LENGTH, Tokenizer
+from workbench.tokenizer import MAX_LENGTH, SINGLE_SHAPES, Tokenizer
 
 MODELS = Path(__file__).resolve().parent / "models"
 CHECKPOINTS = MODELS / "Stable-diffusion"
 LORAS = MODELS / "Lora"
-FAMILIES = ("sd15", "sdxl")
+FAMILIES = ("sd15", "sdxl", "ssd1b")
 
 TRAIN_STEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012
@@ -48,31 +50,49 @@ VAE_CONFIG = {
 }
 SIZE_ID_WIDTH = 8
 POOLED_WIDTH = 1280
-UNET_CONFIGS: dict[str, dict[str, Any]] = {
-    "sd15": {
-        "sample_size": 8,
-        "block_out_channels": [80, 48, 32, 32],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 4,
-        "norm_num_groups": 16,
-    },
-    "sdxl": {
-        "sample_size": 8,
-        "block_out_channels": [64, 48, 32],
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-        "cross_attention_dim": 2048,
-        "attention_head_dim": 4,
-        "norm_num_groups": 16,
-        "use_linear_projection": True,
-        "transformer_layers_per_block": [1, 1, 1],
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": SIZE_ID_WIDTH,
-        "projection_class_embeddings_input_dim": POOLED_WIDTH + 6 * SIZE_ID_WIDTH,
-    },
+SD15_LAYOUT: dict[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": [80, 48, 32, 32],
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
 }
+SDXL_LAYOUT: dict[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": [64, 48, 32],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "cross_attention_dim": 2048,
+    "attention_head_dim": 4,
+    "norm_num_groups": 16,
+    "use_linear_projection": True,
+    "transformer_layers_per_block": [1, 1, 1],
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": SIZE_ID_WIDTH,
+    "projection_class_embeddings_input_dim": POOLED_WIDTH + 6 * SIZE_ID_WIDTH,
+}
+SSD1B_LAYOUT: dict[str, Any] = {
+    **SDXL_LAYOUT,
+    "mid_block_type": "UNetMidBlock2D",  # one residual block, no attention
+    "transformer_layers_per_block": [1, [2, 2], [4, 4]],  # SSD-1B's own depths
+    "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the models of one task: the UNet of each family, the autoencoder, the text transformer, and the words they know."""
+
+    unets: Mapping[str, Mapping[str, Any]]
+    vae: Mapping[str, Any]
+    text: Mapping[str, Any]
+    vocabulary: tuple[str, ...] = SINGLE_SHAPES
+
+
+FIRST = Architecture({"sd15": SD15_LAYOUT, "sdxl": SDXL_LAYOUT, "ssd1b": SSD1B_LAYOUT}, VAE_CONFIG, TEXT_CONFIG)
+"""The models of `workbench.pictures`, one shape in each picture."""
 DEFAULT_SIZE_IDS = (64.0, 64.0, 0.0, 0.0, 64.0, 64.0)
 """SDXL's six size ids (original height and width, crop top and left, target height and width) that every training picture had."""
 
@@ -172,17 +192,17 @@ def scaled_linear_alphas_cumprod() -> Tensor:
     return torch.cumprod(1.0 - betas, dim=0).float()
 
 
-def text_config(family: str, tokenizer: Tokenizer) -> dict[str, Any]:
+def text_config(family: str, tokenizer: Tokenizer, architecture: Architecture = FIRST) -> dict[str, Any]:
     """Configuration of the family's text encoder."""
     return {
-        **TEXT_CONFIG,
+        **architecture.text,
         "vocab_size": len(tokenizer),
         "max_position_embeddings": MAX_LENGTH,
         "pad_token_id": tokenizer.pad_id,
         "bos_token_id": tokenizer.bos_id,
         "eos_token_id": tokenizer.eos_id,
-        "output_width": UNET_CONFIGS[family]["cross_attention_dim"],
-        "pooled_width": POOLED_WIDTH if family == "sdxl" else None,
+        "output_width": architecture.unets[family]["cross_attention_dim"],
+        "pooled_width": None if family == "sd15" else POOLED_WIDTH,
     }
 
 
@@ -192,13 +212,14 @@ def _assemble(settings: Mapping[str, Any]) -> SmallModel:
         unet=UNet2DConditionModel(**settings["unet"]),
         vae=AutoencoderKL(**settings["vae"]),
         text_encoder=SmallTextEncoder(settings["text_encoder"]),
+        tokenizer=Tokenizer(settings.get("vocabulary", SINGLE_SHAPES)),
         prediction_type=settings["prediction_type"],
         scaling_factor=float(settings["scaling_factor"]),
     )
 
 
-def build_model(family: str, seed: int = 0) -> SmallModel:
-    """A randomly initialised model of `family` ("sd15" or "sdxl"). ValueError for any other name."""
+def build_model(family: str, seed: int = 0, architecture: Architecture = FIRST) -> SmallModel:
+    """A randomly initialised model of `family` ("sd15", "sdxl" or "ssd1b"). ValueError for any other name."""
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
     with torch.random.fork_rng(devices=[]):
@@ -206,9 +227,10 @@ def build_model(family: str, seed: int = 0) -> SmallModel:
         return _assemble(
             {
                 "family": family,
-                "unet": copy.deepcopy(UNET_CONFIGS[family]),
-                "vae": copy.deepcopy(VAE_CONFIG),
-                "text_encoder": text_config(family, Tokenizer()),
+                "unet": copy.deepcopy(dict(architecture.unets[family])),
+                "vae": copy.deepcopy(dict(architecture.vae)),
+                "text_encoder": text_config(family, Tokenizer(architecture.vocabulary), architecture),
+                "vocabulary": architecture.vocabulary,
                 "prediction_type": "epsilon",
                 "scaling_factor": 1.0,
             }
@@ -227,9 +249,10 @@ def save_checkpoint(model: SmallModel, path: str | Path, dtype: torch.dtype = to
     """Writes `model` as one safetensors file (see the module's docstring)."""
     settings = {
         "family": model.family,
-        "unet": _plain_config(model.unet, UNET_CONFIGS[model.family]),
+        "unet": _plain_config(model.unet, FIRST.unets[model.family]),
         "vae": _plain_config(model.vae, VAE_CONFIG),
         "text_encoder": model.text_encoder.config,
+        "vocabulary": model.tokenizer.words,
         "prediction_type": model.prediction_type,
         "scaling_factor": model.scaling_factor,
     }

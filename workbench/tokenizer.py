@@ -1,4 +1,4 @@
-"""A word-level tokenizer with a fixed small vocabulary, in CLIP's layout: BOS, words, EOS, padding, 77 ids in all."""
+"""A word-level tokenizer with a small vocabulary, in CLIP's layout: BOS, words, EOS, padding, 77 ids in all."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ FILLERS = (
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
+def vocabulary(words: Iterable[str]) -> tuple[str, ...]:
+    """The vocabulary of a task with these words of its own, each once, its order being that of the ids."""
+    return tuple(dict.fromkeys((*SPECIAL, *words, *FILLERS, *PUNCTUATION)))
+
+
+SINGLE_SHAPES = vocabulary((*COLOURS, *SHAPES, *SIZES))
+"""The vocabulary of `workbench.pictures`, and of every checkpoint whose header names none."""
+
+
 class Tokenizer:
     """Turns any text into ids. Words outside the vocabulary become `unk_id`; nothing is ever refused."""
 
     model_max_length = MAX_LENGTH
 
-    def __init__(self) -> None:
-        self.words: tuple[str, ...] = (*SPECIAL, *COLOURS, *SHAPES, *SIZES, *FILLERS, *PUNCTUATION)
+    def __init__(self, words: Sequence[str] = SINGLE_SHAPES) -> None:
+        self.words = tuple(words)
         self.ids = {word: index for index, word in enumerate(self.words)}
         self.pad_id, self.bos_id, self.eos_id, self.unk_id = (self.ids[token] for token in SPECIAL)
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import shutil
+import time
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
-from lib_lcm.distill import DistillConfig
+from lib_lcm.distill import DistillConfig, LoraAdapter
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora_files import inspect_lora
 from workbench import judge, pictures
-from workbench.small_models import SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
+from workbench.small_models import MODELS, SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
+from workbench.tasks import SHIPPED, TASKS
 from workbench.tokenizer import Tokenizer
+from workbench.train import __main__ as main
+from workbench.train import common
 from workbench.train.attention import cut, skip_padding
 from workbench.train.common import Run, learning_rate_factor
-from workbench.train.evaluate import Method, load_with_lora, measure
-from workbench.train.lora import train_lora
+from workbench.train.evaluate import Method, load_with_lora, measure, set_weight
+from workbench.train.lora import CONFIG, STYLE, STYLE_RANK, STYLE_TARGETS, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps
-from workbench.train.teacher import TeacherSettings, clamped_snr_weights, stratified_timesteps, train_teacher
-from workbench.train.vae import VaeSettings, encode_pool, train_vae, tune_decoder
+from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr_weights, stratified_timesteps, train_teacher
+from workbench.train.vae import VaeSettings, encode_pools, train_vae, tune_decoder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,25 +39,32 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+STAGES = (
+    "vae", "decoder", "teacher-sdxl", "teacher-sd15", "teacher-sd15-lit", "style-sd15", "teacher-ssd1b", "lora-sd15", "lora-sdxl",
+    "lora-ssd1b",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run whose stages have all been made once, each for a few seconds: (run, progress of each stage)."""
     folder = tmp_path_factory.mktemp("training")
-    run = Run(seed=3, data=folder / "data", models=folder / "models", quick=True)
+    run = Run(seed=3, data=folder / "data", models=folder / "models", quick=True, task=TASKS["scenes"])
     settings = VaeSettings(batch=4)
-    progress = {"vae": train_vae(dataclasses.replace(run, steps=40), settings)}
-    encode_pool(run)
-    progress["decoder"] = tune_decoder(dataclasses.replace(run, steps=20), settings)
+    progress = {"vae": train_vae(dataclasses.replace(run, steps=36), settings)}
+    progress["decoder"] = tune_decoder(dataclasses.replace(run, steps=18), settings)
+    encode_pools(run, settings)
     teacher = TeacherSettings(batch=16, learning_rate=2e-3, warmup=5)
-    for family in ("sd15", "sdxl"):
-        progress[f"teacher-{family}"] = train_teacher(dataclasses.replace(run, steps=30), family, teacher)
+    for name in ("sdxl", "sd15", "sd15-lit", "ssd1b"):
+        progress[f"teacher-{name}"] = train_teacher(dataclasses.replace(run, steps=30 if name in ("sdxl", "sd15") else 15), name, teacher)
+    progress["style-sd15"] = train_style(dataclasses.replace(run, steps=24), teacher)
     lora = DistillConfig.small_model(batch=4, rank=2, learning_rate=5e-3, warmup=2)
-    for family in ("sd15", "sdxl"):
+    for family in ("sd15", "sdxl", "ssd1b"):
         progress[f"lora-{family}"] = train_lora(dataclasses.replace(run, steps=15), family, lora)
     return run, progress
 
 
-@pytest.mark.parametrize("stage", ["vae", "decoder", "teacher-sd15", "teacher-sdxl", "lora-sd15", "lora-sdxl"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_stage_lowers_its_loss(trained, stage):
     run, progress = trained
     losses = torch.load(run.data / f"{stage}.state.pt", weights_only=True)["losses"]
@@ -58,7 +73,11 @@ def test_stage_lowers_its_loss(trained, stage):
     assert np.mean(losses[-third:]) < np.mean(losses[:third])
 
 
-@pytest.mark.parametrize(("family", "width"), [("sd15", 768), ("sdxl", 2048)])
+def test_every_stage_is_tested_in_short():
+    assert {name for name, stage in main.STAGES.items() if stage.share} == set(STAGES)
+
+
+@pytest.mark.parametrize(("family", "width"), [("sd15", 768), ("sdxl", 2048), ("ssd1b", 2048)])
 def test_lora_file_has_the_official_layout(trained, family, width):
     run, _ = trained
     with safe_open(str(run.lora(family)), framework="pt") as file:
@@ -66,8 +85,10 @@ def test_lora_file_has_the_official_layout(trained, family, width):
         assert not any(name.startswith("ss_") for name in file.metadata())
         attn2 = [key for key in keys if key.endswith("attn2_to_k.lora_down.weight")]
         assert {file.get_slice(key).get_shape()[1] for key in attn2} == {width}
+    lora = inspect_lora(run.lora(family))
+    assert (lora.is_lcm, lora.family, lora.problem) == (True, ModelFamily(family), None)
     assert {key.split(".", 1)[1] for key in keys} == {"lora_down.weight", "lora_up.weight", "alpha"}
-    for part in ("mid_block_attentions_0_", "resnets_0_conv1", "time_emb_proj", "conv_shortcut", "ff_net_0_proj", "ff_net_2",
+    for part in ("mid_block_resnets_0_", "resnets_0_conv1", "time_emb_proj", "conv_shortcut", "ff_net_0_proj", "ff_net_2",
                  "proj_in", "attn1_to_out_0", "downsamplers_0_conv", "upsamplers_0_conv"):  # fmt: skip
         assert any(part in key for key in keys), part
 
@@ -75,16 +96,120 @@ def test_lora_file_has_the_official_layout(trained, family, width):
 def test_lora_changes_the_picture_and_recipes_are_json(trained):
     run, _ = trained
     model, adapter = load_with_lora(run.checkpoint("sd15"), run.lora("sd15"))
-    method = Method("one step", "reference", 1, 1.0, True)
-    assert set(measure(model, method, 4)) == {"background", "colour", "shape", "size", "all"}
+    rows = measure(model, Method("one step", "reference", 1, lora=1.0), run.task, run.task.prompts(4, 0))
+    assert len(rows) == 4 and all({"background", "colour", "shape", "all"} <= set(row) for row in rows)
     sample, text = torch.randn(1, 4, 8, 8), model.text_encoder(cut(model.tokenizer(["red star"]), model.tokenizer.pad_id))[0]
     with torch.no_grad():
         with_lora = model.unet(sample, 999, encoder_hidden_states=text).sample
         with adapter.disabled():
             without = model.unet(sample, 999, encoder_hidden_states=text).sample
+        set_weight(adapter, 0.5)
+        half = model.unet(sample, 999, encoder_hidden_states=text).sample
     assert not torch.allclose(with_lora, without)
+    assert not torch.allclose(half, with_lora) and not torch.allclose(half, without)
     recipe = json.loads(run.lora("sd15").with_suffix(".json").read_text(encoding="utf-8"))
     assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == 15
+    style = inspect_lora(run.models / "Lora" / f"{STYLE}.safetensors")
+    assert (style.is_lcm, style.family) == (False, ModelFamily.sd15)
+
+
+def test_ssd1b_starts_from_the_blocks_that_it_shares_with_sdxl(trained):
+    run, _ = trained
+    parent, child = load_checkpoint(run.checkpoint("sdxl")).unet.state_dict(), assemble_model(run, "ssd1b").unet.state_dict()
+    assert set(child) < set(parent)
+    assert all(torch.equal(child[name], parent[name]) for name in child)
+
+
+def test_an_interrupted_stage_ends_with_the_same_weights(trained, tmp_path):
+    run, _ = trained
+    teacher = TeacherSettings(batch=4, warmup=2)
+    ends = []
+    for name, lengths in (("whole", (6,)), ("in-two", (3, 6))):
+        data = tmp_path / name
+        shutil.copytree(run.data, data, ignore=shutil.ignore_patterns("*.state.pt"))
+        for steps in lengths:
+            # The cosine follows the planned steps, so an interruption is played by a state that was saved half way.
+            part = dataclasses.replace(run, data=data, models=data / "models", steps=6)
+            train_part(part, teacher, steps)
+        ends.append(torch.load(data / "teacher-sdxl.state.pt", weights_only=True)["parameters"])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def train_part(run, settings, steps):
+    """Trains the sdxl teacher up to `steps`, as if it had been stopped there."""
+    from workbench.train import teacher
+
+    class Stopped(Exception):
+        pass
+
+    loop = teacher.train_loop
+
+    def stopping(name, run, planned, parameters, loss_of_step, **settings):
+        def loss(step):
+            if step == steps:
+                raise Stopped
+            return loss_of_step(step)
+
+        return loop(name, run, planned, parameters, loss, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teacher, "train_loop", stopping)
+        patch.setattr(common, "SAVE_EVERY_SECONDS", 0.0)
+        with contextlib.suppress(Stopped):
+            train_teacher(run, "sdxl", settings)
+
+
+def test_a_budget_is_spread_over_the_stages_and_an_interrupted_one_goes_on(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def stage(name, fails=False):
+        def call(run):
+            if fails and name not in asked:
+                asked.append(name)
+                raise KeyboardInterrupt
+            asked.append((name, run.seconds))
+
+        return call
+
+    stages = {"vae": main.Stage(stage("vae"), 3), "latents": main.Stage(stage("latents")), "decoder": main.Stage(stage("decoder", True), 1)}
+    monkeypatch.setattr(main, "STAGES", stages)
+    command = ["--all", "--task", "scenes", "--budget", "10", "--data", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        main.main(command)
+    main.main(command)
+    assert asked == [("vae", pytest.approx(405)), ("latents", None), "decoder", ("decoder", pytest.approx(135))]
+    assert "vae: done before" in capsys.readouterr().out
+
+
+def test_steps_fit_into_a_time():
+    weight = torch.nn.Parameter(torch.zeros(1))
+
+    def slow(step):
+        time.sleep(0.01)
+        return weight.sum()
+
+    assert 10 <= common.steps_in(1.0, [weight], slow) <= 100
+    assert weight.grad is None
+
+
+def test_a_task_that_is_not_shipped_never_writes_over_the_shipped_models(tmp_path):
+    run = main.run_of(main.parse(["--all", "--task", "scenes", "--data", str(tmp_path)]))
+    assert tmp_path in run.models.parents and tmp_path in run.data.parents
+    assert main.run_of(main.parse(["--all", "--task", SHIPPED, "--data", str(tmp_path)])).models == MODELS
+    with pytest.raises(SystemExit):
+        main.parse(["--stage", "style-sd15", "--task", "shapes"])
+
+
+def test_the_models_of_the_richer_task_stay_under_40_mb():
+    """Two SD 1.5 checkpoints, SDXL, SSD-1B, their three LCM-LoRAs and the style LoRA, in fp16."""
+    total = 0
+    for family, checkpoints in (("sd15", 2), ("sdxl", 1), ("ssd1b", 1)):
+        model = build_model(family, architecture=TASKS["scenes"].architecture)
+        total += checkpoints * sum(p.numel() for module in model.modules.values() for p in module.parameters())
+        total += sum(p.numel() for p in LoraAdapter(model.unet, CONFIG.rank, CONFIG.alpha).parameters())
+        if family == "sd15":
+            total += sum(p.numel() for p in LoraAdapter(model.unet, STYLE_RANK, 1.0, STYLE_TARGETS).parameters())
+    assert 2 * total < 40e6
 
 
 def test_a_finished_stage_continues_from_its_state(trained):

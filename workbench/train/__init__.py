@@ -1,6 +1,10 @@
-"""Trains the workbench's small models from nothing: `python -m workbench.train --all`.
+"""Trains the workbench's small models from nothing: `python -m workbench.train --all`, on a CPU or a GPU.
 
-Stages, in order: `vae` (autoencoder), `latents` (a pool of encoded pictures), `decoder` (the decoder alone, encoder frozen),
-`teacher-sdxl`, `teacher-sd15` (denoisers with their text encoders), `lora-sd15`, `lora-sdxl` (LCM-LoRAs), and `evaluate-sd15`,
-`evaluate-sdxl` (the figures).
+Stages, in order: `vae` (autoencoder), `decoder` (the decoder alone, encoder frozen), `latents` (pools of encoded pictures),
+`teacher-sdxl`, `teacher-sd15` (denoisers with their text encoders), `lora-sd15`, `lora-sdxl` (LCM-LoRAs), `teacher-sd15-lit` (a second
+SD 1.5 checkpoint, of another look), `style-sd15` (a style LoRA), `teacher-ssd1b`, `lora-ssd1b`, and `evaluate` (the figures).
+
+`--task` says which pictures (`workbench.tasks`), `--budget MINUTES` spreads that time over the stages. An interrupted run goes on where
+it was when the same command is given again. Beside the repository it needs torch, diffusers, transformers, safetensors, numpy, scipy,
+Pillow and tqdm.
 """

@@ -1,33 +1,70 @@
-"""Command line of the trainer: `python -m workbench.train --all`, or `--stage NAME` (repeatable)."""
+"""Command line of the trainer: `python -m workbench.train --task scenes --all --budget 150`, or `--stage NAME` (repeatable)."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from workbench.small_models import MODELS
+from workbench.tasks import SHIPPED, TASKS, Task
 from workbench.train.common import DATA, Run
 from workbench.train.evaluate import evaluate
-from workbench.train.lora import train_lora
+from workbench.train.lora import train_lora, train_style
 from workbench.train.teacher import train_teacher
-from workbench.train.vae import encode_pool, train_vae, tune_decoder
+from workbench.train.vae import encode_pools, train_vae, tune_decoder
 
-STAGES: dict[str, Callable[[Run], Any]] = {
-    "vae": train_vae,
-    "latents": encode_pool,
-    "decoder": tune_decoder,
-    "teacher-sdxl": lambda run: train_teacher(run, "sdxl"),
-    "teacher-sd15": lambda run: train_teacher(run, "sd15"),  # after sdxl: it starts from that one's text transformer
-    "lora-sd15": lambda run: train_lora(run, "sd15"),
-    "lora-sdxl": lambda run: train_lora(run, "sdxl"),
-    "evaluate-sd15": lambda run: evaluate(run, "sd15"),
-    "evaluate-sdxl": lambda run: evaluate(run, "sdxl"),
+
+@dataclass(frozen=True)
+class Stage:
+    """`share` of a time budget, in parts; 0 for stages that take as long as they take. `looks`: only where the task has these."""
+
+    call: Callable[[Run], Any]
+    share: float = 0.0
+    looks: tuple[str, ...] = ()
+
+
+def _teacher(name: str) -> Callable[[Run], Any]:
+    return lambda run: train_teacher(run, name)
+
+
+def _lora(family: str) -> Callable[[Run], Any]:
+    return lambda run: train_lora(run, family)
+
+
+STAGES = {
+    "vae": Stage(train_vae, 16),
+    "decoder": Stage(tune_decoder, 8),
+    "latents": Stage(encode_pools),
+    "teacher-sdxl": Stage(_teacher("sdxl"), 16),
+    "teacher-sd15": Stage(_teacher("sd15"), 22),  # after sdxl: it starts from that one's text transformer
+    "lora-sd15": Stage(_lora("sd15"), 10),
+    "lora-sdxl": Stage(_lora("sdxl"), 8),
+    "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6, ("lit",)),
+    "style-sd15": Stage(train_style, 2, ("pastel",)),
+    "teacher-ssd1b": Stage(_teacher("ssd1b"), 7),
+    "lora-ssd1b": Stage(_lora("ssd1b"), 5),
+    "evaluate": Stage(evaluate),
 }
+"""In the order in which they need each other; the most wanted ones come first, so that a budget cut short leaves a whole pair."""
+UNTIMED_SHARE = 0.1
+"""Of a budget, kept for the stages that cannot be shortened: pools of latents and the figures at the end."""
+
+
+def stages_of(task: Task) -> dict[str, Stage]:
+    """The stages that the task has the pictures for."""
+    return {name: stage for name, stage in STAGES.items() if set(stage.looks) <= set(task.looks)}
+
+
+def budgets(names: Sequence[str], minutes: float) -> dict[str, float]:
+    """Seconds for each of the stages that can be shortened."""
+    total = sum(STAGES[name].share for name in names)
+    return {name: 60 * minutes * (1 - UNTIMED_SHARE) * STAGES[name].share / total for name in names if STAGES[name].share}
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,28 +72,68 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="every stage, in order")
     what.add_argument("--stage", action="append", choices=list(STAGES), help="one stage; may be given several times")
+    parser.add_argument("--task", choices=list(TASKS), default=SHIPPED, help=f"which pictures (default: {SHIPPED})")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", help="spread this time over the stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="replaces the number of training steps of the stage")
     parser.add_argument("--quick", action="store_true", help="a few steps of everything: shows that it runs, not that it works")
     parser.add_argument("--fresh", action="store_true", help="start again instead of continuing from a saved state")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder for states and the pool of latents")
-    parser.add_argument("--models", type=Path, help=f"folder for the weights; default {MODELS}, or a folder in --data with --quick")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder for states and the pools of latents")
+    parser.add_argument("--models", type=Path, help="folder for the weights; default: in --data, for the shipped task workbench/models")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="of forward passes; default: bf16 on a GPU, else fp32")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for name in options.stage or ():
+        if name not in stages_of(TASKS[options.task]):
+            parser.error(f"the task {options.task!r} has no stage {name!r}: it lacks the look {', '.join(STAGES[name].looks)}")
+    if options.budget is not None and options.steps is not None:
+        parser.error("--budget and --steps exclude each other")
+    return options
+
+
+def run_of(options: argparse.Namespace) -> Run:
+    """What the command line asks for. A task or a quick run that is not shipped never writes over the shipped weights."""
+    task, device = TASKS[options.task], torch.device(options.device)
+    data = options.data if options.task == SHIPPED else options.data / options.task
+    data = data / "quick" if options.quick else data
+    return Run(
+        seed=options.seed,
+        data=data,
+        models=options.models or (MODELS if options.task == SHIPPED and not options.quick else data / "models"),
+        steps=options.steps,
+        quick=options.quick,
+        resume=not options.fresh,
+        task=task,
+        device=device,
+        precision=options.precision or ("bf16" if device.type == "cuda" else "fp32"),
+    )
+
+
+def finished(run: Run) -> Path:
+    """Where it is noted which stages of a budgeted run are done, so that the same command goes on after an interruption."""
+    return run.data / "finished-stages.txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.threads > 0:
         torch.set_num_threads(options.threads)
-    data = options.data / "quick" if options.quick else options.data
-    # A quick run must never replace the real weights unless told so.
-    models = options.models or (data / "models" if options.quick else MODELS)
-    run = Run(options.seed, data, models, options.steps, options.quick, resume=not options.fresh)
-    for name in STAGES if options.all else options.stage:
+    run = run_of(options)
+    run.data.mkdir(parents=True, exist_ok=True)
+    names = list(stages_of(run.task)) if options.all else options.stage
+    seconds = budgets(names, options.budget) if options.budget else {}
+    done = set(finished(run).read_text().split()) if options.budget and run.resume and finished(run).exists() else set()
+    for name in names:
+        if name in done:
+            print(f"{name}: done before", flush=True)
+            continue
         started = time.monotonic()
-        result = STAGES[name](run)
+        result = STAGES[name].call(replace(run, seconds=seconds.get(name)))
         print(f"{name}: {result} ({time.monotonic() - started:.0f} s)", flush=True)
+        if options.budget:
+            done.add(name)
+            finished(run).write_text("\n".join(sorted(done)) + "\n")
     return 0
 
 

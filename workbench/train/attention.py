@@ -65,5 +65,3 @@ def used_length(input_ids: Tensor, pad_id: int) -> int:
 def cut(input_ids: Tensor, pad_id: int) -> Tensor:
     """ids [B, 77] without the positions that are padding in every row."""
     return input_ids[:, : used_length(input_ids, pad_id)].contiguous()
-
-

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from workbench.small_models import MODELS
+from workbench.tasks import SHIPPED, TASKS, Task
 
 DATA = Path(__file__).resolve().parents[2] / "workbench-data"
 """Default folder of what is not shipped: training states and the pool of latents (ignored by git)."""
 SAVE_EVERY_SECONDS = 60.0
 SNAPSHOT_EVERY_SECONDS = 300.0
+UPDATE_SHARE = 1.15
+"""Time of a whole training step, optimiser and moving average included, to that of the forward and backward passes."""
 BRIEF_LOSSES = 50
 """The reported loss is the mean of this many last steps."""
 
@@ -31,7 +35,8 @@ class Run:
     """One invocation of the trainer.
 
     `data`: folder for states and intermediate files; `models`: folder for the finished weights; `steps`: replaces a stage's own number
-    of steps; `quick`: a few steps of everything, for tests.
+    of steps; `seconds`: makes it as many as fit into this time; `quick`: a few steps of everything, for tests.
+    `precision`: "fp32", "bf16" or "fp16", the arithmetic of forward passes; weights are always fp32.
     """
 
     seed: int = 0
@@ -40,13 +45,32 @@ class Run:
     steps: int | None = None
     quick: bool = False
     resume: bool = True
+    task: Task = TASKS[SHIPPED]
+    device: torch.device = torch.device("cpu")
+    precision: str = "fp32"
+    seconds: float | None = None
 
     def planned(self, default: int, quick: int) -> int:
         """The number of steps of a stage whose full length is `default`."""
         return self.steps if self.steps is not None else quick if self.quick else default
 
-    def checkpoint(self, family: str) -> Path:
-        return self.models / "Stable-diffusion" / f"small-{family}.safetensors"
+    def autocast(self) -> AbstractContextManager:
+        """The arithmetic of `precision`."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """What a recipe says about how the numbers were computed."""
+        return {"device": self.device.type, "precision": self.precision, "torch": torch.__version__}
+
+    def command(self, stage: str, steps: int) -> str:
+        """The command line that repeats a stage."""
+        return f"python -m workbench.train --task {self.task.name} --stage {stage} --seed {self.seed} --steps {steps}"
+
+    def checkpoint(self, name: str) -> Path:
+        return self.models / "Stable-diffusion" / f"small-{name}.safetensors"
 
     def lora(self, family: str) -> Path:
         return self.models / "Lora" / f"lcm_lora_{family}.safetensors"
@@ -120,10 +144,13 @@ def train_loop(
 ) -> Progress:
     """AdamW with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`; leaves the moving average in `parameters`.
 
-    The state goes to `run.data/<name>.state.pt` once a minute, and a later call continues from there, also with another `steps`.
+    With `run.seconds` the number of steps is what fits into that time, by the pace of the first ones.
+    The state goes to `run.data/<name>.state.pt` once a minute, and a later call continues from there, also with another `steps`. Every
+    step has a random state of its own, so an interrupted run ends with the very weights of an uninterrupted one.
     `snapshot`, when given, is called every few minutes with the moving average in place.
     """
     optimizer = make_optimizer(parameters, learning_rate, betas, weight_decay)
+    scaler = torch.amp.GradScaler(run.device.type, enabled=run.precision == "fp16")
     average = MovingAverage(parameters, ema_decay)
     state_path = run.data / f"{name}.state.pt"
     run.data.mkdir(parents=True, exist_ok=True)
@@ -134,17 +161,28 @@ def train_loop(
             for parameter, saved in zip(parameters, state["parameters"], strict=True):
                 parameter.copy_(saved)
         optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
         average.load_state_dict(state["average"])
         step, seconds_before, losses = state["step"], state["seconds"], state["losses"]
-    torch.manual_seed(run.seed * 1_000_003 + step)
+        steps = state["planned"] if run.seconds else steps
+    elif run.seconds:
+        steps = steps_in(run.seconds, parameters, loss_of_step)
     started = saved_at = snapshot_at = time.monotonic()
+    pending: list[Tensor] = []  # losses still on the device: reading each at once would make a GPU wait
+
+    def read_losses() -> None:
+        losses.extend(torch.stack(pending).tolist() if pending else [])
+        pending.clear()
 
     def save_state() -> None:
+        read_losses()
         state = {
             "parameters": [parameter.detach() for parameter in parameters],
             "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
             "average": average.state_dict(),
             "step": step,
+            "planned": steps,
             "seconds": seconds_before + time.monotonic() - started,
             "losses": losses,
         }
@@ -152,20 +190,25 @@ def train_loop(
         torch.save(state, partial)
         os.replace(partial, state_path)
 
-    with tqdm(total=steps, initial=step, desc=name, mininterval=2.0 if sys.stderr.isatty() else 20.0) as bar:
+    with tqdm(total=steps, initial=step, desc=name, mininterval=bar_interval()) as bar:
         while step < steps:
+            torch.manual_seed(run.seed * 1_000_003 + step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * learning_rate_factor(step, steps, min(warmup, max(1, steps // 4)), learning_rate_floor)
             loss = loss_of_step(step)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(parameters, gradient_clip)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             average.update()
             step += 1
-            losses.append(loss.item())
+            pending.append(loss.detach())
             bar.update()
-            bar.set_postfix(loss=f"{recent_mean(losses):.4f}", refresh=False)
+            if len(pending) >= 20:
+                read_losses()
+                bar.set_postfix(loss=f"{recent_mean(losses):.4f}", refresh=False)
             now = time.monotonic()
             if now - saved_at > SAVE_EVERY_SECONDS:
                 save_state()
@@ -180,6 +223,26 @@ def train_loop(
     seconds = seconds_before + time.monotonic() - started
     first = sum(losses[:10]) / max(1, len(losses[:10]))
     return Progress(steps=step, seconds=seconds, first_loss=first, final_loss=recent_mean(losses))
+
+
+def steps_in(seconds: float, parameters: list[nn.Parameter], loss_of_step: Callable[[int], Tensor]) -> int:
+    """How many steps fit into `seconds`, by timing a few that change nothing."""
+    trials = 8
+    for trial in range(-2, trials):
+        if trial == 0:
+            started = time.monotonic()
+        loss_of_step(0).backward()
+    if parameters[0].is_cuda:
+        torch.cuda.synchronize()
+    pace = (time.monotonic() - started) / trials * UPDATE_SHARE
+    for parameter in parameters:
+        parameter.grad = None
+    return max(10, int(seconds / pace))
+
+
+def bar_interval() -> float:
+    """Seconds between two updates of a progress bar: few lines where they go into a file."""
+    return 2.0 if sys.stderr.isatty() else 20.0
 
 
 def make_optimizer(

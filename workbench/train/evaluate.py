@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib_lcm.distill import LoraAdapter
-from workbench.judge import agreement
-from workbench.pictures import ALL_SCENES, random_pictures, to_tensor
 from workbench.small_models import SmallModel, load_checkpoint
+from workbench.tasks import Task, rates
 from workbench.train.attention import skip_padding
-from workbench.train.common import Run, update_recipe
+from workbench.train.common import Run, bar_interval, update_recipe
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_euler, sample_lcm, to_pictures
 
 SEED = 1234
@@ -25,94 +26,125 @@ BATCH = 128
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the figures. `schedule` is "euler", or for the consistency sampler "reference" or "webui"."""
+    """One row of the figures. `schedule` is "euler", or for the consistency sampler "reference", "webui", or the timesteps themselves.
+
+    `lora` is the weight of the LCM-LoRA, 0 for none.
+    """
 
     label: str
-    schedule: str
+    schedule: str | tuple[int, ...]
     steps: int
-    cfg: float
-    lora: bool
+    cfg: float = 1.0
+    lora: float = 0.0
+
+    @property
+    def rows(self) -> int:
+        """UNet rows for one picture: two per step where guidance needs both halves."""
+        return self.steps * (1 if self.cfg == 1 else 2)
 
 
-TEACHER_METHODS = (
-    Method("Euler, 25 steps, CFG 2", "euler", 25, 2.0, False),
-    Method("Euler, 25 steps, CFG 3", "euler", 25, 3.0, False),
-    Method("Euler, 25 steps, CFG 5", "euler", 25, 5.0, False),
-    Method("Euler, 4 steps, CFG 1", "euler", 4, 1.0, False),
-    Method("LCM timesteps, 4 steps, CFG 1, no LoRA", "reference", 4, 1.0, False),
-    Method("LCM timesteps, 2 steps, CFG 1, no LoRA", "reference", 2, 1.0, False),
+TEACHER_METHODS = tuple(Method(f"Euler, 25 steps, CFG {cfg:g}", "euler", 25, cfg) for cfg in (2.0, 3.0, 5.0)) + (
+    Method("Euler, 4 steps, CFG 1", "euler", 4),
+    Method("Euler, 4 steps, CFG 2", "euler", 4, 2.0),
+    Method("LCM timesteps, 4 steps, CFG 1, no LoRA", "reference", 4),
+    Method("LCM timesteps, 2 steps, CFG 1, no LoRA", "reference", 2),
 )
-LORA_METHODS = (
-    Method("LCM-LoRA, 1 step, CFG 1", "reference", 1, 1.0, True),
-    Method("LCM-LoRA, 2 steps, CFG 1", "reference", 2, 1.0, True),
-    Method("LCM-LoRA, 4 steps, CFG 1", "reference", 4, 1.0, True),
-    Method("LCM-LoRA, 8 steps, CFG 1", "reference", 8, 1.0, True),
-    Method("LCM-LoRA, 4 steps, CFG 1.5", "reference", 4, 1.5, True),
-    Method("LCM-LoRA, 4 steps, CFG 5 (misuse)", "reference", 4, 5.0, True),
-    Method("LCM-LoRA, 2 steps, CFG 1, the WebUI's own timesteps", "webui", 2, 1.0, True),
-    Method("LCM-LoRA, 4 steps, CFG 1, the WebUI's own timesteps", "webui", 4, 1.0, True),
-)
+LORA_METHODS = tuple(
+    Method(f"LCM-LoRA, {steps} step{'s' if steps > 1 else ''}, CFG 1", "reference", steps, lora=1.0) for steps in (1, 2, 4, 8)
+) + (Method("LCM-LoRA, 2 steps, CFG 1, the WebUI's own timesteps", "webui", 2, lora=1.0),)
+LORA_OF = {"sd15": "sd15", "sd15-lit": "sd15", "sdxl": "sdxl", "ssd1b": "ssd1b"}
+LOOK_OF = {"sd15-lit": "lit"}
+
+
+def timesteps_of(method: Method) -> Sequence[int]:
+    """The timesteps of a method of the consistency sampler."""
+    if isinstance(method.schedule, tuple):
+        return method.schedule
+    return reference_timesteps(method.steps) if method.schedule == "reference" else evenly_to_lowest(method.steps)
 
 
 def sample(model: SmallModel, method: Method, captions: list[str], generator: torch.Generator) -> Tensor:
     """Scaled latents [B, 4, 8, 8]."""
     if method.schedule == "euler":
         return sample_euler(model, captions, method.steps, method.cfg, generator)
-    timesteps = reference_timesteps(method.steps) if method.schedule == "reference" else evenly_to_lowest(method.steps)
-    return sample_lcm(model, captions, timesteps, method.cfg, generator)
+    return sample_lcm(model, captions, timesteps_of(method), method.cfg, generator)
 
 
-def measure(model: SmallModel, method: Method, prompts: int) -> dict[str, float]:
-    """Shares of right attributes over `prompts` full captions; the scenes are visited evenly and the seed is fixed."""
-    order = np.random.default_rng(SEED).permutation(len(ALL_SCENES))
-    scenes = [ALL_SCENES[order[index % len(ALL_SCENES)]] for index in range(prompts)]
-    generator = torch.Generator().manual_seed(SEED)
-    pictures = [
-        to_pictures(model, sample(model, method, [scene.caption for scene in scenes[start : start + BATCH]], generator))
-        for start in range(0, prompts, BATCH)
-    ]
-    return agreement(np.concatenate(pictures), scenes)
+def draw(model: SmallModel, method: Method, captions: Sequence[str], seed: int, batch: int = BATCH) -> tuple[np.ndarray, Tensor]:
+    """Pictures, uint8 [N, 64, 64, 3], and their latents. The same noise for the same captions and seed, whatever the method."""
+    pictures, latents = [], []
+    for start in range(0, len(captions), batch):
+        generator = torch.Generator().manual_seed(seed * 100_003 + start)
+        latents.append(sample(model, method, list(captions[start : start + batch]), generator))
+        pictures.append(to_pictures(model, latents[-1]))
+    return np.concatenate(pictures), torch.cat(latents).cpu()
 
 
-def measure_autoencoder(model: SmallModel, prompts: int) -> dict[str, float]:
+def measure(model: SmallModel, method: Method, task: Task, scenes: Sequence[Any], look: str = "plain") -> list[dict[str, bool]]:
+    """What is right of the picture of each scene."""
+    pictures, _ = draw(model, method, [scene.caption for scene in scenes], SEED)
+    return task.judge(look)(pictures, scenes)
+
+
+def measure_autoencoder(model: SmallModel, task: Task, scenes: Sequence[Any], look: str = "plain") -> list[dict[str, bool]]:
     """The same for real pictures that went through the autoencoder: the ceiling of every other figure."""
-    pictures, scenes = random_pictures(prompts, np.random.default_rng(SEED))
+    pictures = task.render(scenes, np.random.default_rng([SEED, 1]), look, model.device)
     with torch.no_grad():
-        restored = [to_pictures(model, model.encode_pictures(part)) for part in to_tensor(pictures).split(BATCH)]
-    return agreement(np.concatenate(restored), scenes)
+        restored = [to_pictures(model, model.encode_pictures(part)) for part in pictures.split(BATCH)]
+    return task.judge(look)(np.concatenate(restored), scenes)
 
 
-def load_with_lora(checkpoint: Path, lora: Path | None) -> tuple[SmallModel, LoraAdapter | None]:
+def load_with_lora(checkpoint: Path, lora: Path | None, device: torch.device | str = "cpu") -> tuple[SmallModel, LoraAdapter | None]:
     """A checkpoint ready for cut captions, and its LCM-LoRA attached (None when `lora` is None or missing)."""
-    model = load_checkpoint(checkpoint)
+    model = load_checkpoint(checkpoint, device)
     skip_padding(model.unet)
     model.unet.to(memory_format=torch.channels_last)
-    if lora is None or not lora.exists():
-        return model, None
+    return model, attach_lora(model, lora) if lora is not None and lora.exists() else None
+
+
+def attach_lora(model: SmallModel, lora: Path) -> LoraAdapter:
+    """The LoRA in a file, of whatever rank and layers, on the model."""
     state = load_file(lora)
     rank = next(tensor.shape[0] for key, tensor in state.items() if key.endswith("lora_down.weight"))
     alpha = float(next(tensor for key, tensor in state.items() if key.endswith(".alpha")))
-    adapter = LoraAdapter(model.unet, rank, alpha)
+    names = {key.partition(".")[0] for key in state}
+    adapter = LoraAdapter(model.unet, rank, alpha, only=names)
     adapter.load_kohya_state(state)
-    return model, adapter
+    return adapter
 
 
-def evaluate(run: Run, family: str, prompts: int = 1024, methods: tuple[Method, ...] | None = None) -> dict[str, dict[str, float]]:
-    """Measures every method and writes the figures, in per cent, into both recipes."""
+def set_weight(adapter: LoraAdapter | None, weight: float) -> None:
+    """Applies a LoRA at `weight`; at 0 the model is exactly as without it."""
+    if adapter is not None:
+        adapter.enabled, adapter.weight = weight != 0, weight
+
+
+def evaluate(run: Run, prompts: int = 512) -> dict[str, dict[str, float]]:
+    """Measures every checkpoint there is with every method and writes the figures, in per cent, into the recipes."""
     prompts = 16 if run.quick else prompts
-    model, adapter = load_with_lora(run.checkpoint(family), run.lora(family))
-    chosen = methods or (TEACHER_METHODS + (LORA_METHODS if adapter else ()))
-    figures = {"real pictures through the autoencoder": measure_autoencoder(model, prompts)}
-    for method in tqdm(chosen, desc=f"evaluate-{family}", mininterval=10.0):
-        if adapter:
-            adapter.enabled = method.lora
-        figures[method.label] = measure(model, method, prompts)
-    per_cent = {label: {name: round(100 * share, 1) for name, share in row.items()} for label, row in figures.items()}
-    lora_labels = {method.label for method in LORA_METHODS}
-    teacher_rows = {label: row for label, row in per_cent.items() if label not in lora_labels}
-    lora_rows = {label: row for label, row in per_cent.items() if label in lora_labels}
-    entry = {"prompts": prompts, "seed": SEED, "unit": "per cent of pictures"}
-    update_recipe(run.checkpoint(family).with_suffix(".json"), figures={**entry, **teacher_rows})
-    if adapter:
-        update_recipe(run.lora(family).with_suffix(".json"), figures={**entry, **lora_rows})
-    return per_cent
+    wanted = run.task.prompts(prompts, SEED)
+    unseen = run.task.prompts(prompts // 2, SEED, held_out=True) if run.task.has_held_out else []
+    summary = {}
+    for name, family in LORA_OF.items():
+        if not run.checkpoint(name).exists():
+            continue
+        look = LOOK_OF.get(name, "plain")
+        model, adapter = load_with_lora(run.checkpoint(name), run.lora(family), run.device)
+        figures = {"real pictures through the autoencoder": measure_autoencoder(model, run.task, wanted, look)}
+        lora_figures = {}
+        for method in tqdm(TEACHER_METHODS + (LORA_METHODS if adapter else ()), desc=f"evaluate-{name}", mininterval=bar_interval()):
+            set_weight(adapter, method.lora)
+            figures_of_kind = lora_figures if method.lora and name == family else figures
+            figures_of_kind[method.label] = measure(model, method, run.task, wanted, look)
+            if unseen and method.steps in (4, 25):
+                figures_of_kind[f"{method.label}, held-out combinations"] = measure(model, method, run.task, unseen, look)
+        entry = {"prompts": prompts, "seed": SEED, "unit": "per cent of pictures"}
+        update_recipe(run.checkpoint(name).with_suffix(".json"), figures={**entry, **_per_cent(figures)})
+        if adapter and name == family:
+            update_recipe(run.lora(family).with_suffix(".json"), figures={**entry, **_per_cent(lora_figures)})
+        summary[name] = {label: row["all"] for label, row in _per_cent({**figures, **lora_figures}).items()}
+    return summary
+
+
+def _per_cent(figures: dict[str, list[dict[str, bool]]]) -> dict[str, dict[str, float]]:
+    return {label: {name: round(100 * share, 1) for name, share in rates(rows).items()} for label, rows in figures.items()}

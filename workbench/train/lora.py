@@ -1,25 +1,39 @@
-"""Stages `lora-sd15` and `lora-sdxl`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`."""
+"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`; and `style-sd15`, a LoRA of another palette."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict
+import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from lib_lcm.distill import DistillConfig, LoraAdapter, distillation_loss, save_lora
-from lib_lcm.lora_files import DISTILLATION_METADATA
-from workbench.small_models import load_checkpoint
+from lib_lcm.distill import Distillation, DistillConfig, LoraAdapter, distillation_loss, lora_metadata, save_lora
+from workbench.small_models import SmallModel, load_checkpoint
 from workbench.train.attention import skip_padding
-from workbench.train.common import Progress, Run, train_loop, update_recipe
+from workbench.train.common import (
+    SNAPSHOT_EVERY_SECONDS,
+    Progress,
+    Run,
+    bar_interval,
+    recent_mean,
+    steps_in,
+    train_loop,
+    update_recipe,
+)
 from workbench.train.sampling import blank_text
-from workbench.train.teacher import Pool
+from workbench.train.teacher import Pool, TeacherSettings, add_noise, clamped_snr_weights, stratified_timesteps
 
 CONFIG = DistillConfig.small_model(steps=1100, substeps=(2, 2), guidance=(0.5, 2.0))
 """Guidance around the teacher's own best CFG scale, which is 2 (w = 1) on these pictures."""
+STYLE = "style_pastel"
+STYLE_LOOK = "pastel"
+STYLE_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")
+STYLE_RANK = 4
 Text = tuple[Tensor, Tensor | None]
 
 
@@ -27,25 +41,39 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
-    """Distils the checkpoint of `family` and writes its LCM-LoRA."""
-    config = config or CONFIG
-    torch.manual_seed(run.seed + 20)
-    checkpoint = run.checkpoint(family)
-    model = load_checkpoint(checkpoint)
+def config_on(device: torch.device) -> DistillConfig:
+    """What suits the device."""
+    return CONFIG if device.type == "cpu" else replace(CONFIG, batch=256, steps=8000, warmup=200, ema_decay=0.995)
+
+
+def load_for_training(run: Run, name: str) -> SmallModel:
+    """A finished checkpoint, frozen, on the run's device, ready for cut captions."""
+    model = load_checkpoint(run.checkpoint(name), run.device)
     skip_padding(model.unet)
     model.unet.to(memory_format=torch.channels_last)
+    return model
+
+
+def predict(model: SmallModel, sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
+    """The UNet's answer, [B, 4, h, w]."""
+    hidden, pooled = text
+    return model.unet(sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
+
+
+def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
+    """Distils the checkpoint of `family` and writes its LCM-LoRA."""
+    config = config or config_on(run.device)
+    # Always in float32: the loss is the small difference of two answers, which half precision drowns at the noisy end, where an error of
+    # the prediction is multiplied by 14.
+    config = replace(config, steps=run.planned(config.steps, quick=4), seed=run.seed)
+    torch.manual_seed(run.seed + 20)
+    model = load_for_training(run, family)
     pool = Pool(run, model)
     blank = blank_text(model, pool.ids.shape[1])
     adapter = LoraAdapter(model.unet, config.rank, config.alpha, config.targets)
-    base = sha256(checkpoint)
-    path = run.lora(family)
 
     def student(sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
-        hidden, pooled = text
-        return model.unet(
-            sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)
-        ).sample
+        return predict(model, sample, timesteps, text)
 
     def teacher(sample: Tensor, timesteps: Tensor, cond: Text, uncond: Text) -> tuple[Tensor, Tensor]:
         both = (torch.cat([cond[0], uncond[0]]), None if cond[1] is None else torch.cat([cond[1], uncond[1]]))
@@ -53,45 +81,109 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
             with_cond, without = student(torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), both).chunk(2)
         return with_cond, without
 
-    def loss_of_step(step: int) -> Tensor:
-        latents, ids = pool.draw(config.batch)
+    def batch(index: int) -> tuple[Tensor, Text, Text]:
+        latents, ids = pool.draw(config.batch, torch.Generator().manual_seed(run.seed * 1_000_003 + index))
         with torch.no_grad():
             cond = model.text_encoder(ids)
-        uncond = (blank[0].expand_as(cond[0]), None if cond[1] is None else blank[1].expand_as(cond[1]))
-        return distillation_loss(student, teacher, latents, cond, uncond, model.alphas_cumprod, config)
+        return latents, cond, (blank[0].expand_as(cond[0]), None if cond[1] is None else blank[1].expand_as(cond[1]))
 
-    settings = {key: value for key, value in asdict(config).items() if key not in ("targets", "steps")}
-    metadata = {
-        "description": f"LCM-LoRA of the workbench's small {family} model, distilled by algorithm 1 of arXiv 2311.05556",
-        DISTILLATION_METADATA: json.dumps({**settings, "seed": run.seed, "base_model_sha256": base}),
-    }
+    state_path = run.data / f"lora-{family}.state.pt"
+    if not run.resume:
+        state_path.unlink(missing_ok=True)
+    if run.seconds:
+        config = replace(config, steps=_steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config))
+    distillation = Distillation(model.unet, adapter, student, teacher, model.alphas_cumprod, batch, config)
+    base, path = sha256(run.checkpoint(family)), run.lora(family)
 
-    def snapshot() -> None:
-        save_lora(adapter, path, metadata)
+    def save() -> None:
+        description = f"LCM-LoRA of the workbench's small {family} model, distilled by algorithm 1 of arXiv 2311.05556"
+        made = lora_metadata(config, base_model_sha256=base, steps=distillation.step, description=description)
+        with distillation.averaged():
+            save_lora(adapter, path, made)
 
-    progress = train_loop(
-        f"lora-{family}",
-        run,
-        run.planned(config.steps, quick=4),
-        list(adapter.parameters()),
-        loss_of_step,
-        learning_rate=config.learning_rate,
-        warmup=config.warmup,
-        ema_decay=config.ema_decay,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        gradient_clip=config.gradient_clip,
-        snapshot=snapshot,
-    )
-    snapshot()
+    saved_at = time.monotonic()
+    with tqdm(total=config.steps, desc=f"lora-{family}", mininterval=bar_interval()) as bar:
+
+        def on_step(_: Distillation) -> None:
+            nonlocal saved_at
+            bar.update(distillation.step - bar.n)
+            bar.set_postfix(loss=f"{recent_mean(distillation.losses):.4f}", refresh=False)
+            if time.monotonic() - saved_at > SNAPSHOT_EVERY_SECONDS:
+                save()
+                saved_at = time.monotonic()
+
+        distillation.run(state_path=state_path, on_step=on_step, say=lambda text: print(text, file=sys.stderr))
+    save()
     adapter.remove()
+    losses = distillation.losses
+    progress = Progress(distillation.step, distillation.seconds, sum(losses[:10]) / max(1, len(losses[:10])), recent_mean(losses))
+    settings = {name: value for name, value in asdict(config).items() if name not in ("targets", "steps")}
     update_recipe(
         path.with_suffix(".json"),
         what=f"the LCM-LoRA of small-{family}",
-        command=f"python -m workbench.train --stage lora-{family} --seed {run.seed}",
+        task=run.task.name,
+        command=run.command(f"lora-{family}", distillation.step),
         seed=run.seed,
         base_model_sha256=base,
         modules=len(adapter.layers),
-        distillation={"settings": settings, **asdict(progress)},
+        distillation={"settings": settings, **run.arithmetic, "precision": config.precision, **asdict(progress)},
+    )
+    return progress
+
+
+def _steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config) -> int:
+    """The steps that fit into `run.seconds`; those planned before, where there is a state to continue from."""
+    plan = state_path.with_suffix(".plan")
+    if state_path.exists() and plan.exists():
+        return int(plan.read_text())
+
+    def loss_of_step(step: int) -> Tensor:
+        return distillation_loss(student, teacher, *batch(step), model.alphas_cumprod, config)
+
+    steps = steps_in(run.seconds, list(adapter.parameters()), loss_of_step)
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    plan.write_text(str(steps))
+    return steps
+
+
+def train_style(run: Run, settings: TeacherSettings | None = None) -> Progress:
+    """Trains a LoRA on the sd15 checkpoint that gives its pictures another palette, by the plain denoising loss."""
+    settings = settings or TeacherSettings.on(run.device, tuning=True)
+    torch.manual_seed(run.seed + 30)
+    model = load_for_training(run, "sd15")
+    pool = Pool(run, model, STYLE_LOOK)
+    adapter = LoraAdapter(model.unet, STYLE_RANK, float(STYLE_RANK), STYLE_TARGETS)
+    path = run.models / "Lora" / f"{STYLE}.safetensors"
+
+    def loss_of_step(step: int) -> Tensor:
+        latents, ids = pool.draw(settings.batch)
+        noise = torch.randn_like(latents)
+        timesteps = stratified_timesteps(settings.batch).to(run.device)
+        noisy = add_noise(latents, noise, model.alphas_cumprod, timesteps)
+        with run.autocast():
+            predicted = predict(model, noisy, timesteps, model.text_encoder(ids))
+        weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
+        return ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
+
+    progress = train_loop(
+        "style-sd15",
+        run,
+        run.planned(settings.steps // 4, quick=4),
+        list(adapter.parameters()),
+        loss_of_step,
+        learning_rate=2e-3,
+        warmup=20,
+        ema_decay=0.99,
+    )
+    save_lora(adapter, path, {"description": "gives the pictures of the workbench's small-sd15 a pastel palette"})
+    adapter.remove()
+    update_recipe(
+        path.with_suffix(".json"),
+        what="a style LoRA on small-sd15: pastel colours",
+        task=run.task.name,
+        command=run.command("style-sd15", progress.steps),
+        seed=run.seed,
+        base_model_sha256=sha256(run.checkpoint("sd15")),
+        training={"rank": STYLE_RANK, **run.arithmetic, **asdict(progress)},
     )
     return progress

@@ -37,11 +37,11 @@ def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: tuple,
     """Noise [B, 4, h, w] for the variance-preserving `sample`, with classifier-free guidance unless `cfg` is 1."""
     hidden, pooled = text
     if cfg == 1 or blank is None:
-        times = torch.full((len(sample),), timestep)
+        times = torch.full((len(sample),), timestep, device=sample.device)
         return model.unet(sample, times, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
     both = torch.cat([hidden, blank[0].expand_as(hidden)])
     both_pooled = None if pooled is None else torch.cat([pooled, blank[1].expand_as(pooled)])
-    times = torch.full((2 * len(sample),), timestep)
+    times = torch.full((2 * len(sample),), timestep, device=sample.device)
     noise = model.unet(
         torch.cat([sample, sample]), times, encoder_hidden_states=both, added_cond_kwargs=model.added_conditions(both_pooled)
     ).sample
@@ -52,13 +52,13 @@ def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: tuple,
 @torch.no_grad()
 def encode_cut(model: SmallModel, captions: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     """Encoded captions without the padding that all share; needs `skip_padding(model.unet)`."""
-    return model.text_encoder(cut(model.tokenizer(captions), model.tokenizer.pad_id))
+    return model.text_encoder(cut(model.tokenizer(captions), model.tokenizer.pad_id).to(model.device))
 
 
 @torch.no_grad()
 def blank_text(model: SmallModel, length: int) -> tuple[Tensor, Tensor | None]:
     """What stands for "no prompt" in guidance, one row: the encoded empty caption for SD 1.5, zeros for SDXL."""
-    hidden, pooled = model.text_encoder(model.tokenizer([""])[:, :length])
+    hidden, pooled = model.text_encoder(model.tokenizer([""])[:, :length].to(model.device))
     return (hidden, None) if pooled is None else (torch.zeros_like(hidden), torch.zeros_like(pooled))
 
 
@@ -70,7 +70,7 @@ def sample_euler(model: SmallModel, captions: Sequence[str], steps: int, cfg: fl
     sigma_table = ((1 - model.alphas_cumprod) / model.alphas_cumprod).sqrt()
     timesteps = np.linspace(TRAIN_STEPS - 1, 0, steps).round().astype(int)
     sigmas = [*(float(sigma_table[t]) for t in timesteps), 0.0]
-    x = torch.randn(len(captions), 4, 8, 8, generator=generator) * sigmas[0]
+    x = torch.randn(len(captions), 4, 8, 8, generator=generator).to(model.device) * sigmas[0]
     for timestep, sigma, sigma_next in zip(timesteps, sigmas, sigmas[1:], strict=False):
         noise = predict_noise(model, x / (1 + sigma**2) ** 0.5, int(timestep), text, blank, cfg)
         x = x + noise * (sigma_next - sigma)
@@ -79,12 +79,20 @@ def sample_euler(model: SmallModel, captions: Sequence[str], steps: int, cfg: fl
 
 @torch.no_grad()
 def sample_lcm(
-    model: SmallModel, captions: Sequence[str], timesteps: Sequence[int], cfg: float, generator: torch.Generator
+    model: SmallModel,
+    captions: Sequence[str],
+    timesteps: Sequence[int],
+    cfg: float,
+    generator: torch.Generator,
+    noise_scale: float = 1.0,
 ) -> Tensor:
-    """Scaled latents by multi-step consistency sampling (arXiv 2310.04378, algorithm 3), [B, 4, 8, 8]."""
+    """Scaled latents by multi-step consistency sampling (arXiv 2310.04378, algorithm 3), [B, 4, 8, 8].
+
+    `noise_scale` multiplies the fresh noise between steps, 1 being the algorithm's.
+    """
     text = encode_cut(model, captions)
     blank = blank_text(model, text[0].shape[1])
-    sample = torch.randn(len(captions), 4, 8, 8, generator=generator)
+    sample = torch.randn(len(captions), 4, 8, 8, generator=generator).to(model.device)
     denoised = sample
     for index, timestep in enumerate(timesteps):
         abar = model.alphas_cumprod[timestep]
@@ -94,8 +102,8 @@ def sample_lcm(
         denoised = c_skip * sample + c_out * (sample - (1 - abar).sqrt() * noise) / abar.sqrt()
         if index + 1 < len(timesteps):
             abar_next = model.alphas_cumprod[timesteps[index + 1]]
-            fresh = torch.randn(sample.shape, generator=generator)
-            sample = abar_next.sqrt() * denoised + (1 - abar_next).sqrt() * fresh
+            fresh = torch.randn(sample.shape, generator=generator).to(model.device)
+            sample = abar_next.sqrt() * denoised + (1 - abar_next).sqrt() * noise_scale * fresh
     return denoised
 
 

@@ -1,4 +1,7 @@
-"""Stages `teacher-sd15` and `teacher-sdxl`: a denoiser and its text encoder, trained from nothing on the pool of latents.
+"""Stages `teacher-...`: a denoiser and its text encoder, trained on a pool of latents.
+
+`sdxl` starts from nothing, `sd15` too but for its text transformer, `ssd1b` from the sdxl checkpoint with blocks taken out, and
+`sd15-lit` from the sd15 checkpoint, to be tuned to another look.
 
 Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and captions dropped for
 classifier-free guidance. The weights also have a floor at high noise: there the picture's main colours are decided, by the caption
@@ -7,7 +10,7 @@ alone, while the plain epsilon loss hardly sees them, and an error in epsilon is
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from safetensors.torch import load_file
@@ -16,7 +19,24 @@ from torch import Tensor, nn
 from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, load_checkpoint, save_checkpoint
 from workbench.train.attention import cut, skip_padding
 from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe
-from workbench.train.vae import load_vae
+from workbench.train.vae import load_vae, pool_path
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a checkpoint's training starts: its family, the look that it learns, and the checkpoint whose weights it takes over."""
+
+    family: str
+    look: str = "plain"
+    parent: str | None = None
+
+
+ORIGINS = {
+    "sdxl": Origin("sdxl"),
+    "sd15": Origin("sd15"),
+    "sd15-lit": Origin("sd15", look="lit", parent="sd15"),
+    "ssd1b": Origin("ssd1b", parent="sdxl"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,12 @@ class TeacherSettings:
     caption_dropout: float = 0.1
     snr_cap: float = 5.0
     snr_floor: float = 0.25
+
+    @classmethod
+    def on(cls, device: torch.device, *, tuning: bool) -> TeacherSettings:
+        """What suits the device, to train from nothing or (`tuning`) from another checkpoint."""
+        settings = cls() if device.type == "cpu" else cls(steps=24_000, batch=512, warmup=500, ema_decay=0.9995)
+        return replace(settings, steps=settings.steps // 3, learning_rate=5e-4) if tuning else settings
 
 
 def zero_output_layers(unet: nn.Module) -> None:
@@ -62,73 +88,83 @@ def add_noise(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, timesteps:
 
 
 class Pool:
-    """The encoded pictures and the token ids of their captions, drawn in batches."""
+    """The encoded pictures of one look and the token ids of their captions, on the run's device, drawn in batches."""
 
-    def __init__(self, run: Run, model: SmallModel) -> None:
-        path = run.data / "latents.safetensors"
+    def __init__(self, run: Run, model: SmallModel, look: str = "plain") -> None:
+        path = pool_path(run, look)
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: run the stage 'latents' first")
-        self.latents = load_file(path)["latents"].float()
-        self.captions: list[str] = read_json(run.data / "captions.json")["captions"]
-        self.ids = cut(model.tokenizer(self.captions), model.tokenizer.pad_id)
-        self.empty_ids = model.tokenizer([""])[:, : self.ids.shape[1]]
+        self.latents = load_file(path)["latents"].float().to(run.device)
+        self.captions: list[str] = read_json(path.with_suffix(".json"))["captions"]
+        ids = cut(model.tokenizer(self.captions), model.tokenizer.pad_id)
+        self.ids = ids.to(run.device)
+        self.empty_ids = model.tokenizer([""])[:, : ids.shape[1]].to(run.device)
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """(latents [count, 4, 8, 8], ids [count, L])"""
-        chosen = torch.randint(len(self.latents), (count,))
+    def draw(self, count: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """(latents [count, 4, 8, 8], ids [count, L]); `generator` is one of the CPU."""
+        chosen = torch.randint(len(self.latents), (count,), generator=generator).to(self.latents.device)
         return self.latents[chosen], self.ids[chosen]
 
 
-def assemble_model(run: Run, family: str) -> SmallModel:
-    """A new model of `family` with the trained autoencoder, its denoiser ready for training on cut captions.
+def assemble_model(run: Run, name: str) -> SmallModel:
+    """The checkpoint `name` of ORIGINS as its training starts, with the trained autoencoder, ready for cut captions.
 
-    The text transformer of `sd15` starts from that of `run`'s sdxl checkpoint, when there is one.
+    The text transformer of `sd15` starts from that of `run`'s sdxl checkpoint, when there is one. FileNotFoundError when a parent is
+    missing.
     """
-    model = build_model(family, run.seed)
-    vae, scaling_factor = load_vae(run)
-    model.vae, model.scaling_factor = vae, scaling_factor
-    zero_output_layers(model.unet)
-    skip_padding(model.unet)
-    model.unet.to(memory_format=torch.channels_last)
-    if family == "sd15" and run.checkpoint("sdxl").exists():
+    origin = ORIGINS[name]
+    model = build_model(origin.family, run.seed, run.task.architecture)
+    model.vae, model.scaling_factor = load_vae(run)
+    if origin.parent:
+        parent = load_checkpoint(run.checkpoint(origin.parent))
+        kept = model.unet.state_dict().keys()
+        model.unet.load_state_dict({key: tensor for key, tensor in parent.unet.state_dict().items() if key in kept})
+        model.text_encoder.load_state_dict(parent.text_encoder.state_dict())
+    else:
+        zero_output_layers(model.unet)
+    if name == "sd15" and run.checkpoint("sdxl").exists():
         # SDXL's pooled text teaches the transformer within minutes to sum a caption up in its last token. Cross-attention alone learns
         # that late: for a thousand steps it reads the shape's colour and misses the background's.
         model.text_encoder.clip.load_state_dict(load_checkpoint(run.checkpoint("sdxl")).text_encoder.clip.state_dict())
-    return model
+    skip_padding(model.unet)
+    model.unet.to(memory_format=torch.channels_last)
+    return model.to(run.device)
 
 
-def train_teacher(run: Run, family: str, settings: TeacherSettings | None = None) -> Progress:
-    """Trains the denoiser and text encoder of `family` and writes its checkpoint."""
-    settings = settings or TeacherSettings()
+def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) -> Progress:
+    """Trains the denoiser and text encoder of the checkpoint `name`, one of ORIGINS, and writes it."""
+    origin = ORIGINS[name]
+    settings = settings or TeacherSettings.on(run.device, tuning=origin.parent is not None)
     torch.manual_seed(run.seed + 10)
-    model = assemble_model(run, family)
-    pool = Pool(run, model)
-    path = run.checkpoint(family)
+    model = assemble_model(run, name)
+    pool = Pool(run, model, origin.look)
+    path = run.checkpoint(name)
+    count = settings.batch
 
     def loss_of_step(step: int) -> Tensor:
-        latents, ids = pool.draw(settings.batch)
-        dropped = torch.rand(settings.batch) < settings.caption_dropout
+        latents, ids = pool.draw(count)
+        dropped = torch.rand(count, device=run.device) < settings.caption_dropout
         ids = torch.where(dropped[:, None], pool.empty_ids, ids)
-        hidden, pooled = model.text_encoder(ids)
-        if pooled is not None:
-            # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the dropped captions teach each.
-            kept = (~(dropped & (torch.rand(settings.batch) < 0.5))).float()[:, None]
-            hidden, pooled = hidden * kept[..., None], pooled * kept
         noise = torch.randn_like(latents)
-        timesteps = stratified_timesteps(settings.batch)
+        timesteps = stratified_timesteps(count).to(run.device)
         noisy = add_noise(latents, noise, model.alphas_cumprod, timesteps).to(memory_format=torch.channels_last)
-        predicted = model.unet(
-            noisy, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)
-        ).sample
+        with run.autocast():
+            hidden, pooled = model.text_encoder(ids)
+            if pooled is not None:
+                # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the dropped captions teach each.
+                kept = (~(dropped & (torch.rand(count, device=run.device) < 0.5))).to(hidden.dtype)[:, None]
+                hidden, pooled = hidden * kept[..., None], pooled * kept
+            predicted = model.unet(noisy, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
         weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
-        return ((predicted - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
+        return ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
 
     def snapshot() -> None:
-        model.vae, model.scaling_factor = load_vae(run)  # the decoder may have been tuned meanwhile
+        vae, model.scaling_factor = load_vae(run)  # the decoder may have been tuned meanwhile
+        model.vae = vae.to(run.device)
         save_checkpoint(model, path)
 
     progress = train_loop(
-        f"teacher-{family}",
+        f"teacher-{name}",
         run,
         run.planned(settings.steps, quick=8),
         [*model.unet.parameters(), *model.text_encoder.parameters()],
@@ -141,10 +177,13 @@ def train_teacher(run: Run, family: str, settings: TeacherSettings | None = None
     snapshot()
     update_recipe(
         path.with_suffix(".json"),
-        what=f"a small {family} checkpoint: denoiser, text encoder and autoencoder",
-        command=f"python -m workbench.train --stage teacher-{family} --seed {run.seed}",
+        what=f"a small {origin.family} checkpoint: denoiser, text encoder and autoencoder",
+        task=run.task.name,
+        look=origin.look,
+        started_from=origin.parent,
+        command=run.command(f"teacher-{name}", progress.steps),
         seed=run.seed,
-        teacher={"settings": plain_settings(settings), **asdict(progress)},
+        teacher={"settings": plain_settings(settings), **run.arithmetic, **asdict(progress)},
         autoencoder=read_json(run.data / "vae.json"),
     )
     return progress

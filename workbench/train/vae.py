@@ -1,6 +1,6 @@
-"""Stages `vae`, `latents` and `decoder`: the autoencoder of both families, and the pool of encoded pictures.
+"""Stages `vae`, `decoder` and `latents`: the autoencoder of all families, and the pools of encoded pictures.
 
-The encoder and decoder are trained together first. Then the encoder is frozen, the pool is encoded, and the decoder alone is tuned on
+The encoder and decoder are trained together first. Then the encoder is frozen, the pools are encoded, and the decoder alone is tuned on
 slightly noisy latents: it gets sharper, and forgiving of the small errors that a few-step sampler leaves.
 """
 
@@ -17,19 +17,25 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from workbench.pictures import Scene, loose_caption, random_pictures, to_tensor
-from workbench.small_models import VAE_CONFIG, write_safetensors
-from workbench.train.common import Progress, Run, plain_settings, train_loop, update_recipe, write_json
+from workbench.small_models import write_safetensors
+from workbench.tasks import rates
+from workbench.train.common import Progress, Run, bar_interval, plain_settings, train_loop, update_recipe, write_json
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps pass before it wins."""
 FULL_CAPTION_SHARE = 0.5
-"""How many captions of the pool are complete; the rest leave out or vary words."""
+"""How many captions of a pool are complete; the rest leave out or vary words."""
+OTHER_LOOKS_SHARE = 0.25
+"""How many pictures the autoencoder sees in other looks than the plain one, where the task has any."""
+CHUNK = 256
 
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """`kl_weight` is per latent element, against an L1 loss that is per colour value; `latent_noise` is in units of the latents' std."""
+    """`kl_weight` is per latent element, against an L1 loss that is per colour value; `latent_noise` is in units of the latents' std.
+
+    `pictures` is how many different ones there are to train on, `pool` how many are encoded for the denoisers.
+    """
 
     steps: int = 2700
     decoder_steps: int = 1200
@@ -41,31 +47,72 @@ class VaeSettings:
     edge_weight: float = 1.0
     latent_noise: float = 0.12
     ema_decay: float = 0.99
-    pool: int = 20_000
+    pictures: int = 20_000
+    pool: int = 30_000
+
+    @classmethod
+    def on(cls, device: torch.device) -> VaeSettings:
+        """What suits the device: a GPU has the time for large batches and many pictures."""
+        if device.type == "cpu":
+            return cls()
+        return cls(steps=12_000, decoder_steps=6_000, batch=128, ema_decay=0.998, pictures=100_000, pool=300_000)
 
 
 def reconstruction_loss(pictures: Tensor, restored: Tensor, settings: VaeSettings) -> Tensor:
     """Mean absolute error of [B, 3, H, W], plus weighted mean squared error, plus weighted error of the differences between neighbours:
     without that last part the points of small stars are rounded off."""
-    error = restored - pictures
+    error = restored.float() - pictures
     across, down = error.diff(dim=3), error.diff(dim=2)
     edges = across.abs().mean() + down.abs().mean()
     return error.abs().mean() + settings.squared_weight * error.square().mean() + settings.edge_weight * edges
 
 
+class Album:
+    """Pictures to train an autoencoder on, uint8 on the run's device: the plain look, with a share of each other look of the task."""
+
+    def __init__(self, run: Run, count: int, *seed: int) -> None:
+        task = run.task
+        others = task.looks[1:]
+        rng = np.random.default_rng([run.seed, *seed])
+        parts = []
+        with tqdm(total=count, desc="pictures", mininterval=bar_interval()) as bar:
+            for start in range(0, count, CHUNK):
+                size = min(CHUNK, count - start)
+                look = "plain"
+                if others and rng.random() < OTHER_LOOKS_SHARE:
+                    look = others[rng.integers(len(others))]
+                pictures = task.render(task.scenes(size, rng), rng, look, run.device)
+                parts.append(((pictures + 1) * 127.5).round().to(torch.uint8))
+                bar.update(size)
+        self.pictures = torch.cat(parts)
+
+    def draw(self, count: int) -> Tensor:
+        """[count, 3, 64, 64] in -1..1."""
+        chosen = torch.randint(len(self.pictures), (count,), device=self.pictures.device)
+        return (self.pictures[chosen].float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+
+
 def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
     """Trains the whole autoencoder and writes `run.data/vae.safetensors` with its scaling factor in the header."""
-    settings = settings or VaeSettings()
+    settings = settings or VaeSettings.on(run.device)
     torch.manual_seed(run.seed)
-    vae = AutoencoderKL(**VAE_CONFIG).to(memory_format=torch.channels_last)
-    latent_channels = VAE_CONFIG["latent_channels"]
-    torch.nn.init.constant_(vae.quant_conv.bias[latent_channels:], START_LOG_VARIANCE)
+    vae = AutoencoderKL(**run.task.architecture.vae)
+    torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
+    vae.to(run.device, memory_format=torch.channels_last)
+    album = Album(run, 256 if run.quick else settings.pictures, 1)
 
     def loss_of_step(step: int) -> Tensor:
-        pictures = fresh_pictures(settings.batch, run.seed, 1, step)
-        posterior = vae.encode(pictures).latent_dist
-        restored = vae.decode(posterior.sample()).sample
-        return reconstruction_loss(pictures, restored, settings) + settings.kl_weight * posterior.kl().mean() / 256
+        pictures = album.draw(settings.batch)
+        with run.autocast():
+            posterior = vae.encode(pictures).latent_dist
+            restored = vae.decode(posterior.sample()).sample
+        kl = posterior.kl().float().mean() / 256
+        return reconstruction_loss(pictures, restored, settings) + settings.kl_weight * kl
+
+    def snapshot() -> None:
+        with torch.no_grad():
+            means = vae.encode(album.draw(256)).latent_dist.mean
+        save_vae(vae, 1.0 / float(means.std()), run)
 
     progress = train_loop(
         "vae",
@@ -76,31 +123,33 @@ def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
         learning_rate=settings.learning_rate,
         warmup=40,
         ema_decay=settings.ema_decay,
+        snapshot=snapshot,
     )
-    with torch.no_grad():
-        means = vae.encode(fresh_pictures(256, run.seed, 2, 0)).latent_dist.mean
-    save_vae(vae, 1.0 / float(means.std()), run)
+    snapshot()
     update_recipe(run.data / "vae.json", seed=run.seed, settings=plain_settings(settings), joint=asdict(progress))
     return progress
 
 
 def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
     """Trains the decoder alone on noisy latents of the frozen encoder; rewrites `run.data/vae.safetensors`."""
-    settings = settings or VaeSettings()
+    settings = settings or VaeSettings.on(run.device)
     vae, scaling_factor = load_vae(run)
-    vae.to(memory_format=torch.channels_last)
+    vae.to(run.device, memory_format=torch.channels_last)
     torch.manual_seed(run.seed + 1)
+    album = Album(run, 256 if run.quick else settings.pictures, 3)
     decoder = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     for parameter in decoder:
         parameter.requires_grad_(True)
 
     def loss_of_step(step: int) -> Tensor:
-        pictures = fresh_pictures(settings.batch, run.seed, 3, step)
-        with torch.no_grad():
-            latents = vae.encode(pictures).latent_dist.mean
-            amount = settings.latent_noise * torch.rand(len(latents), 1, 1, 1) / scaling_factor
-            latents = latents + amount * torch.randn_like(latents)
-        return reconstruction_loss(pictures, vae.decode(latents).sample, settings)
+        pictures = album.draw(settings.batch)
+        with run.autocast():
+            with torch.no_grad():
+                latents = vae.encode(pictures).latent_dist.mean
+                amount = settings.latent_noise * torch.rand(len(latents), 1, 1, 1, device=run.device) / scaling_factor
+                latents = latents + amount * torch.randn_like(latents)
+            restored = vae.decode(latents).sample
+        return reconstruction_loss(pictures, restored, settings)
 
     progress = train_loop(
         "decoder",
@@ -113,38 +162,58 @@ def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
         ema_decay=settings.ema_decay,
     )
     save_vae(vae, scaling_factor, run)
-    update_recipe(run.data / "vae.json", decoder=asdict(progress))
+    floor = measure_floor(run, vae, 64 if run.quick else 1024)
+    update_recipe(run.data / "vae.json", decoder=asdict(progress), real_pictures=floor)
     return progress
 
 
-def encode_pool(run: Run, settings: VaeSettings | None = None, batch: int = 64) -> Path:
-    """Writes `run.data/latents.safetensors` (fp16 scaled latents [N, 4, 8, 8]) and `captions.json` (N captions)."""
-    settings = settings or VaeSettings()
+@torch.no_grad()
+def measure_floor(run: Run, vae: AutoencoderKL, count: int, look: str = "plain") -> dict[str, float]:
+    """What the judge says of real pictures that went through the autoencoder, in per cent: the ceiling of every other figure."""
+    rng = np.random.default_rng([run.seed, 5])
+    wanted = run.task.scenes(count, rng)
+    judge, rows = run.task.judge(look), []
+    for start in range(0, count, CHUNK):
+        part = wanted[start : start + CHUNK]
+        pictures = run.task.render(part, rng, look, run.device)
+        restored = vae.decode(vae.encode(pictures).latent_dist.mean).sample
+        shown = ((restored.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        rows += judge(shown, part)
+    return {name: round(100 * share, 1) for name, share in rates(rows).items()}
+
+
+def encode_pools(run: Run, settings: VaeSettings | None = None) -> list[Path]:
+    """Writes a pool of encoded pictures for each look of the task; see `encode_pool`."""
+    settings = settings or VaeSettings.on(run.device)
     vae, scaling_factor = load_vae(run)
-    vae.to(memory_format=torch.channels_last)
-    count = 256 if run.quick else settings.pool
-    rng = np.random.default_rng([run.seed, 4])
+    vae.to(run.device, memory_format=torch.channels_last)
+    # Another look is learnt from a finished checkpoint, in a third of the time.
+    return [
+        encode_pool(run, vae, scaling_factor, settings.pool if look == "plain" else settings.pool // 3, look) for look in run.task.looks
+    ]
+
+
+def encode_pool(run: Run, vae: AutoencoderKL, scaling_factor: float, count: int, look: str) -> Path:
+    """Writes `run.data/latents-<look>.safetensors` (fp16 scaled latents [N, 4, 8, 8]) and the N captions beside it."""
+    task = run.task
+    count = 256 if run.quick else count
+    rng = np.random.default_rng([run.seed, 4, task.looks.index(look)])
     latents, captions = [], []
-    with torch.no_grad(), tqdm(total=count, desc="latents", mininterval=10.0) as bar:
+    with torch.no_grad(), tqdm(total=count, desc=f"latents-{look}", mininterval=bar_interval()) as bar:
         while len(captions) < count:
-            pictures, scenes = random_pictures(batch, rng)
-            latents.append((vae.encode(to_tensor(pictures)).latent_dist.mean * scaling_factor).half())
-            captions.extend(pool_caption(scene, rng) for scene in scenes)
-            bar.update(batch)
-    path = run.data / "latents.safetensors"
+            chosen = task.scenes(min(CHUNK, count - len(captions)), rng)
+            pictures = task.render(chosen, rng, look, run.device).contiguous(memory_format=torch.channels_last)
+            latents.append((vae.encode(pictures).latent_dist.mean * scaling_factor).half().cpu())
+            captions += [scene.caption if rng.random() < FULL_CAPTION_SHARE else task.loose_caption(scene, rng) for scene in chosen]
+            bar.update(len(chosen))
+    path = pool_path(run, look)
     write_safetensors({"latents": torch.cat(latents)}, path, {"scaling_factor": repr(scaling_factor)})
-    write_json(run.data / "captions.json", {"captions": captions})
+    write_json(path.with_suffix(".json"), {"captions": captions})
     return path
 
 
-def pool_caption(scene: Scene, rng: np.random.Generator) -> str:
-    return scene.caption if rng.random() < FULL_CAPTION_SHARE else loose_caption(scene, rng)
-
-
-def fresh_pictures(count: int, *seed: int) -> Tensor:
-    """[count, 3, 64, 64] in -1..1; the same seed gives the same pictures."""
-    pictures, _ = random_pictures(count, np.random.default_rng(seed))
-    return to_tensor(pictures).to(memory_format=torch.channels_last)
+def pool_path(run: Run, look: str) -> Path:
+    return run.data / f"latents-{look}.safetensors"
 
 
 def save_vae(vae: AutoencoderKL, scaling_factor: float, run: Run) -> None:
@@ -152,11 +221,11 @@ def save_vae(vae: AutoencoderKL, scaling_factor: float, run: Run) -> None:
 
 
 def load_vae(run: Run) -> tuple[AutoencoderKL, float]:
-    """The trained autoencoder, frozen, and its scaling factor. FileNotFoundError when stage `vae` has not run."""
+    """The trained autoencoder, frozen, on the CPU, and its scaling factor. FileNotFoundError when stage `vae` has not run."""
     path = run.data / "vae.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the stage 'vae' first")
-    vae = AutoencoderKL(**VAE_CONFIG)
+    vae = AutoencoderKL(**run.task.architecture.vae)
     vae.load_state_dict(load_file(path))
     with safe_open(str(path), framework="pt") as file:
         scaling_factor = float(file.metadata()["scaling_factor"])

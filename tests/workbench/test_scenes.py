@@ -1,0 +1,123 @@
+"""The richer task: its captions, its pictures, and a judge that can be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.scenes import COLOURS, HELD_OUT, SHAPES, Scene, Thing, random_scene, random_scenes
+from workbench.scenes.judge import Judge, agreement
+from workbench.scenes.render import LOOKS, SIDE, place, render
+from workbench.tasks import TASKS, rates
+from workbench.tokenizer import Tokenizer
+
+PAIR = Scene("green", (Thing("red", "star"), Thing("orange", "circle")), "left of")
+
+
+def pictures_of(scenes, seed=0, look="plain"):
+    shown = render(scenes, np.random.default_rng(seed), look)
+    return ((shown + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def test_captions():
+    assert PAIR.caption == "a red star left of an orange circle on a green background"
+    assert Scene("white", (Thing("red", "star", "big"),)).caption == "a big red star on a white background"
+
+
+def test_every_caption_is_made_of_known_words():
+    tokenizer = Tokenizer(TASKS["scenes"].architecture.vocabulary)
+    rng = np.random.default_rng(1)
+    for scene in random_scenes(200, rng):
+        for caption in (scene.caption, scene.loose_caption(rng)):
+            assert tokenizer.unk_id not in tokenizer.encode_words(caption), caption
+            assert all(thing.shape in caption for thing in scene.things)
+
+
+def test_training_never_shows_what_is_held_out():
+    rng = np.random.default_rng(2)
+    seen = {(thing.colour, thing.shape) for scene in random_scenes(4000, rng) for thing in scene.things}
+    assert seen == {(colour, shape) for colour in COLOURS for shape in SHAPES} - HELD_OUT
+    assert all(any((t.colour, t.shape) in HELD_OUT for t in scene.things) for scene in random_scenes(50, rng, held_out=True))
+
+
+def test_held_out_combinations_leave_every_colour_and_shape_to_be_learnt():
+    assert sorted(shape for _, shape in HELD_OUT) == sorted(SHAPES)
+    assert len({colour for colour, _ in HELD_OUT}) == len(HELD_OUT)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_judge_is_right_of_real_pictures(look):
+    scenes = random_scenes(300, np.random.default_rng(3))
+    assert rates(agreement(pictures_of(scenes, look=look), scenes, Judge(look)))["all"] > 0.99
+
+
+def test_the_judge_sees_every_kind_of_mistake():
+    """Of the same pictures, with one thing in the caption changed each time, nothing is all right."""
+    rng = np.random.default_rng(4)
+    pairs = [random_scene(rng, pair=True) for _ in range(40)]
+    singles = [random_scene(rng, pair=False) for _ in range(40)]
+    opposite = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+    turned = {"left of": "above", "right of": "below", "above": "left of", "below": "right of"}
+
+    def changed(scene, **first):
+        return dataclasses.replace(scene, things=(dataclasses.replace(scene.things[0], **first), *scene.things[1:]))
+
+    def other_colour(scene):
+        used = {scene.background, *(thing.colour for thing in scene.things)}
+        return next(colour for colour in COLOURS if colour not in used)
+
+    wrong = {
+        "relation": (pairs, [dataclasses.replace(s, relation=opposite[s.relation]) for s in pairs]),
+        "axis": (pairs, [dataclasses.replace(s, relation=turned[s.relation]) for s in pairs]),
+        "colour": (pairs, [changed(s, colour=other_colour(s)) for s in pairs]),
+        "shape": (pairs, [changed(s, shape=SHAPES[SHAPES.index(s.things[0].shape) - 1]) for s in pairs]),
+        "number": (pairs, [dataclasses.replace(s, things=(Thing("red", "star", "big"),), relation=None) for s in pairs]),
+        "size": (singles, [changed(s, size="big" if s.things[0].size == "small" else "small") for s in singles]),
+        "background": (singles, [dataclasses.replace(s, background=other_colour(s)) for s in singles]),
+    }
+    for mistake, (shown, wanted) in wrong.items():
+        assert not any(row["all"] for row in agreement(pictures_of(shown), wanted)), mistake
+
+
+def test_the_judge_refuses_what_is_no_clear_shape():
+    """Noise, and the mean of many angles, which is what a sampler with too few steps tends to."""
+    rng = np.random.default_rng(5)
+    scenes = [Scene("white", (Thing("red", shape, "big"),)) for shape in ("square", "triangle", "star", "cross")]
+    noise = rng.integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
+    assert not any(row["all"] for row in agreement(noise, scenes))
+    smeared = np.stack([pictures_of([scene] * 16, seed=6).astype(np.float32).mean(axis=0) for scene in scenes]).astype(np.uint8)
+    assert not any(row["shape"] for row in agreement(smeared, scenes))
+
+
+def test_objects_stay_apart_and_inside():
+    scenes = random_scenes(400, np.random.default_rng(7))
+    placed = place(scenes, np.random.default_rng(8))
+    for index, scene in enumerate(scenes):
+        for centre, reach in list(zip(placed.centres[index], placed.reach[index], strict=True))[: len(scene.things)]:
+            assert np.all(centre - reach >= 0.99) and np.all(centre + reach <= SIDE - 0.99)
+        if scene.relation:
+            (ax, ay), (bx, by) = placed.centres[index]
+            assert np.hypot(ax - bx, ay - by) >= placed.reach[index].sum() + 0.99
+            right = {"left of": ax < bx, "right of": ax > bx, "above": ay < by, "below": ay > by}[scene.relation]
+            assert right and (abs(ax - bx) > abs(ay - by)) == (scene.relation in ("left of", "right of"))
+
+
+def test_the_same_seed_gives_the_same_pictures():
+    assert np.array_equal(pictures_of([PAIR] * 3, seed=9), pictures_of([PAIR] * 3, seed=9))
+    assert not np.array_equal(pictures_of([PAIR] * 3, seed=9), pictures_of([PAIR] * 3, seed=10))
+    with pytest.raises(ValueError, match="look"):
+        render([PAIR], np.random.default_rng(0), "noir")
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_every_task_draws_judges_and_repeats_itself(name):
+    task = TASKS[name]
+    scenes = task.prompts(12, 5)
+    assert [scene.caption for scene in scenes] == [scene.caption for scene in task.prompts(12, 5)]
+    shown = task.render(scenes, np.random.default_rng(1), "plain", "cpu")
+    assert shown.shape == (12, 3, SIDE, SIDE)
+    pictures = ((shown + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    assert rates(task.judge("plain")(pictures, scenes))["all"] == 1.0
