@@ -1,0 +1,155 @@
+"""Is there a set of timesteps, and an amount of fresh noise, that beats the reference's at 2, 3 and 4 steps?
+
+    python dev.py bench schedule_search [--steps 2 3 4] [--rounds 40]
+
+Searches on one set of prompts and seeds and measures what it found on another, prompts held out of training included, next to the
+reference's timesteps and the WebUI's own. The search climbs: each round moves one timestep, or the amount of noise, of the best so far,
+and keeps what draws more prompts right. A candidate is only believed after twice as many prompts as it was found with. It is not told
+what the answer is judged by afterwards, so an advantage that was luck in the search does not last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks import clock
+from benchmarks.statistics import paired_difference, wilson
+from workbench.small_models import MODELS, TRAIN_STEPS
+from workbench.tasks import SHIPPED, TASKS, Task
+from workbench.train.common import bar_interval
+from workbench.train.evaluate import LORA_OF, load_with_lora, set_weight
+from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_lcm, to_pictures
+
+SEARCH_SEED, FINAL_SEED = 11, 12
+SEARCH_PROMPTS, FINAL_PROMPTS = 192, 1024
+BATCH = 128
+LOWEST = 19
+"""The distillation grid's first timestep: nothing below it was trained."""
+MOVES = (-160, -80, -40, -20, 20, 40, 80, 160)
+NOISES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`timesteps` descending; `noise` scales the fresh noise between two steps, 1 being what the noise schedule says."""
+
+    timesteps: tuple[int, ...]
+    noise: float = 1.0
+
+    def neighbour(self, rng: random.Random) -> Candidate:
+        """A candidate that differs in one place, with its timesteps in order and in bounds."""
+        if len(self.timesteps) > 1 and rng.random() < 0.25:
+            return replace(self, noise=rng.choice([noise for noise in NOISES if noise != self.noise]))
+        moved = list(self.timesteps)
+        place = rng.randrange(len(moved))
+        moved[place] = min(TRAIN_STEPS - 1, max(LOWEST, moved[place] + rng.choice(MOVES)))
+        return replace(self, timesteps=tuple(sorted(moved, reverse=True))) if len(set(moved)) == len(moved) else self
+
+
+class Measure:
+    """Draws with one model and its LCM-LoRA, and says of each prompt whether all is right. Remembers what it has measured."""
+
+    def __init__(self, task: Task, checkpoint: Path, lora: Path, device: torch.device) -> None:
+        self.task = task
+        self.model, adapter = load_with_lora(checkpoint, lora, device)
+        set_weight(adapter, 1.0)
+        self.judge = task.judge("plain")
+        self._known: dict[tuple[Candidate, int, int], list[bool]] = {}
+
+    def __call__(self, candidate: Candidate, scenes: Sequence[Any], seed: int) -> list[bool]:
+        key = (candidate, seed, len(scenes))
+        if key not in self._known:
+            right = []
+            for start in range(0, len(scenes), BATCH):
+                part = scenes[start : start + BATCH]
+                generator = torch.Generator().manual_seed(seed * 100_003 + start)
+                captions = [scene.caption for scene in part]
+                latents = sample_lcm(self.model, captions, candidate.timesteps, 1.0, generator, noise_scale=candidate.noise)
+                right += [row["all"] for row in self.judge(to_pictures(self.model, latents), part)]
+            self._known[key] = right
+        return self._known[key]
+
+
+def search(measure: Measure, steps: int, rounds: int, prompts: int, seed: int = SEARCH_SEED) -> list[Candidate]:
+    """Climbs from the reference's timesteps, from the WebUI's and from what was best so far; returns the candidates kept, best last."""
+    rng = random.Random(steps)
+    task = measure.task
+    scenes = task.prompts(2 * prompts, seed)
+    half = scenes[:prompts]
+    starts = [Candidate(tuple(reference_timesteps(steps))), Candidate(tuple(evenly_to_lowest(steps)))]
+    best = max(starts, key=lambda candidate: sum(measure(candidate, half, seed)))
+    kept = [best]
+    for _ in tqdm(range(rounds), desc=f"{steps} steps", mininterval=bar_interval()):
+        tried = best.neighbour(rng)
+        if tried == best or sum(measure(tried, half, seed)) <= sum(measure(best, half, seed)):
+            continue
+        if sum(measure(tried, scenes, seed)) > sum(measure(best, scenes, seed)):
+            best = tried
+            kept.append(best)
+    return kept
+
+
+def final(measure: Measure, found: Candidate, steps: int, prompts: int) -> dict[str, Any]:
+    """What was found against the reference and the WebUI's timesteps, on prompts and seeds that the search never saw."""
+    rivals = {
+        "found": found,
+        "reference": Candidate(tuple(reference_timesteps(steps))),
+        "webui": Candidate(tuple(evenly_to_lowest(steps))),
+    }
+    sets = {"seen": measure.task.prompts(prompts, FINAL_SEED)}
+    if measure.task.has_held_out:
+        sets["held_out"] = measure.task.prompts(prompts // 2, FINAL_SEED, held_out=True)
+    result: dict[str, Any] = {"timesteps": list(found.timesteps), "noise": found.noise}
+    for kind, scenes in sets.items():
+        right = {name: measure(candidate, scenes, FINAL_SEED) for name, candidate in rivals.items()}
+        result[kind] = {name: _share(flags) for name, flags in right.items()}
+        for rival in ("reference", "webui"):
+            mean, half = paired_difference(right["found"], right[rival])
+            result[kind][f"found minus {rival}"] = {"points": round(100 * mean, 1), "interval": round(100 * half, 1)}
+    return result
+
+
+def _share(flags: Sequence[bool]) -> dict[str, Any]:
+    low, high = wilson(sum(flags), len(flags))
+    interval = [round(100 * low, 1), round(100 * high, 1)]
+    return {"all": round(100 * sum(flags) / len(flags), 1), "interval": interval, "prompts": len(flags)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python dev.py bench schedule_search", description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--rounds", type=int, default=40, help="candidates tried for each model and number of steps")
+    parser.add_argument("--prompts", type=int, default=SEARCH_PROMPTS, help="prompts that a candidate is found with")
+    parser.add_argument("--final-prompts", type=int, default=FINAL_PROMPTS)
+    parser.add_argument("--task", choices=list(TASKS), default=SHIPPED)
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    results: dict[str, Any] = {}
+    for name in dict.fromkeys(LORA_OF.values()):
+        checkpoint = options.models / "Stable-diffusion" / f"small-{name}.safetensors"
+        lora = options.models / "Lora" / f"lcm_lora_{name}.safetensors"
+        if not (checkpoint.exists() and lora.exists()):
+            results[name] = {"absent": f"there is no {checkpoint.name} with an LCM-LoRA"}
+            continue
+        measure = Measure(TASKS[options.task], checkpoint, lora, torch.device(options.device))
+        results[name] = {}
+        for steps in options.steps:
+            kept = search(measure, steps, options.rounds, options.prompts)
+            results[name][str(steps)] = {"kept": len(kept), **final(measure, kept[-1], steps, options.final_prompts)}
+            print(f"small-{name}, {steps} steps: {results[name][str(steps)]}", flush=True)
+    settings = {"task": options.task, "rounds": options.rounds, "prompts": options.prompts}
+    path = clock.save("schedule_search", {"settings": settings, "models": results})
+    print(f"Written to {path}.")
+
+
+if __name__ == "__main__":
+    main()

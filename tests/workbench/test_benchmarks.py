@@ -1,0 +1,131 @@
+"""The arithmetic of the benchmarks, and one small run of each on models that are not trained."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+
+import pytest
+import torch
+
+from benchmarks import __main__ as bench
+from benchmarks import clock, quality, schedule_search
+from benchmarks.statistics import frechet_distance, paired_difference, wilson
+from lib_lcm.distill import LoraAdapter, save_lora
+from workbench.small_models import build_model, save_checkpoint
+from workbench.tasks import TASKS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On a busy machine, threads that wait for each other cost more than they save."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_wilson_interval():
+    """Values of the formula in Brown, Cai and DasGupta (2001), equation (4)."""
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    low, high = wilson(0, 20)
+    assert (low, high) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_paired_difference_knows_that_the_prompts_are_the_same():
+    ours, theirs = [True] * 80 + [False] * 20, [True] * 70 + [False] * 30
+    mean, half = paired_difference(ours, theirs)
+    assert mean == pytest.approx(0.1)
+    assert half == pytest.approx(1.959964 * math.sqrt(0.1 * 0.9 / 99))
+    unpaired = 1.96 * math.sqrt(0.8 * 0.2 / 100 + 0.7 * 0.3 / 100)
+    assert half < unpaired
+
+
+def test_frechet_distance_of_known_distributions():
+    torch.manual_seed(0)
+    one = torch.randn(20000, 4)
+    assert frechet_distance(one, one) == pytest.approx(0.0, abs=1e-6)
+    assert frechet_distance(one, one + 3.0) == pytest.approx(4 * 9.0, rel=1e-6)
+    assert frechet_distance(one, 2 * one) == pytest.approx(4.0, rel=0.05)  # (1 - 2)^2 in each of four directions
+
+
+def test_the_judge_s_points_are_compared_on_the_same_prompts():
+    rows = [
+        {"label": "LCM-LoRA, 4 steps, CFG 1", "all": 75.0, "right": "1110"},
+        {"label": "Euler, 4 steps, CFG 1", "all": 25.0, "right": "1000"},
+        {"label": "Euler, 4 steps, CFG 3", "all": 50.0, "right": "1100"},
+        {"label": "Euler, 4 steps, CFG 1, LCM-LoRA", "all": 100.0, "right": "1111"},
+    ]
+    told = quality.targets(rows)
+    best = told["4 steps against Euler 4 at its best CFG, no LoRA (wanted: 30)"]
+    assert (best["over"], best["points"]) == ("Euler, 4 steps, CFG 3", 25.0)
+    assert told["4 steps against the teacher (wanted: -5 or more)"] is None
+
+
+def test_neighbours_stay_in_order_and_in_bounds():
+    rng = random.Random(0)
+    candidate = schedule_search.Candidate((999, 499, 19))
+    seen = set()
+    for _ in range(300):
+        candidate = candidate.neighbour(rng)
+        seen.add(candidate)
+        assert list(candidate.timesteps) == sorted(set(candidate.timesteps), reverse=True)
+        assert 19 <= candidate.timesteps[-1] and candidate.timesteps[0] <= 999
+    assert len(seen) > 100 and len({candidate.noise for candidate in seen}) > 3
+
+
+def test_the_search_finds_what_is_better():
+    """A judge that likes timesteps near 700 and 300 is led there, from candidates that it does not like."""
+
+    class Liking:
+        task = TASKS["scenes"]
+
+        def __call__(self, candidate, scenes, seed):
+            miss = abs(candidate.timesteps[0] - 700) + abs(candidate.timesteps[1] - 300) + 200 * abs(candidate.noise - 1)
+            good = max(0, len(scenes) - int(miss * len(scenes) / 1000))
+            return [True] * good + [False] * (len(scenes) - good)
+
+    kept = schedule_search.search(Liking(), steps=2, rounds=300, prompts=100)
+    assert abs(kept[-1].timesteps[0] - 700) <= 40 and abs(kept[-1].timesteps[1] - 300) <= 40
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with an untrained sd15 model of the richer task and its LoRA."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    model = build_model("sd15", 1, TASKS["scenes"].architecture)
+    save_checkpoint(model, folder / "Stable-diffusion" / "small-sd15.safetensors")
+    save_lora(LoraAdapter(model.unet, 2, 2.0), folder / "Lora" / "lcm_lora_sd15.safetensors", {})
+    return folder
+
+
+def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clock, "RESULTS", tmp_path)
+    monkeypatch.setattr(quality, "REAL", 256)
+    monkeypatch.setattr(quality, "QUICK_PROMPTS", 6)
+    monkeypatch.setattr(quality, "QUICK_SIDE_PROMPTS", 4)
+    monkeypatch.setattr(
+        quality, "rows_of", lambda name, rows=quality.rows_of: [r for r in rows(name) if r.method.steps <= 4 and (r.style or r.main)]
+    )
+    assert bench.main(["--quick", "--task", "scenes", "--models", str(models), "--threads", "1"]) == 0
+    results = json.loads((tmp_path / "quality.json").read_text())["checkpoints"]
+    assert "absent" in results["sdxl"] and "absent" in results["ssd1b"]
+    rows = {row["label"]: row for row in results["sd15"]["rows"]}
+    assert rows["style LoRA 0.8 + LCM-LoRA, 4 steps"] == {"label": "style LoRA 0.8 + LCM-LoRA, 4 steps", "absent": "no style LoRA"}
+    four = rows["LCM-LoRA, 4 steps, CFG 1"]
+    assert (four["prompts"], four["unet_calls"], four["unet_rows"], four["held_out"]["prompts"]) == (6, 4, 4, 4)
+    assert rows["LCM-LoRA, 4 steps, CFG 1, the WebUI's timesteps"]["unet_rows"] == 8
+    assert rows["Euler, 4 steps, CFG 3"]["unet_rows"] == 8
+    assert 0 < four["latent_distance_floor"] < four["latent_distance"]
+    printed = capsys.readouterr().out
+    assert (tmp_path / "quality.md").read_text() in printed and "## small-ssd1b\n\nAbsent" in printed
+    assert (tmp_path / "quality.png").exists()
+
+
+def test_there_is_a_list_of_benchmarks(capsys):
+    assert bench.main(["list"]) == 0
+    assert all(name in capsys.readouterr().out for name in ("quality",))
+    assert bench.main(["no-such"]) == 2
