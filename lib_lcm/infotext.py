@@ -10,14 +10,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA
 from lib_lcm.lora_files import LoraFile
-from lib_lcm.lora_use import Loras
-from lib_lcm.options import AUTO, NONE, OPTIONS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
-from lib_lcm.plan import SAMPLER_NAME, Plan
+from lib_lcm.lora_use import Loras, option_name
+from lib_lcm.options import AUTO, LCM, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
+from lib_lcm.plan import Plan
 
 KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
-NO_LORA = "None"
-AUTO_LABEL = "Auto"
 assert AUTO_LABEL.lower() == AUTO and NO_LORA.lower() == NONE
 
 _SIZE = re.compile(r"^\d+x\d+$")
@@ -26,17 +25,20 @@ _SIZE = re.compile(r"^\d+x\d+$")
 
 def parameters(plan: Plan, loras: Loras) -> dict[str, str]:
     """What is added to the picture's generation parameters."""
-    return {
+    shown = {
         KEYS["lora"]: NO_LORA if plan.lora is None else _quoted(_unmistakable(plan.lora, loras)),
         KEYS["weight"]: shown_number(plan.weight),
         KEYS["schedule"]: SCHEDULE_LABELS[plan.schedule],
     }
+    if plan.gamma is not None:
+        shown[KEYS["gamma"]] = shown_number(plan.gamma)
+    return shown
 
 
 def _unmistakable(file: LoraFile, loras: Loras) -> str:
     """The file's name; with its ending where the bare name would be read as something else."""
-    name = loras.name_of(file)
-    is_special = name.lower() in (AUTO, NONE) or name == KEYS["lora"] or _SIZE.match(name)
+    name = option_name(file, loras)
+    is_special = name == KEYS["lora"] or _SIZE.match(name)
     return name + file.path.suffix if is_special else name
 
 
@@ -69,8 +71,11 @@ def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
     return _number(pasted.get("CFG scale")) if is_lcm(pasted) else None
 
 
-def _lora(pasted: Mapping[str, str], loras: Loras) -> str | None:
-    """The choice that draws the picture again here, where the file may have another name: Auto, unless it was none or a special one."""
+def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True) -> str | None:
+    """The choice that draws the picture again here, where the file may have another name: Auto, unless it was none or a special one.
+
+    `is_auto_the_best` is false where Auto may mean another file than the best of its family, as the user had it remembered.
+    """
     name = pasted.get(KEYS["lora"])
     if name is None:
         return None
@@ -80,15 +85,24 @@ def _lora(pasted: Mapping[str, str], loras: Loras) -> str | None:
     if file is None or file.problem is not None:
         return AUTO_LABEL
     auto = None if file.family is None else loras.choose(file.family).file
-    return AUTO_LABEL if auto is not None and auto.path == file.path else name
+    return AUTO_LABEL if is_auto_the_best and auto is not None and auto.path == file.path else name
 
 
 def _schedule(pasted: Mapping[str, str], loras: Loras) -> str | None:
     """The schedule; a picture of the sampler LCM without one was made by the WebUI's own sampler."""
     value = pasted.get(KEYS["schedule"])
     if value is None:
-        return SCHEDULE_LABELS[WEBUI] if pasted.get("Sampler") == SAMPLER_NAME else None
+        return SCHEDULE_LABELS[WEBUI] if pasted.get("Sampler") == SAMPLER_LABELS[LCM] else None
     return SCHEDULE_LABELS.get(value.lower(), SCHEDULE_LABELS[TRAILING])
+
+
+def _sampler(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    value = pasted.get("Sampler")
+    return value if value in SAMPLER_LABELS.values() else None
+
+
+def _gamma(pasted: Mapping[str, str], loras: Loras) -> float | None:
+    return _number(pasted.get(KEYS["gamma"]))
 
 
 def _number(text: str | None) -> float | None:
@@ -105,5 +119,7 @@ RESTORE: dict[str, Callable[[Mapping[str, str], Loras], Any]] = {
     "cfg": _cfg,
     "lora": _lora,
     "schedule": _schedule,
+    "sampler": _sampler,
+    "gamma": _gamma,
 }
 """Option name -> what reads it from pasted generation parameters, as the page shows it; None leaves the control as it is."""

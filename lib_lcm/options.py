@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from lib_lcm.lora_entries import option_of
 
 SCRIPT_TITLE = "LCM"
 """The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""
@@ -14,6 +16,10 @@ NONE = "none"
 TRAILING = "trailing"
 WEBUI = "webui"
 SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
+LCM = "lcm"
+TCD = "tcd"
+SAMPLER_LABELS = {LCM: "LCM", TCD: "TCD"}
+"""Option "sampler" -> the sampler's name on the page, in the WebUI's list of samplers and in its infotext."""
 
 
 class OptionsError(ValueError):
@@ -58,26 +64,58 @@ OPTIONS: tuple[Option, ...] = (
         "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own LCM sampler.",
         "LCM schedule",
     ),
+    Option("sampler", "Sampler", "LCM is what LCM-LoRAs were made for; TCD is for the LoRAs of TCD and Hyper-SD, and keeps more detail."),
+    Option(
+        "gamma",
+        "TCD gamma",
+        "How much of the noise a TCD step renews: 0 none, 1 all; 0.3 is the usual choice, and more steps can do with more.",
+        "LCM gamma",
+    ),
 )
 """In the order of the page and of the API's positional arguments. New options are appended, never inserted."""
 
 MIN_WEIGHT, MAX_WEIGHT = 0.0, 1.5
+MIN_GAMMA, MAX_GAMMA = 0.0, 1.0
+DEFAULT_GAMMA = 0.3
+"""Of TCD's authors, and of diffusers (`eta` of `TCDScheduler.step`)."""
 
 
 @dataclass(frozen=True)
 class LcmOptions:
     """What the user asked of LCM for one generation.
 
-    `steps` and `cfg` are None where the request's own values are to be used, clamped to the LCM range.
-    `lora` is "auto", "none" or the name of a LoRA; `schedule` is "trailing" or "webui".
+    `steps` and `cfg` are None where the request's own values are to be used, clamped to the LCM range; `weight` and `schedule` are None
+    where nothing was asked for, and then `Defaults` has them.
+    `lora` is "auto" (which may be remembered for the checkpoint), "none" or the name of a LoRA; `schedule` is "trailing" or "webui";
+    `sampler` is "lcm" or "tcd". `gamma` is how much of the noise TCD renews in each step, 0 to 1; LCM has no use for it.
     """
 
     enabled: bool = False
-    weight: float = 1.0
+    weight: float | None = None
     steps: int | None = None
     cfg: float | None = None
     lora: str = AUTO
+    schedule: str | None = None
+    sampler: str = LCM
+    gamma: float = DEFAULT_GAMMA
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the page starts with for checkpoints of one family, and what stands for a weight or a schedule that is not given. Settings."""
+
+    steps: int = 4
+    cfg: float = 1.0
+    weight: float = 1.0
     schedule: str = TRAILING
+
+    def fill(self, options: LcmOptions) -> LcmOptions:
+        """The options with a weight and a schedule."""
+        return replace(
+            options,
+            weight=self.weight if options.weight is None else options.weight,
+            schedule=self.schedule if options.schedule is None else options.schedule,
+        )
 
 
 def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> LcmOptions:
@@ -100,11 +138,13 @@ def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> L
         return LcmOptions()
     return LcmOptions(
         enabled=True,
-        weight=_number("weight", _default(values, "weight", 1.0), MIN_WEIGHT, MAX_WEIGHT),
+        weight=_optional(values, "weight", lambda v: _number("weight", v, MIN_WEIGHT, MAX_WEIGHT)),
         steps=_optional(values, "steps", lambda v: _integer("steps", v, limits.min_steps, limits.max_steps)),
         cfg=_optional(values, "cfg", lambda v: _number("cfg", v, limits.min_cfg, limits.max_cfg)),
         lora=_name("lora", _default(values, "lora", AUTO), (AUTO, NONE)),
-        schedule=_choice("schedule", _default(values, "schedule", TRAILING), tuple(SCHEDULE_LABELS)),
+        schedule=_optional(values, "schedule", lambda v: _choice("schedule", v, tuple(SCHEDULE_LABELS))),
+        sampler=_choice("sampler", _default(values, "sampler", LCM), tuple(SAMPLER_LABELS)),
+        gamma=_number("gamma", _default(values, "gamma", DEFAULT_GAMMA), MIN_GAMMA, MAX_GAMMA),
     )
 
 
@@ -158,7 +198,8 @@ def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
 
 def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be \"auto\", \"none\" or the name of a LoRA.")
+        raise OptionsError(f'LCM option \'{name}\' is {shown_value(value)}; it must be "auto", "none" or the name of a LoRA.')
+    value = option_of(value)  # the page sends the drop-down's entry
     return value.lower() if value.lower() in keywords else value
 
 

@@ -5,17 +5,22 @@ The page's status line, the API's dry run, the infotext and the log all print th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lib_lcm import texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile
 from lib_lcm.lora_use import Loras, LoraUse, resolve_lora
-from lib_lcm.options import DEFAULT_LIMITS, SCHEDULE_LABELS, TRAILING, WEBUI, LcmOptions, Limits
+from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
 from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_timesteps
+from lib_lcm.status import status_line
+from lib_lcm.texts import Text, joined
 
-SAMPLER_NAME = "LCM"
 CFG_ONE_TOLERANCE = 1e-4
 AUTOMATIC_SCHEDULER = "Automatic"
+GRID_SIDE, GRID_STEPS = 1024, 6
+"""From this side on and below this many steps, SDXL's pictures may show a grid of fine dots."""
 
 
 def is_cfg_one(cfg: float) -> bool:
@@ -25,10 +30,14 @@ def is_cfg_one(cfg: float) -> bool:
 
 @dataclass(frozen=True)
 class PassRequest:
-    """What was asked of one sampling pass; `strength` is the denoising strength, 1 for a pass that starts from noise."""
+    """What was asked of one sampling pass.
+
+    `strength` is the denoising strength, 1 for a pass that starts from noise; `side` is the picture's longer side in pixels, 0 if unknown.
+    """
 
     steps: int
     strength: float = 1.0
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,17 @@ class Request:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What the host has to offer: the loaded model's family, the LoRA folder, and whether it has an LCM sampler of its own."""
+    """What the host has to offer: the loaded model's family, the LoRA folder, and which of the samplers "LCM" and "TCD" are its own.
+
+    `remembered_lora` is what Auto means for the loaded checkpoint where the user had one remembered, as the option `lora` has it.
+    `defaults` are what its settings say for that family.
+    """
 
     family: ModelFamily
     loras: Loras
-    has_own_lcm: bool = False
+    own_samplers: frozenset[str] = frozenset()
+    remembered_lora: str | None = None
+    defaults: Defaults = Defaults()
 
 
 @dataclass(frozen=True)
@@ -79,37 +94,42 @@ class Plan:
     cfg: float
     host_scheduler: str | None = None
     skips_refiner: bool = False
-    ignores_negative_prompt: bool = False
+    has_negative_prompt: bool = False
     messages: tuple[str, ...] = ()
+    """What every picture made so is told with."""
+    hints: tuple[str, ...] = ()
+    """What may be worth a thought, for the page before the picture is made."""
     problem: str | None = None
-    sampler: str = SAMPLER_NAME
+    sampler: str = SAMPLER_LABELS[LCM]
+    """The sampler's name in the WebUI."""
     lora_name: str | None = None
     """What the LoRA is called: its file's name, with its folders where another file has the same."""
+    lora_reason: str | None = None
+    """Why it is this one, as in `lora_use.LoraUse`."""
+    gamma: float | None = None
+    """TCD's gamma; None with LCM, which has none, and where the WebUI's own TCD is used, which has its own."""
 
     @property
     def cond_only(self) -> bool:
         """Whether the UNet runs on the conditional half alone."""
         return is_cfg_one(self.cfg)
 
+    @property
+    def ignores_negative_prompt(self) -> bool:
+        """Whether there is a negative prompt and it does nothing."""
+        return self.has_negative_prompt and self.cond_only
+
+    @property
+    def unet_calls(self) -> int | None:
+        """How often the UNet is run for a picture, with one or, above CFG 1, two halves each; None where the host decides that."""
+        passes = [self.first] if self.hires is None else [self.first, self.hires]
+        if any(one.steps and not one.timesteps for one in passes):
+            return None
+        return sum(len(one.timesteps) for one in passes)
+
     def status_line(self) -> str:
         """The plan in one line, as the page shows it."""
-        if self.problem:
-            return self.problem
-        lora = self.lora_name if self.lora is not None else "no LoRA"
-        if self.lora is not None and self.weight != 1.0:
-            lora += f" at {self.weight:g}"
-        parts = [self.family.label, lora, _steps_text(self.first)]
-        if self.hires is not None:
-            parts.append(f"hires {_steps_text(self.hires)}")
-        if self.host_scheduler:
-            parts.append(f"schedule {self.host_scheduler}")
-        elif self.schedule != TRAILING:
-            parts.append(f"schedule {SCHEDULE_LABELS[self.schedule]}")
-        cfg = f"CFG {self.cfg:g}"
-        if self.cond_only:
-            cfg += ": negative prompt ignored"
-        parts.append(cfg)
-        return " · ".join(parts)
+        return status_line(self)
 
     def as_dict(self) -> dict:
         """The plan as plain JSON, for the API and the log."""
@@ -118,6 +138,7 @@ class Plan:
             "problem": self.problem,
             "family": self.family.value,
             "sampler": self.sampler,
+            "gamma": self.gamma,
             "lora": self.lora_name,
             "weight": self.weight,
             "schedule": self.host_scheduler or self.schedule,
@@ -126,89 +147,102 @@ class Plan:
             "hires_steps": None if self.hires is None else self.hires.steps,
             "hires_timesteps": None if self.hires is None else list(self.hires.timesteps),
             "cfg": self.cfg,
+            "unet_calls": self.unet_calls,
             "messages": list(self.messages),
+            "hints": list(self.hints),
         }
-
-
-def _steps_text(one: Pass) -> str:
-    text = f"{one.steps} step" if one.steps == 1 else f"{one.steps} steps"
-    if one.timesteps:
-        text += ": " + " ".join(f"{timestep:.0f}" for timestep in one.timesteps)
-    return text
 
 
 def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Limits = DEFAULT_LIMITS) -> Plan:
     """All decisions about one generation with LCM on (`options.enabled`). No side effects, never raises for a user's mistake."""
+    options = host.defaults.fill(options)
     messages: list[str] = []
-    changes: list[str] = []
+    changes: list[Text] = []
     problems: list[str] = []
     host_scheduler = None if request.scheduler in (None, "", AUTOMATIC_SCHEDULER) else request.scheduler
-    cfg = options.cfg if options.cfg is not None else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, "CFG", changes)
+    cfg = options.cfg if options.cfg is not None else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, texts.CFG_NAME, changes)
     if is_cfg_one(cfg):
         cfg = 1.0  # exactly: hosts that leave out the unconditional half by themselves compare with 1
     step_bounds = limits.min_steps, limits.max_steps
-    wanted = options.steps if options.steps is not None else _clamped(request.first.steps, *step_bounds, "Steps", changes)
+    wanted = options.steps if options.steps is not None else _clamped(request.first.steps, *step_bounds, texts.STEPS_NAME, changes)
     hires_wanted = wanted
     if request.hires is not None and request.hires.steps:  # 0 means "as many as the first pass", in the WebUI and so here
-        hires_wanted = _clamped(request.hires.steps, *step_bounds, "Hires steps", changes)
+        hires_wanted = _clamped(request.hires.steps, *step_bounds, texts.HIRES_STEPS_NAME, changes)
     if changes:
-        bounds = f"{_range(*step_bounds)} steps and a CFG scale of {_range(limits.min_cfg, limits.max_cfg)}"
-        messages.append(f"{', '.join(changes)}: LCM works with {bounds}.")
+        steps_range = Text(texts.RANGE, low=limits.min_steps, high=limits.max_steps)
+        cfg_range = Text(texts.RANGE, low=limits.min_cfg, high=limits.max_cfg)
+        messages.append(Text(texts.CHANGED, changes=joined(changes), steps=steps_range, cfg=cfg_range))
+
+    sampler, schedule = SAMPLER_LABELS[options.sampler], options.schedule
+    is_handed_over = options.sampler == TCD and schedule == WEBUI and sampler in host.own_samplers
+    if options.sampler == TCD and schedule == WEBUI and not is_handed_over:
+        schedule = TRAILING
+        if host_scheduler is None:
+            messages.append(Text(texts.NO_TCD_OF_ITS_OWN))
 
     def planned(steps: int, strength: float, name: str) -> Pass:
         if not 0.0 <= strength <= 1.0:
-            problems.append(f"The denoising strength is {strength:g}; it must be from 0 to 1.")
+            problems.append(Text(texts.STRENGTH_OUTSIDE, strength=strength))
             return Pass(steps, (), strength)
-        if host_scheduler is not None or (options.schedule == WEBUI and strength < 1.0):
+        if host_scheduler is not None or is_handed_over or (schedule == WEBUI and strength < 1.0):
             return Pass(steps, (), strength)
-        if options.schedule == WEBUI:
+        if schedule == WEBUI:
             return Pass(steps, tuple(webui_timesteps(steps)), strength)
         timesteps = tuple(lcm_timesteps(steps, strength=strength))
         if len(timesteps) < steps:
+            points = usable_steps(strength=strength)
             messages.append(
-                f"Denoising strength {strength:g} leaves only {usable_steps(strength=strength)} of the schedule's timesteps: "
-                f"{name} {steps} → {len(timesteps)}."
+                Text(texts.STRENGTH_LEAVES_FEWER, strength=strength, points=points, name=name, before=steps, after=len(timesteps))
             )
         return Pass(len(timesteps), timesteps, strength)
 
-    first = planned(wanted, request.first.strength, "steps")
-    hires = None if request.hires is None else planned(hires_wanted, request.hires.strength, "hires steps")
+    first = planned(wanted, request.first.strength, texts.OF_THE_PASS)
+    hires = None if request.hires is None else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
     if host_scheduler is not None:
-        messages.append(
-            f'Schedule type "{host_scheduler}" was picked by hand and is respected; '
-            f'choose "{AUTOMATIC_SCHEDULER}" for the timesteps that the LCM-LoRA was made for.'
-        )
-    ignores_negative = is_cfg_one(cfg) and bool(request.negative_prompt.strip())
-    if ignores_negative:
-        messages.append(f"The negative prompt is ignored at CFG scale 1; raise CFG to {limits.max_cfg:g} at most to use it.")
+        messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=host_scheduler, automatic=AUTOMATIC_SCHEDULER))
+    has_negative = bool(request.negative_prompt.strip())
+    if has_negative and is_cfg_one(cfg):
+        messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
     if request.refiner:
-        messages.append(f"The refiner {request.refiner} was skipped: there is no LCM-LoRA for it.")
-    use: LoraUse = resolve_lora(request.prompt, options, host.family, host.loras)
+        messages.append(Text(texts.REFINER_SKIPPED, refiner=request.refiner))
+    use: LoraUse = resolve_lora(request.prompt, options, host.family, host.loras, host.remembered_lora)
     messages.extend(use.messages)
     return Plan(
         family=host.family,
         lora=use.file,
         weight=use.weight,
-        schedule=options.schedule,
+        schedule=schedule,
         first=first,
         hires=hires,
         cfg=cfg,
         host_scheduler=host_scheduler,
         skips_refiner=bool(request.refiner),
-        ignores_negative_prompt=ignores_negative,
+        has_negative_prompt=has_negative,
         messages=tuple(messages),
+        hints=tuple(_hints(host.family, [(first, request.first), (hires, request.hires)])),
         problem=problems[0] if problems else use.problem,
+        sampler=sampler,
         lora_name=None if use.file is None else host.loras.name_of(use.file),
+        lora_reason=use.reason,
+        gamma=options.gamma if options.sampler == TCD and not is_handed_over else None,
     )
 
 
-def _clamped(value, minimum, maximum, name: str, changes: list[str]):
+def _hints(family: ModelFamily, passes) -> Iterator[str]:
+    """`passes` are pairs of a Pass and the PassRequest that it came from, or of None and None."""
+    for one, asked in passes:
+        if one is not None and family is ModelFamily.sdxl and asked.side >= GRID_SIDE and one.steps < GRID_STEPS:
+            yield Text(texts.MORE_STEPS_AGAINST_GRID, side=asked.side, steps=one.steps)
+
+
+def _clamped(value, minimum, maximum, name: str, changes: list[Text]):
     """`value` within its bounds; a change is noted in `changes`."""
     within = min(max(value, minimum), maximum)
     if within != value:
-        changes.append(f"{name} {value:g} → {within:g}")
+        changes.append(Text(texts.CHANGE, name=name, before=value, after=within))
     return within
 
 
-def _range(minimum, maximum) -> str:
-    return f"{minimum:g} to {maximum:g}"
+def hires_side(side: int, scale: float, width: int, height: int) -> int:
+    """The longer side after the hires pass, from the first pass's: resized to `width` and `height`, or by `scale` where both are 0."""
+    return max(width, height) or round(side * scale)

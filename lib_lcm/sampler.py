@@ -1,4 +1,4 @@
-"""The multistep consistency sampler, as one function with k-diffusion's sampler signature."""
+"""The consistency samplers, LCM and TCD, as functions with k-diffusion's sampler signature."""
 
 from __future__ import annotations
 
@@ -52,8 +52,10 @@ def sample_lcm(
         raise ValueError(f"There are {len(timesteps)} timesteps for {steps} steps; give one for each.")
     extra_args = {} if extra_args is None else extra_args
     if noise_sampler is None:
+
         def noise_sampler(sigma, sigma_next):
             return torch.randn_like(x)
+
     levels = sigmas.tolist()  # once: reading a level from a GPU tensor at every step would wait for the GPU
     s_in = x.new_ones([x.shape[0]])
     for i in trange(steps, disable=disable):
@@ -71,3 +73,53 @@ def sample_lcm(
             x = consistent
         del denoised, consistent  # not to lie in memory during the next model call
     return x
+
+
+@torch.no_grad()
+def sample_tcd(
+    model: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    extra_args: dict | None = None,
+    callback: Callable[[dict], None] | None = None,
+    disable: bool | None = None,
+    noise_sampler: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    *,
+    jump_sigmas: Sequence[float],
+) -> torch.Tensor:
+    """Strategic stochastic sampling with trajectory consistency (TCD, arXiv 2402.19159, algorithm 4; diffusers' TCDScheduler).
+
+    Each step follows the trajectory down to a noise level below the next one, and adds the noise that is missing there.
+
+    model, x, extra_args, callback, noise_sampler: as for `sample_lcm`.
+    sigmas: descending noise levels [steps + 1]. The reference ends at t = 0, whose level is not quite 0; 0 is fine too.
+    jump_sigmas: the level that each step goes down to, one per step: the next of `sigmas` (or anything above) for a
+        deterministic step, the lowest there is for one that renews all noise; `schedule.tcd_jumps` gives their timesteps.
+
+    Returns the latent at the last of `sigmas`, scaled to the data's variance as the reference does.
+    Neither `x` nor any tensor returned by `model` is changed in place: a live preview may hold it.
+    Raises ValueError when `jump_sigmas` and `sigmas` do not belong together.
+    """
+    levels = sigmas.tolist()  # once: reading a level from a GPU tensor at every step would wait for the GPU
+    steps = len(levels) - 1
+    if len(jump_sigmas) != steps:
+        raise ValueError(f"There are {len(jump_sigmas)} levels to jump to for {steps} steps; give one for each.")
+    jumps = [min(max(jump, 0.0), following) for jump, following in zip(jump_sigmas, levels[1:], strict=True)]
+    extra_args = {} if extra_args is None else extra_args
+    if noise_sampler is None:
+
+        def noise_sampler(sigma, sigma_next):
+            return torch.randn_like(x)
+
+    s_in = x.new_ones([x.shape[0]])
+    for i in trange(steps, disable=disable):
+        denoised = model(x, sigmas[i] * s_in, **extra_args)
+        if callback is not None:
+            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
+        # (x - denoised) / sigma is the predicted noise
+        x = (x - denoised).mul_(jumps[i] / levels[i]).add_(denoised)
+        del denoised  # not to lie in memory during the next model call
+        missing = math.sqrt(levels[i + 1] ** 2 - jumps[i] ** 2)
+        if missing > 0 and i + 1 < steps:
+            x.add_(noise_sampler(sigmas[i], sigmas[i + 1]), alpha=missing)
+    return x if levels[-1] == 0 else x / math.hypot(1.0, levels[-1])

@@ -1,4 +1,4 @@
-"""Which timesteps a latent consistency model visits, and the noise level at each.
+"""Which timesteps a consistency model visits, and the noise level at each.
 
 The reference is diffusers' `LCMScheduler.set_timesteps` (schedulers/scheduling_lcm.py); tests/unit/test_schedule.py compares with it.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+import torch
 
 TRAIN_STEPS = 1000
 """Timesteps of the noise schedule that SD 1.x, SD 2.x and SDXL were trained with."""
@@ -20,9 +22,7 @@ def usable_steps(*, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0)
     return int(original_steps * strength)
 
 
-def lcm_timesteps(
-    steps: int, *, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0, train_steps: int = TRAIN_STEPS
-) -> list[int]:
+def lcm_timesteps(steps: int, *, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0, train_steps: int = TRAIN_STEPS) -> list[int]:
     """The timesteps that a run of `steps` steps visits, in descending order.
 
     The distillation grid (`original_steps` points) is cut at `int(original_steps * strength)` points, and `steps` of the
@@ -46,6 +46,19 @@ def lcm_timesteps(
     # which of two points some of the longer runs visit: 22 steps at strength 0.6, for one.
     spacing = points / count
     return [(points - math.floor(i * spacing)) * skip - 1 for i in range(count)]
+
+
+def tcd_jumps(timesteps: Sequence[float], gamma: float) -> list[int]:
+    """The timestep that each step of TCD follows the trajectory to, before it adds noise up to the next of `timesteps`.
+
+    The last step goes to t = 0, the lowest of the model's table, which still has a little noise. Exactly the reference's arithmetic
+    (`TCDScheduler.step`, where gamma is called `eta`), which is done in float32.
+    Raises ValueError for a gamma outside 0 to 1.
+    """
+    if not 0.0 <= gamma <= 1.0:
+        raise ValueError(f"gamma is {gamma}; it must be between 0 and 1.")
+    following = torch.tensor([*timesteps[1:], 0.0], dtype=torch.float32)
+    return torch.floor((1.0 - gamma) * following).long().tolist()
 
 
 def webui_timesteps(steps: int, *, train_steps: int = TRAIN_STEPS, original_steps: int = ORIGINAL_STEPS) -> list[float]:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lib_lcm.options import AUTO, MAX_WEIGHT, MIN_WEIGHT, NONE, OPTIONS, SCHEDULE_LABELS, LcmOptions, Limits
+from lib_lcm.options import (
+    AUTO,
+    MAX_GAMMA,
+    MAX_WEIGHT,
+    MIN_GAMMA,
+    MIN_WEIGHT,
+    NONE,
+    OPTIONS,
+    SAMPLER_LABELS,
+    SCHEDULE_LABELS,
+    Defaults,
+    LcmOptions,
+    Limits,
+)
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -16,16 +29,19 @@ _VALUES: dict[str, Callable[[Limits], dict]] = {
     "cfg": lambda limits: {"type": ["number", "null"], "minimum": limits.min_cfg, "maximum": limits.max_cfg},
     "lora": lambda limits: {"type": ["string", "null"], "pattern": r"\S"},
     "schedule": lambda limits: {"enum": [*SCHEDULE_LABELS, *SCHEDULE_LABELS.values(), None]},
+    "sampler": lambda limits: {"enum": [*SAMPLER_LABELS, *SAMPLER_LABELS.values(), None]},
+    "gamma": lambda limits: {"type": ["number", "null"], "minimum": MIN_GAMMA, "maximum": MAX_GAMMA},
 }
 assert list(_VALUES) == [option.name for option in OPTIONS]
 
 
-def args_schema(limits: Limits, lora_names: Iterable[str] = ()) -> dict:
+def args_schema(limits: Limits, lora_names: Iterable[str] = (), defaults: Defaults = Defaults()) -> dict:
     """JSON schema (draft 2020-12) of `alwayson_scripts.LCM.args`: all values in order, or one object.
 
-    It holds while LCM is on; with `enabled` false nothing else is looked at. `lora_names` are given as examples.
+    It holds while LCM is on; with `enabled` false nothing else is looked at. `lora_names` are given as examples; `defaults` are those of
+    the loaded checkpoint's family.
     """
-    default = LcmOptions()
+    default = defaults.fill(LcmOptions())
     properties = {
         option.name: {
             "title": option.label,

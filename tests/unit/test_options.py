@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lcm.options import OPTIONS, LcmOptions, Limits, OptionsError, options_from_args
+from lib_lcm.options import OPTIONS, Defaults, LcmOptions, Limits, OptionsError, options_from_args
 
 
 def test_the_table_names_every_option_in_the_order_of_the_class():
@@ -19,6 +19,8 @@ def test_no_arguments_mean_off():
 
 def test_positional_arguments_are_in_the_order_of_the_table_and_trailing_ones_have_defaults():
     assert options_from_args([True, 0.9, 6, 1.5, "my_lora", "WebUI"]) == LcmOptions(True, 0.9, 6, 1.5, "my_lora", "webui")
+    everything = [True, 0.9, 6, 1.5, "my_lora", "WebUI", "TCD", 0]
+    assert options_from_args(everything) == LcmOptions(True, 0.9, 6, 1.5, "my_lora", "webui", "tcd", 0.0)
     assert options_from_args([True, 0.5]) == LcmOptions(True, weight=0.5)
 
 
@@ -30,8 +32,8 @@ def test_one_object_stands_for_all_arguments():
 
 
 def test_keywords_are_read_in_any_case_and_names_are_kept():
-    options = options_from_args([{"enabled": True, "lora": "AUTO", "schedule": "Trailing"}])
-    assert (options.lora, options.schedule) == ("auto", "trailing")
+    options = options_from_args([{"enabled": True, "lora": "AUTO", "schedule": "Trailing", "sampler": "Tcd"}])
+    assert (options.lora, options.schedule, options.sampler) == ("auto", "trailing", "tcd")
     assert options_from_args([{"enabled": True, "lora": "My_LoRA"}]).lora == "My_LoRA"
 
 
@@ -60,6 +62,10 @@ def test_other_values_are_not_looked_at_while_lcm_is_off():
         ([True, 1, 4, 1, 7], ["'lora'", "7"]),
         ([True, 1, 4, 1, " "], ["'lora'"]),
         ([True, 1, 4, 1, "auto", "karras"], ["'schedule'", "'karras'", '"trailing" or "webui"']),
+        ([{"enabled": True, "sampler": "Euler"}], ["'sampler'", "'Euler'", '"lcm" or "tcd"']),
+        ([{"enabled": True, "gamma": 1.1}], ["'gamma'", "1.1", "0 to 1"]),
+        ([{"enabled": True, "gamma": -0.1}], ["'gamma'", "-0.1"]),
+        ([{"enabled": True, "gamma": float("nan")}], ["'gamma'", "nan"]),
     ],
 )
 def test_a_bad_value_is_refused_with_its_field_its_value_and_what_is_allowed(args, parts):
@@ -68,6 +74,14 @@ def test_a_bad_value_is_refused_with_its_field_its_value_and_what_is_allowed(arg
     for part in parts:
         assert part in str(error.value)
     assert str(error.value).endswith(".") and len(str(error.value)) < 250
+
+
+def test_what_is_not_given_is_filled_up_from_the_defaults_and_what_is_given_stays():
+    defaults = Defaults(weight=0.8, schedule="webui")
+    filled = defaults.fill(options_from_args([{"enabled": True}]))
+    assert (filled.weight, filled.schedule, filled.steps, filled.cfg) == (0.8, "webui", None, None)
+    given = options_from_args([{"enabled": True, "weight": 0, "schedule": "Trailing"}])
+    assert (defaults.fill(given).weight, defaults.fill(given).schedule) == (0, "trailing")
 
 
 def test_bounds_are_settings():
@@ -84,7 +98,7 @@ json_values = st.recursive(
 )
 
 
-@given(st.lists(json_values, max_size=8))
+@given(st.lists(json_values, max_size=10))
 def test_whatever_comes_is_options_or_one_sentence(args):
     try:
         options = options_from_args(args)
@@ -92,4 +106,5 @@ def test_whatever_comes_is_options_or_one_sentence(args):
         assert "LCM option" in str(error)
     else:
         json.dumps(vars(options))
-        assert 0 <= options.weight <= 1.5 and (options.steps is None or 1 <= options.steps <= 8)
+        assert options.weight is None or 0 <= options.weight <= 1.5
+        assert 0 <= options.gamma <= 1 and (options.steps is None or 1 <= options.steps <= 8)

@@ -1,14 +1,15 @@
 """Every decision about a generation, on real (sparse) LoRA files of the official layout."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from lib_lcm.families import ModelFamily
 from lib_lcm.library import LoraLibrary
-from lib_lcm.lora_use import other_tags, resolve_lora, why_not_held
+from lib_lcm.lora_use import option_name, other_tags, resolve_lora, why_not_held
 from lib_lcm.options import LcmOptions, Limits
-from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
+from lib_lcm.plan import HostFacts, PassRequest, Request, hires_side, make_plan
 from lib_lcm.prompt_tags import find_tags
 from tests.unit.lora_fixtures import kohya_lora, official_lora_tensors, targeted_layers, write_lora
 
@@ -32,7 +33,7 @@ def plan_of(loras, options=LcmOptions(enabled=True, steps=4, cfg=1.0), family=SD
 
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
-    assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1: negative prompt ignored"
+    assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
     assert plan.cond_only and plan.messages == () and plan.problem is None
     json.dumps(plan.as_dict())
 
@@ -66,7 +67,7 @@ def test_the_hires_pass_follows_the_same_rule(loras):
     plan = plan_of(loras, hires=PassRequest(20, 0.5))
     assert plan.hires.steps == 8 and "Hires steps 20 → 8" in plan.messages[0]
     assert plan_of(loras, hires=PassRequest(0, 0.5)).hires.timesteps == (499, 379, 259, 139)
-    assert "hires 2 steps: 499 259" in plan_of(loras, hires=PassRequest(2, 0.5)).status_line()
+    assert "hires 2 steps at strength 0.5: 499 259" in plan_of(loras, hires=PassRequest(2, 0.5)).status_line()
 
 
 def test_a_strength_that_leaves_fewer_timesteps_than_steps_is_told(loras):
@@ -93,6 +94,67 @@ def test_a_schedule_picked_by_hand_is_respected_and_named(loras):
     assert plan_of(loras, scheduler="Automatic").host_scheduler is None
 
 
+def test_tcd_visits_the_timesteps_of_lcm_and_is_named_with_its_gamma(loras):
+    plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, sampler="tcd", gamma=0.5))
+    assert plan.status_line() == ("SD 1.5 · lcm_lora_sd15 · TCD gamma 0.5 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls")
+    assert (plan.sampler, plan.gamma) == ("TCD", 0.5) and plan.as_dict()["sampler"] == "TCD" and plan.as_dict()["gamma"] == 0.5
+    lcm = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, gamma=0.5))
+    assert (lcm.sampler, lcm.gamma) == ("LCM", None) and "TCD" not in lcm.status_line()
+
+
+def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
+    options = LcmOptions(enabled=True, steps=4, cfg=1.0, sampler="tcd", schedule="webui")
+    request = Request(first=PassRequest(20), cfg=7.0)
+    ours = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM"})))
+    assert (ours.schedule, ours.first.timesteps, ours.gamma) == ("trailing", (999, 759, 499, 259), 0.3)
+    assert ours.messages == ('The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was used.',)
+    theirs = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM", "TCD"})))
+    assert (theirs.schedule, theirs.first.timesteps, theirs.gamma, theirs.messages) == ("webui", (), None, ())
+    assert "TCD ·" in theirs.status_line()
+
+
+@pytest.mark.parametrize(
+    "options,request_fields,parts",
+    [
+        ({"steps": 1}, {}, ["1 step: 999", "CFG 1", "1 UNet call"]),
+        ({}, {"negative_prompt": "blurry"}, ["CFG 1: negative prompt ignored", "4 UNet calls"]),
+        ({"cfg": 1.5}, {"negative_prompt": "blurry"}, ["CFG 1.5: negative prompt used", "2 × 4 UNet calls"]),
+        ({"cfg": 1.5}, {}, ["CFG 1.5", "2 × 4 UNet calls"]),
+        ({}, {"first": PassRequest(20, 0.5)}, ["4 steps at strength 0.5: 499 379 259 139", "4 UNet calls"]),
+        ({}, {"hires": PassRequest(2, 0.5)}, ["hires 2 steps at strength 0.5: 499 259", "6 UNet calls"]),
+        ({"weight": 0.8}, {}, ["lcm_lora_sd15 at 0.8"]),
+        ({"schedule": "webui"}, {}, ["4 steps: 999 672 346 19", "schedule WebUI", "4 UNet calls"]),
+    ],
+)
+def test_the_status_line_says_what_will_happen(loras, options, request_fields, parts):
+    plan = plan_of(loras, LcmOptions(**{"enabled": True, "steps": 4, "cfg": 1.0, **options}), **request_fields)
+    said = plan.status_line().split(" · ")
+    assert [part for part in parts if part not in said] == []
+
+
+@pytest.mark.parametrize("fields", [{"scheduler": "Karras"}, {"first": PassRequest(20, 0.5)}, {"hires": PassRequest(0, 0.5)}])
+def test_calls_that_the_host_decides_are_not_promised(loras, fields):
+    plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), **fields)
+    assert plan.unet_calls is None and "UNet" not in plan.status_line()
+
+
+@pytest.mark.parametrize("side,steps,is_hinted", [(1024, 4, True), (1216, 5, True), (1024, 6, False), (1016, 4, False), (0, 4, False)])
+def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, is_hinted):
+    options = LcmOptions(enabled=True, steps=steps, cfg=1.0, lora="none")
+    folder = LoraLibrary(tmp_path)
+    sdxl, sd15 = (plan_of(folder, options, family, first=PassRequest(20, 1.0, side)) for family in (ModelFamily.sdxl, SD15))
+    assert [f"SDXL at {side} pixels in {steps} steps" in hint for hint in sdxl.hints] == [True] * is_hinted
+    assert sdxl.messages == () and sd15.hints == ()
+
+
+def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
+    options = LcmOptions(enabled=True, steps=8, cfg=1.0, lora="none")
+    hires = PassRequest(3, 0.5, hires_side(768, 1.5, 0, 0))
+    plan = plan_of(LoraLibrary(tmp_path), options, ModelFamily.sdxl, first=PassRequest(20, 1.0, 768), hires=hires)
+    assert [("1152" in hint, "3 steps" in hint) for hint in plan.hints] == [(True, True)]
+    assert hires_side(768, 1.5, 0, 900) == 900
+
+
 def test_the_refiner_is_skipped_with_a_message(loras):
     plan = plan_of(loras, refiner="sd_xl_refiner_1.0")
     assert plan.skips_refiner and "sd_xl_refiner_1.0" in plan.messages[0]
@@ -100,14 +162,14 @@ def test_the_refiner_is_skipped_with_a_message(loras):
 
 # --- the LoRA of one prompt ---------------------------------------------------------------------------------------------
 
-ON = LcmOptions(enabled=True)
+ON = LcmOptions(enabled=True, weight=1.0)
 
 
 def applied(prompt, loras, options=ON, family=SD15):
     """The LoRAs that are applied, the LCM-LoRA last, and the decision."""
     use = resolve_lora(prompt, options, family, loras)
     assert use.problem is None, use.problem
-    others = [tag.text for tag in other_tags(find_tags(prompt), loras)]
+    others = [tag.text for tag in other_tags(find_tags(prompt), loras, use.file)]
     return others if use.file is None else [*others, f"{loras.name_of(use.file)} at {use.weight:g}"], use
 
 
@@ -138,9 +200,31 @@ def test_a_tag_that_stands_twice_is_applied_once(loras):
     assert names == ["lcm_lora_sd15 at 1"] and "2 times" in use.messages[0]
 
 
-@pytest.mark.parametrize("name", ["style", "Hyper-SD15-8steps"])
-def test_other_loras_are_left_as_they_are(loras, name):
-    assert applied(f"a cat <lora:{name}:0.8>", loras)[0] == [f"<lora:{name}:0.8>", "lcm_lora_sd15 at 1"]
+def test_other_loras_are_left_as_they_are(loras):
+    assert applied("a cat <lora:style:0.8>", loras)[0] == ["<lora:style:0.8>", "lcm_lora_sd15 at 1"]
+
+
+def test_a_typed_few_step_lora_of_another_method_takes_the_lcm_loras_place(loras):
+    hyper = "<lora:Hyper-SD15-8steps:0.8>"
+    names, use = applied(f"a cat {hyper} <lora:style:0.8>", loras)
+    assert names == [hyper, "<lora:style:0.8>"]
+    assert use.messages == (
+        "Hyper-SD15-8steps in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it; "
+        "try the sampler TCD with it.",
+    )
+    assert "TCD" not in applied(f"a cat {hyper}", loras, replace(ON, sampler="tcd"))[1].messages[0]
+    # of another family it is of no use here; and what is named besides is wanted besides
+    assert applied(f"a cat {hyper}", loras, family=SDXL)[0] == [hyper, "pytorch_lora_weights at 1"]
+    assert applied(f"a cat {hyper} <lora:lcm_lora_sd15:0.5>", loras)[0] == [hyper, "lcm_lora_sd15 at 0.5"]
+    assert applied(f"a cat {hyper}", loras, replace(ON, lora="lcm_lora_sd15"))[0] == [hyper, "lcm_lora_sd15 at 1"]
+
+
+@pytest.mark.parametrize("typed", ["Hyper-SD15-8steps", "hyper-sd15-8STEPS", "Hyper-SD15-8steps.safetensors"])
+def test_a_chosen_file_that_is_also_typed_is_applied_once_at_the_typed_weight(loras, typed):
+    chosen = replace(ON, lora="Hyper-SD15-8steps", sampler="tcd")
+    assert applied(f"a cat <lora:{typed}:0.7> <lora:style:0.8>", loras, chosen)[0] == ["<lora:style:0.8>", "Hyper-SD15-8steps at 0.7"]
+    assert applied("a cat", loras, chosen)[0] == ["Hyper-SD15-8steps at 1"]
+    assert "not a number" in resolve_lora(f"a cat <lora:{typed}:x>", chosen, SD15, loras).problem
 
 
 def test_with_none_typed_tags_are_left_alone(loras):
@@ -155,6 +239,97 @@ def test_a_chosen_file_must_exist_and_fit(loras):
     assert "'missing'" in problem("missing")
     assert "SDXL" in problem("pytorch_lora_weights") and "SD 1.5" in problem("pytorch_lora_weights")
     assert problem("lcm_lora_sd15") is None and problem("lcm_lora_sdxl", SDXL) is None
+
+
+# --- remembered for the checkpoint --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_mine(tmp_path_factory):
+    """A folder with the official SD 1.5 file's likeness, another LCM-LoRA "mine", and one for SDXL."""
+    folder = tmp_path_factory.mktemp("Lora")
+    write_lora(folder / "lcm_lora_sd15.safetensors", official_lora_tensors("sd15"))
+    write_lora(folder / "mine.safetensors", official_lora_tensors("sd15", 8))
+    write_lora(folder / "lcm_lora_sdxl.safetensors", official_lora_tensors("sdxl", 8))
+    return LoraLibrary([folder])
+
+
+def remembering(loras, remembered, prompt="a cat", family=SD15, **options):
+    use = resolve_lora(prompt, replace(ON, **options), family, loras, remembered)
+    assert use.problem is None
+    return (None if use.file is None else use.file.name), use.weight, use.reason
+
+
+def test_auto_means_what_is_remembered(with_mine):
+    assert remembering(with_mine, None) == ("lcm_lora_sd15", 1.0, "header")
+    assert remembering(with_mine, "mine") == ("mine", 1.0, "remembered")
+    assert remembering(with_mine, "none", weight=0.5) == (None, 0.5, "remembered")
+
+
+def test_what_is_said_by_hand_goes_before_what_is_remembered(with_mine):
+    assert remembering(with_mine, "mine", lora="lcm_lora_sd15") == ("lcm_lora_sd15", 1.0, "option")
+    assert remembering(with_mine, "none", lora="mine") == ("mine", 1.0, "option")
+    assert remembering(with_mine, "mine", lora="none") == (None, 1.0, "option")
+    assert remembering(with_mine, "mine", "a cat <lora:lcm_lora_sd15:0.7>") == ("lcm_lora_sd15", 0.7, "tag")
+
+
+def test_a_tag_that_is_replaced_is_replaced_by_what_is_remembered(with_mine):
+    use = resolve_lora("a cat <lora:lcm_lora_sdxl:0.7>", ON, SD15, with_mine, "mine")
+    assert (use.file.name, use.weight, use.reason) == ("mine", 0.7, "remembered") and "mine was used instead" in use.messages[0]
+
+
+@pytest.mark.parametrize("gone, why", [("deleted", "'deleted' is not in the LoRA folder"), ("lcm_lora_sdxl", "is for SDXL")])
+def test_what_is_remembered_and_cannot_be_used_is_named_and_auto_is_as_before(with_mine, gone, why):
+    use = resolve_lora("a cat", ON, SD15, with_mine, gone)
+    assert (use.file.name, use.reason) == ("lcm_lora_sd15", "header")
+    (message,) = use.messages
+    assert "remembered for this checkpoint cannot be used, so Auto took lcm_lora_sd15" in message and why in message
+
+
+def test_the_plan_says_what_is_remembered(with_mine):
+    def plan(remembered):
+        facts = HostFacts(SD15, with_mine, remembered_lora=remembered)
+        return make_plan(LcmOptions(enabled=True, steps=4, cfg=1.0), Request(PassRequest(20), 7.0), facts)
+
+    assert plan("mine").status_line().startswith("SD 1.5 · mine (remembered for this checkpoint) · 4 steps")
+    assert plan("none").status_line().startswith("SD 1.5 · no LoRA (remembered for this checkpoint) · 4 steps")
+    assert "remembered" not in plan(None).status_line() and plan("mine").lora_reason == "remembered"
+    assert "cannot be used" in plan("deleted").messages[0]
+
+
+def test_a_checkpoint_of_a_family_without_an_official_file_can_have_one_remembered(tmp_path):
+    write_lora(tmp_path / "lcm_for_sd2.safetensors", official_lora_tensors("sd2", 8))
+    loras = LoraLibrary([tmp_path])
+    assert remembering(loras, "lcm_for_sd2", family=ModelFamily.sd2) == ("lcm_for_sd2", 1.0, "remembered")
+    assert resolve_lora("a cat", ON, ModelFamily.sd2, loras, "deleted").problem.startswith("There is no LCM-LoRA for SD 2.x")
+
+
+# --- special cases ------------------------------------------------------------------------------------------------------
+
+
+def test_files_called_like_the_keywords_have_options_of_their_own(tmp_path):
+    for rank, name in ((8, "none"), (16, "Auto"), (4, "plain")):
+        write_lora(tmp_path / f"{name}.safetensors", official_lora_tensors("sd15", rank))
+    loras = LoraLibrary([tmp_path])
+    names = {option_name(file, loras): file for file in loras.scan()}
+    assert set(names) == {"none.safetensors", "Auto.safetensors", "plain"}
+    for name, file in names.items():
+        assert resolve_lora("a cat", LcmOptions(enabled=True, lora=name), SD15, loras).file == file
+
+
+@pytest.mark.parametrize("family, other", [("ssd1b", "sdxl"), ("sdxl", "ssd1b")])
+def test_ssd1b_and_sdxl_never_get_each_others_lora(tmp_path, family, other):
+    write_lora(tmp_path / f"lcm_lora_{family}.safetensors", official_lora_tensors(other))  # whatever it is called
+    loras = LoraLibrary([tmp_path])
+    mine, theirs = ModelFamily(family), ModelFamily(other)
+    assert resolve_lora("a cat", ON, mine, loras).problem.startswith(f"No LCM-LoRA for {mine.label}")
+    for use in (
+        resolve_lora("a cat", LcmOptions(enabled=True, lora=f"lcm_lora_{family}"), mine, loras),
+        resolve_lora(f"a cat <lora:lcm_lora_{family}:1>", ON, mine, loras),
+        resolve_lora("a cat", ON, mine, loras, f"lcm_lora_{family}"),
+    ):
+        assert use.file is None and use.problem
+    assert resolve_lora("a cat", ON, theirs, loras).file.name == f"lcm_lora_{family}"
 
 
 def test_a_tag_with_a_weight_that_is_no_number_fails_with_a_sentence(loras):
