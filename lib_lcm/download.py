@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
 
 from lib_lcm import __version__
 from lib_lcm.catalog import OfficialLora
@@ -43,13 +44,16 @@ class DownloadCancelled(DownloadError):
     """`cancel` said so; what has arrived is kept."""
 
 
-def download_lora(lora: OfficialLora, lora_dir: Path, *, progress: Progress | None = None, cancel: Cancel | None = None) -> Path:
+def download_lora(
+    lora: OfficialLora, lora_dir: Path, *, mirror: str = "", progress: Progress | None = None, cancel: Cancel | None = None
+) -> Path:
     """Puts `lora` into `lora_dir` as `<name>.safetensors` and returns that path.
 
     A file of that name with the official content is returned as it is, without any request. What arrives is collected in
     `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the connection breaks or `cancel` returns True,
     and the next call goes on from there. It gets its final name in one step, once its size and SHA-256 are right.
 
+    `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT, and no token is sent to it.
     `progress(done, total)` is called in bytes, at least at the start and the end. HF_ENDPOINT, HF_TOKEN (or a saved login),
     HF_HUB_OFFLINE, proxies and certificates from the environment are honoured. Several calls for one file do not disturb each other:
     in one process the later one is refused, and in two they write the same bytes to the same places.
@@ -57,11 +61,12 @@ def download_lora(lora: OfficialLora, lora_dir: Path, *, progress: Progress | No
     Raises DownloadError (DownloadCancelled after `cancel`) with one sentence; no other exception is meant to come out.
     """
     target = Path(lora_dir) / f"{lora.name}.safetensors"
-    job = _Job(lora, target, progress or (lambda done, total: None), cancel or (lambda: False))
+    job = _Job(lora, target, mirror, progress or (lambda done, total: None), cancel or (lambda: False))
     with _only_once(target), _as_sentences(job):
         if job.is_there():
             job.progress(lora.size, lora.size)
             return target
+        job.check_mirror()
         job.refuse_offline()
         job.prepare_folder()
         job.fetch()
@@ -76,9 +81,10 @@ def download_lora(lora: OfficialLora, lora_dir: Path, *, progress: Progress | No
 class _Job:
     """One file on its way to `target`."""
 
-    def __init__(self, lora: OfficialLora, target: Path, progress: Progress, cancel: Cancel):
+    def __init__(self, lora: OfficialLora, target: Path, mirror: str, progress: Progress, cancel: Cancel):
         self.lora = lora
         self.target = target
+        self.mirror = mirror.strip()
         self.part = target.with_name(target.name + ".part")
         self.progress = progress
         self.cancel = cancel
@@ -100,6 +106,17 @@ class _Job:
         for variable in _OFFLINE_VARIABLES:
             if os.environ.get(variable, "").upper() in _TRUE:
                 raise DownloadError(f"{variable} is set, so {self.lora.name} is not downloaded: unset it, or {self.by_hand}.")
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the Hugging Face Hub, or of a mirror."""
+        return self.mirror.rstrip("/") or _endpoint()
+
+    def check_mirror(self) -> None:
+        if self.mirror and not is_mirror(self.mirror):
+            raise DownloadError(
+                f"The download mirror {self.mirror!r} in Settings → LCM is no address such as https://hf-mirror.com: correct or empty it."
+            )
 
     def prepare_folder(self) -> None:
         folder = self.target.parent
@@ -164,11 +181,11 @@ class _Job:
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             if isinstance(error, requests.exceptions.SSLError):
                 raise DownloadError(
-                    f"The certificate of {_endpoint()} is not trusted here, as happens behind company proxies: set REQUESTS_CA_BUNDLE, "
+                    f"The certificate of {self.endpoint} is not trusted here, as happens behind company proxies: set REQUESTS_CA_BUNDLE, "
                     f"or {self.by_hand}."
                 ) from error
             if not self.size_so_far():
-                reach = f"{_endpoint()} cannot be reached for {self.lora.name}: check the network and proxy, or {self.by_hand}."
+                reach = f"{self.endpoint} cannot be reached for {self.lora.name}: check the network and proxy, or {self.by_hand}."
                 raise _TryAgain(reach) from error
             raise _TryAgain(lost) from error
         except requests.RequestException as error:
@@ -180,10 +197,10 @@ class _Job:
         import requests
 
         # "identity": lengths and ranges then count the bytes of the file itself.
-        headers = _hub_headers() | {"Accept-Encoding": "identity"}
+        headers = ({} if self.mirror else _hub_headers()) | {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        address = f"{_endpoint()}/{self.lora.repo}/resolve/main/{self.lora.filename}"
+        address = f"{self.endpoint}/{self.lora.repo}/resolve/main/{self.lora.filename}"
         return requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
 
     def check(self, response: requests.Response, offset: int) -> int:
@@ -192,7 +209,7 @@ class _Job:
         if status == 206:
             start, total = _content_range(response)
             if start is None or start > offset:
-                raise DownloadError(f"{_endpoint()} sent another part of {name} than the one asked for: {self.by_hand}.")
+                raise DownloadError(f"{self.endpoint} sent another part of {name} than the one asked for: {self.by_hand}.")
             if total not in (None, self.lora.size):
                 raise self.wrong_size(total)
             return start
@@ -203,27 +220,27 @@ class _Job:
             return 0  # a server that cannot resume: the same bytes over again
         if status == 416:  # what is there is no beginning of what the server has
             self.part.unlink(missing_ok=True)
-            raise _TryAgain(f"{_endpoint()} cannot go on with the download of {name}: {self.by_hand}.")
+            raise _TryAgain(f"{self.endpoint} cannot go on with the download of {name}: {self.by_hand}.")
         if status in (401, 403):
             raise DownloadError(
-                f"{_endpoint()} refused {name} (HTTP {status}): remove or renew HF_TOKEN or the saved login, which the file does not need, "
-                f"or {self.by_hand}."
+                f"{self.endpoint} refused {name} (HTTP {status}): remove or renew HF_TOKEN or the saved login, which the file does not "
+                f"need, or {self.by_hand}."
             )
         if status in (404, 410):
-            raise DownloadError(f"{_endpoint()} does not have {self.lora.repo}/{self.lora.filename} (HTTP {status}): {self.by_hand}.")
+            raise DownloadError(f"{self.endpoint} does not have {self.lora.repo}/{self.lora.filename} (HTTP {status}): {self.by_hand}.")
         if status == 429 or status >= 500:
             wait = _retry_after(response)
             busy = "is asked for too much at the moment" if status == 429 else "has a problem of its own"
             later = f"in {wait:.0f} seconds" if wait else "in a few minutes"
-            sentence = f"{_endpoint()} {busy} (HTTP {status}): try {name} again {later}."
+            sentence = f"{self.endpoint} {busy} (HTTP {status}): try {name} again {later}."
             if wait is not None and wait > LONGEST_WAIT:
                 raise DownloadError(sentence)
             raise _TryAgain(sentence, wait)
-        raise DownloadError(f"{_endpoint()} answered HTTP {status} for {name}: {self.by_hand}.")
+        raise DownloadError(f"{self.endpoint} answered HTTP {status} for {name}: {self.by_hand}.")
 
     def wrong_size(self, size: int, bound: str = "") -> DownloadError:
         return DownloadError(
-            f"{_endpoint()} offers {bound}{size:,} bytes as {self.lora.name}, which has {self.lora.size:,}: see whether a login page or "
+            f"{self.endpoint} offers {bound}{size:,} bytes as {self.lora.name}, which has {self.lora.size:,}: see whether a login page or "
             f"HF_ENDPOINT answers in its place, or {self.by_hand}."
         )
 
@@ -297,6 +314,15 @@ def _as_sentences(job: _Job) -> Iterator[None]:
                 f"The disk of {folder} is full: make room, then try again; {job.lora.name} goes on where it stopped."
             ) from error
         raise DownloadError(f"{job.lora.name} cannot be saved in {folder} ({error}): correct that, or name another folder.") from error
+
+
+def is_mirror(address: str) -> bool:
+    """Whether a text can be the address of a mirror: http or https, a host, and no password."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.username or parts.password) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket too many
+        return False
 
 
 def _endpoint() -> str:

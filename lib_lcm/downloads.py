@@ -35,19 +35,19 @@ class Downloads:
         with self._lock:
             return self._states.get(lora.family, DownloadState(IDLE, 0, lora.size))
 
-    def start(self, lora: OfficialLora, lora_dir: Path) -> DownloadState:
+    def start(self, lora: OfficialLora, lora_dir: Path, mirror: str = "") -> DownloadState:
         """Begins to get `lora` in a thread of its own, unless it is being got already; returns at once."""
         with self._lock:
             state = self._states.get(lora.family)
             if state is not None and state.state == RUNNING:
                 return state
             state = self._states[lora.family] = DownloadState(RUNNING, 0, lora.size)
-        threading.Thread(target=self._run, args=(lora, lora_dir), name=f"download {lora.name}", daemon=True).start()
+        threading.Thread(target=self._run, args=(lora, lora_dir, mirror), name=f"download {lora.name}", daemon=True).start()
         return state
 
-    def _run(self, lora: OfficialLora, lora_dir: Path) -> None:
+    def _run(self, lora: OfficialLora, lora_dir: Path, mirror: str) -> None:
         try:
-            self._download(lora, lora_dir, progress=lambda done, total: self._update(lora, done=done))
+            self._download(lora, lora_dir, mirror=mirror, progress=lambda done, total: self._update(lora, done=done))
         except DownloadError as error:
             self._update(lora, state=FAILED, problem=str(error))
         except Exception as error:  # a thread has nobody to raise to, and "running" for ever would be a lie

@@ -8,18 +8,19 @@ between them.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lib_lcm.catalog import FAMILIES_WITH_LORA, OFFICIAL_LORAS, OfficialLora, family_of_sha256, official_lora
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_files import LoraFile, inspect_lora, shown_name
+from lib_lcm.file_hashes import FileHashes, Version
+from lib_lcm.lora_files import PICKLE_ENDINGS, LoraFile, inspect_lora, shown_name
 from lib_lcm.prompt_tags import conventional_family
 
 # What the WebUIs list as LoRAs.
@@ -62,12 +63,31 @@ class _Seen(NamedTuple):
     file: LoraFile
 
 
+class _Contender(NamedTuple):
+    """A file that serves `family`, or does if its hash says so.
+
+    `reason` is why, the hash aside; `sha256` is None for a file that has not the size of a published one.
+    """
+
+    family: ModelFamily
+    file: LoraFile
+    reason: str | None
+    sha256: Future[str | None] | None
+    has_conventional_name: bool
+    order: tuple[int, str, str]
+
+    def decided_reason(self) -> str | None:
+        """Why the file counts as an LCM-LoRA of the family, as far as is known by now, or None if it does not."""
+        is_hashed = self.sha256 is not None and self.sha256.done() and self.sha256.exception() is None
+        return _FROM_CATALOG if is_hashed and family_of_sha256(self.sha256.result() or "") is self.family else self.reason
+
+
 class LoraLibrary:
     """The LoRA files in one or more folders and their sub-folders.
 
     `lora_dirs` are the WebUI's LoRA folders; ones that do not exist count as empty. `sha256_of` returns the SHA-256 of a file as hex
-    digits, or None; by default the file is read. It is only called for files that have the size of a published one, and its answers are
-    remembered. All methods may be called from any thread.
+    digits, or None; by default the file is read. It is only called for LoRAs that have the size of a published one, in a thread of its
+    own from the first scan on, and its answers are remembered. All methods may be called from any thread.
     """
 
     def __init__(
@@ -78,11 +98,10 @@ class LoraLibrary:
         if isinstance(lora_dirs, (str, os.PathLike)):
             lora_dirs = [lora_dirs]
         self.lora_dirs = [Path(folder) for folder in lora_dirs]
-        self._sha256_of = sha256_of or _sha256_of
+        self._hashes = FileHashes(sha256_of)
         self._lock = threading.RLock()
         self._seen: dict[str, _Seen] = {}
         self._places: dict[Path, _Place] = {}
-        self._digests: dict[tuple[str, int, int], str | None] = {}
         self._mistyped: list[Path] = []
         self._files: list[LoraFile] | None = None
         self._index: dict[str, LoraFile] | None = None
@@ -118,10 +137,10 @@ class LoraLibrary:
                 places[known.file.path] = place
             if self._files is None or seen != self._seen:
                 self._seen, self._places = seen, places
-                current = {(path, known.size, known.mtime_ns) for path, known in seen.items()}
-                self._digests = {key: digest for key, digest in self._digests.items() if key in current}
                 self._files = sorted((known.file for known in seen.values()), key=self._order)
                 self._index = self._stems = None
+                for file in self._files:
+                    self._sha256(file)  # so that it is known by the time that somebody waits for it
             return list(self._files)
 
     def candidates(self, family: ModelFamily) -> list[LoraFile]:
@@ -139,17 +158,42 @@ class LoraLibrary:
             name = "This kind of checkpoint" if family is ModelFamily.unknown else family.label
             todo = f"load a checkpoint of another family ({known}), or choose a LoRA by name"
             return Choice(family, problem=f"{name} has no LCM-LoRA: {todo}.")
+        ranked = self._ranked(family)
+        if ranked:
+            reason, file = ranked[0]
+            return Choice(family, file, reason)
         with self._lock:
-            ranked = self._ranked(family)
-            if ranked:
-                reason, file = ranked[0]
-                return Choice(family, file, reason)
             return Choice(family, problem=self._why_none(family))
 
     def is_lcm_lora(self, file: LoraFile) -> bool:
         """Whether `file`, found in the folders, is one that `choose` could take for its family."""
         with self._lock:
-            return file.family is not None and file.path in self._places and self._reason(file, file.family) is not None
+            if file.family is None or file.path not in self._places:
+                return False
+            contender = self._contender(file, file.family)
+        if contender is None:
+            return False
+        if contender.reason is None:
+            wait([contender.sha256])
+        return contender.decided_reason() is not None
+
+    def lcm_loras(self) -> list[LoraFile]:
+        """The LCM-LoRAs of all families now in the folders, in order of depth and name."""
+        return [file for file in self.scan() if self.is_lcm_lora(file)]
+
+    def is_few_step_lora(self, file: LoraFile) -> bool:
+        """Whether `file`, found in the folders, makes pictures in few steps by another method than LCM's: TCD, Hyper-SD and the like."""
+        with self._lock:
+            place = self._places.get(file.path)
+            return place is not None and file.problem is None and file.family is not None and _is_other_distillation(file, place.relative)
+
+    def few_step_loras(self) -> list[LoraFile]:
+        """The LoRAs for which `is_few_step_lora` holds now in the folders, in order of depth and name."""
+        return [file for file in self.scan() if self.is_few_step_lora(file)]
+
+    def unchecked(self) -> list[LoraFile]:
+        """Files of the last scan that are LCM-LoRAs by their name and of a kind that is never opened (`.pt`, `.ckpt`)."""
+        return [file for file in self.files if file.path.suffix.lower() in PICKLE_ENDINGS and "lcm" in file.name.lower()]
 
     def find(self, name: str) -> LoraFile | None:
         """The file that the LoRA name `name` means, or None: a file name or a path within the LoRA folder, with or without its ending.
@@ -224,37 +268,39 @@ class LoraLibrary:
         if family is ModelFamily.unknown:
             return []
         with self._lock:
-            ranked = []
-            for file in self.scan():
-                reason = self._reason(file, family)
-                if reason:
-                    ranked.append((_REASONS.index(reason), not self._has_conventional_name(file, family), self._order(file), reason, file))
-            ranked.sort(key=lambda entry: entry[:3])
-            return [(reason, file) for *_, reason, file in ranked]
+            contenders = [contender for file in self.scan() if (contender := self._contender(file, family)) is not None]
+        if len(contenders) > 1 or any(contender.reason is None for contender in contenders):
+            # without the lock; a single one is taken whatever its hash
+            wait([contender.sha256 for contender in contenders if contender.sha256 is not None])
+        ranked = []
+        for contender in contenders:
+            reason = contender.decided_reason()
+            if reason is not None:
+                ranked.append((_REASONS.index(reason), not contender.has_conventional_name, contender.order, reason, contender.file))
+        ranked.sort(key=lambda entry: entry[:3])
+        return [(reason, file) for *_, reason, file in ranked]
 
-    def _reason(self, file: LoraFile, family: ModelFamily) -> str | None:
-        """Why `file` counts as an LCM-LoRA of `family`, or None if it does not."""
+    def _contender(self, file: LoraFile, family: ModelFamily) -> _Contender | None:
+        """`file` as a possible LCM-LoRA of `family`, None where it cannot be one."""
         if file.problem is not None or file.family is not family:
             return None
-        if file.size in _CATALOG_SIZES and family_of_sha256(self._digest(file) or "") is family:
-            return _FROM_CATALOG
-        if self._has_conventional_name(file, family):
-            return _FROM_HEADER if file.is_lcm else _FROM_NAME
-        return _FROM_HEADER if file.is_lcm and _other_distillation(self._places[file.path].relative) is None else None
+        is_conventional = self._has_conventional_name(file, family)
+        if is_conventional:
+            reason = _FROM_HEADER if file.is_lcm else _FROM_NAME
+        else:
+            reason = _FROM_HEADER if file.is_lcm and _other_distillation(self._places[file.path].relative) is None else None
+        sha256 = self._sha256(file)
+        return None if reason is None and sha256 is None else _Contender(family, file, reason, sha256, is_conventional, self._order(file))
 
     def _has_conventional_name(self, file: LoraFile, family: ModelFamily) -> bool:
         return conventional_family(self._places[file.path].relative) is family
 
-    def _digest(self, file: LoraFile) -> str | None:
+    def _sha256(self, file: LoraFile) -> Future[str | None] | None:
+        """The hash of a file that may be a published one, None for any other."""
+        if file.problem is not None or file.family is None or file.size not in _CATALOG_SIZES:
+            return None
         path = self._places[file.path].path
-        seen = self._seen[path]
-        key = (path, seen.size, seen.mtime_ns)
-        if key not in self._digests:
-            try:
-                self._digests[key] = self._sha256_of(file.path)
-            except OSError:
-                return None  # vanished, or unreadable just now: ask again next time
-        return self._digests[key]
+        return self._hashes.request(Version(path, self._seen[path].size, self._seen[path].mtime_ns))
 
     def _why_none(self, family: ModelFamily) -> str:
         official = official_lora(family)
@@ -355,15 +401,16 @@ def _is_unchanged(seen: _Seen) -> bool:
 
 def _other_distillation(relative: str) -> str | None:
     """The few-step method other than LCM that a file's name speaks of, or None."""
-    words = "".join(c if c.isalpha() else " " for c in relative.rsplit("/", 1)[-1].lower()).split()
+    words = _words(relative)
     if "lcm" in words:
         return None
     return next((method for method in OTHER_DISTILLATIONS if any(word.startswith(method) for word in words)), None)
 
 
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def _is_other_distillation(file: LoraFile, relative: str) -> bool:
+    """Whether a file is of such a method: by its name, which may be a style's ("hyperrealistic"), and its layers or a number of steps."""
+    return _other_distillation(relative) is not None and (file.is_lcm or not {"step", "steps"}.isdisjoint(_words(relative)))
+
+
+def _words(relative: str) -> list[str]:
+    return "".join(c if c.isalpha() else " " for c in os.path.splitext(relative.rsplit("/", 1)[-1].lower())[0]).split()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from lib_lcm.catalog import FAMILIES_WITH_LORA
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile, shown_name
-from lib_lcm.options import AUTO, NONE, LcmOptions
+from lib_lcm.options import AUTO, NONE, TCD, Defaults, LcmOptions
 from lib_lcm.prompt_tags import LoraTag, conventional_family, find_tags
 
 # A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's on SDXL) or in none (key
@@ -26,17 +26,24 @@ class Loras(Protocol):
 
     def is_lcm_lora(self, file: LoraFile) -> bool: ...
 
+    def is_few_step_lora(self, file: LoraFile) -> bool: ...
+
     def name_of(self, file: LoraFile) -> str: ...
 
 
 @dataclass(frozen=True)
 class LoraUse:
-    """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the generation must fail."""
+    """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the generation must fail.
+
+    `reason` says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does), "remembered" (for the checkpoint),
+    or the `reason` of a `library.Choice`; None where there is a problem.
+    """
 
     file: LoraFile | None = None
     weight: float = 1.0
     messages: tuple[str, ...] = ()
     problem: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,57 +75,107 @@ def lcm_among(tags: Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
     return found
 
 
-def resolve_lora(tags: str | Sequence[LoraTag], options: LcmOptions, family: ModelFamily, loras: Loras) -> LoraUse:
+FROM_TAG, FROM_OPTION, REMEMBERED = "tag", "option", "remembered"
+
+
+def option_name(file: LoraFile, loras: Loras) -> str:
+    """The value of the option `lora` that means this file: its name, with its ending where the name alone would mean something else."""
+    name = loras.name_of(file)
+    return name + file.path.suffix if name.lower() in (AUTO, NONE) else name
+
+
+def resolve_lora(
+    tags: str | Sequence[LoraTag], options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None = None
+) -> LoraUse:
     """The LCM-LoRA for a model of `family`: typed tags win, then the options (DESIGN rules 1-3).
 
-    `tags` are those of the prompt that is to be drawn, or the prompt itself.
+    `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means for this checkpoint, as the
+    option `lora` has it, None where nothing is remembered.
     """
+    options = Defaults().fill(options)  # a weight at least, for callers without settings
     if options.lora == NONE:
-        return LoraUse(weight=options.weight)
-    typed = lcm_among(find_tags(tags) if isinstance(tags, str) else tags, loras)
+        return LoraUse(weight=options.weight, reason=FROM_OPTION)
+    if options.lora == AUTO and remembered == NONE:
+        return LoraUse(weight=options.weight, reason=REMEMBERED)
+    tags = find_tags(tags) if isinstance(tags, str) else list(tags)
+    typed = lcm_among(tags, loras)
     for item in typed:
         if item.tag.problem:
             return LoraUse(problem=item.tag.problem)
+    if options.lora == AUTO and not typed:
+        name = _few_step_lora(tags, family, loras)
+        if name is not None:
+            hint = "" if options.sampler == TCD else "; try the sampler TCD with it"
+            message = f"{name} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it{hint}."
+            return LoraUse(weight=options.weight, messages=(message,), reason=FROM_TAG)
     fitting = [item for item in typed if item.file is not None and item.family is family]
     if fitting:
-        file = fitting[-1].file
+        found = LoraUse(fitting[-1].file, reason=FROM_TAG)
     else:
-        file, problem = _file_of_options(options, family, loras)
-        if problem:
-            return LoraUse(problem=problem)
-    messages = []
+        found = _of_options(options, family, loras, remembered)
+        if found.problem:
+            return found
+    messages = list(found.messages)
     for item in typed:
         if item.family is not None and item.family is not family:
             messages.append(
                 f"{item.tag.name} is an LCM-LoRA for {item.family.label} and the checkpoint is {family.label}: "
-                f"{loras.name_of(file)} was used instead, at the same weight."
+                f"{loras.name_of(found.file)} was used instead, at the same weight."
             )
     if len(typed) > 1:
         times = f"The prompt names an LCM-LoRA {len(typed)} times"
         messages.append(f"{times}: it was applied once, at the last weight, {typed[-1].tag.weight:g}.")
-    weight = typed[-1].tag.weight if typed else options.weight
-    return LoraUse(file, weight, tuple(messages))
+    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever kind it is
+    meant = [tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)]
+    for tag in meant:
+        if tag.problem:
+            return LoraUse(problem=tag.problem)
+    weight = meant[-1].weight if meant else options.weight
+    return replace(found, weight=weight, messages=tuple(messages))
 
 
-def _file_of_options(options: LcmOptions, family: ModelFamily, loras: Loras) -> tuple[LoraFile | None, str | None]:
+def _few_step_lora(tags: Sequence[LoraTag], family: ModelFamily, loras: Loras) -> str | None:
+    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does, or None."""
+    for tag in reversed(tags):
+        file = loras.find(tag.name)
+        if file is not None and file.family is family and loras.is_few_step_lora(file):
+            return tag.name
+    return None
+
+
+def _is_tag_of(tag: LoraTag, file: LoraFile | None, loras: Loras) -> bool:
+    found = None if file is None else loras.find(tag.name)
+    return found is not None and found.path == file.path
+
+
+def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None) -> LoraUse:
     if family is ModelFamily.unknown:
-        return None, (
-            'The kind of the loaded checkpoint was not recognised, so no LCM-LoRA can be chosen for it; '
+        return LoraUse(
+            problem="The kind of the loaded checkpoint was not recognised, so no LCM-LoRA can be chosen for it; "
             'switch LCM off, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
         )
-    if options.lora != AUTO and conventional_family(options.lora) is not family:
-        return _named_file(options.lora, family, loras)
     if options.lora != AUTO:
-        named, problem = _named_file(options.lora, family, loras)
-        if problem is None:
-            return named, None
+        file, problem = _named_file(options.lora, family, loras)
+        # one of the usual names may stand for a file that is called otherwise
+        if problem is None or conventional_family(options.lora) is not family:
+            return LoraUse(file, problem=problem, reason=None if problem else FROM_OPTION)
+    gone = None
+    if remembered is not None:
+        file, gone = _named_file(remembered, family, loras)
+        if gone is None:
+            return LoraUse(file, reason=REMEMBERED)
     if family not in FAMILIES_WITH_LORA:
-        return None, (
-            f'There is no LCM-LoRA for {family.label} checkpoints; switch LCM off, load an SD 1.5, SDXL or SSD-1B checkpoint, '
+        return LoraUse(
+            problem=f"There is no LCM-LoRA for {family.label} checkpoints; switch LCM off, load an SD 1.5, SDXL or SSD-1B checkpoint, "
             f'or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
         )
     choice = loras.choose(family)
-    return choice.file, choice.problem
+    if choice.file is None:
+        return LoraUse(problem=choice.problem)
+    messages = ()
+    if gone is not None:
+        messages = (f"What is remembered for this checkpoint cannot be used, so Auto took {loras.name_of(choice.file)}: {gone}",)
+    return LoraUse(choice.file, messages=messages, reason=choice.reason)
 
 
 def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile | None, str | None]:
@@ -132,11 +189,11 @@ def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile 
     return file, None
 
 
-def other_tags(tags: Iterable[LoraTag], loras: Loras) -> list[LoraTag]:
-    """The tags that do not mean an LCM-LoRA: the LoRAs that are left as they are beside it."""
+def other_tags(tags: Iterable[LoraTag], loras: Loras, used: LoraFile | None = None) -> list[LoraTag]:
+    """The tags that mean neither an LCM-LoRA nor the file that is used as one: the LoRAs that are left as they are beside it."""
     tags = list(tags)
     lcm = [item.tag for item in lcm_among(tags, loras)]
-    return [tag for tag in tags if not any(tag is other for other in lcm)]
+    return [tag for tag in tags if not any(tag is other for other in lcm) and not _is_tag_of(tag, used, loras)]
 
 
 def why_not_held(file: LoraFile, matched: int | None) -> str | None:

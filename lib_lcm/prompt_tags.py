@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lib_lcm.families import ModelFamily
+from lib_lcm.options import shown_number
 
 # The kinds that the WebUI's LoRA extension answers to.
 LORA_KINDS = ("lora", "lyco")
@@ -23,8 +24,8 @@ class LoraTag:
     """One `<lora:...>` or `<lyco:...>` tag.
 
     `weight` is the multiplier of the UNet's layers, the one that matters for an LCM-LoRA. `text` is the tag as typed and
-    `start`, `end` its place in the prompt; `args` are the items between the colons. `problem` is None or one sentence on why the
-    WebUI cannot apply the tag; `weight` is 1.0 and `name` may be empty then.
+    `start`, `end` its place in the prompt. `problem` is None or one sentence on why the WebUI cannot apply the tag; `weight` is 1.0 and
+    `name` may be empty then.
     """
 
     kind: str
@@ -33,7 +34,6 @@ class LoraTag:
     text: str
     start: int
     end: int
-    args: tuple[str, ...]
     problem: str | None = None
 
 
@@ -47,6 +47,21 @@ def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
     """The tag whose parts the WebUI has already taken apart; it stands in no prompt, so its place is 0."""
     args = tuple(str(item) for item in items)
     return _read_tag(kind, args, f"<{kind}:{':'.join(args)}>", 0, 0)
+
+
+def with_tag(prompt: str, name: str, weight: float, instead_of: Iterable[LoraTag] = ()) -> str | None:
+    """`prompt` with `<lora:name:weight>` at its end and without the tags `instead_of`, which were found in it.
+
+    None where no tag can hold the name.
+    """
+    text = f"<lora:{name}:{shown_number(weight)}>"
+    written = find_tags(text)
+    if [(tag.name, tag.weight, tag.text) for tag in written] != [(name, weight, text)]:
+        return None
+    for tag in sorted(instead_of, key=lambda tag: tag.start, reverse=True):
+        prompt = prompt[: tag.start] + prompt[tag.end :]
+    prompt = prompt.rstrip()
+    return f"{prompt} {text}" if prompt else text
 
 
 def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int) -> LoraTag:
@@ -67,7 +82,7 @@ def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int)
         except ValueError:
             weight = 1.0
             problem = f"The tag {text!r} has a weight that is not a number: write it as <{kind}:{positional[0]}:1>."
-    return LoraTag(kind, positional[0] if positional else "", weight, text, start, end, args, problem)
+    return LoraTag(kind, positional[0] if positional else "", weight, text, start, end, problem)
 
 
 def _sort_items(args: Iterable[str]) -> tuple[list[str], dict[str, str]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http.server
 import os
 import random
 import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from lib_lcm import download
 from lib_lcm.catalog import OfficialLora
 from lib_lcm.download import DownloadCancelled, DownloadError, download_lora
 from lib_lcm.families import ModelFamily
+from tests.hub import Hub
 
 CONTENT = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(300_000)
@@ -34,77 +35,16 @@ LORA = OfficialLora(
 ADDRESS = "/someone/some-lora/resolve/main/pytorch_lora_weights.safetensors"
 
 
-class Hub(http.server.ThreadingHTTPServer):
-    """A server that has one file, and does to each request what the next of `script` says; after the script it just serves.
-
-    Steps: "cut" (ends after 30% of the bytes that it announced), an int (that status), ("redirect", url), ("status", code, headers),
-    "no range" (the whole file whatever was asked), "no length" (the end of the connection ends the file), "elsewhere" (another range).
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.content = CONTENT
-        self.script: list = []
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    @property
-    def ranges(self) -> list[str | None]:
-        return [headers.get("range") for _, headers in self.requests]
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-        step = self.server.script.pop(0) if self.server.script else None
-        if isinstance(step, int):
-            step = ("status", step, {})
-        if isinstance(step, tuple) and step[0] == "redirect":
-            step = ("status", 302, {"Location": step[1] + self.path})
-        if isinstance(step, tuple):
-            self.send_response(step[1])
-            for name, value in {"Content-Length": "0", **step[2]}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            return
-        content, asked = self.server.content, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(asked.group(1)) if asked and step != "no range" else 0
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        if start:
-            shown = start + 5 if step == "elsewhere" else start
-            self.send_header("Content-Range", f"bytes {shown}-{len(content) - 1}/{len(content)}")
-        body = content[start:]
-        if step != "no length":
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) * 3 // 10] if step == "cut" else body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def serve() -> Hub:
-    server = Hub()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    return server
-
-
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(download, "CHUNK", 4096)
     monkeypatch.setattr(download, "RETRY_WAIT", 0.01)
-    server = serve()
+    server = Hub(CONTENT)
     monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 def loras_in(folder: Path) -> list[Path]:
@@ -254,22 +194,20 @@ def test_long_wait_is_left_to_the_user(hub: Hub, tmp_path: Path) -> None:
 
 def test_token_goes_to_the_hub_and_not_along_a_redirect(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    elsewhere = serve()
+    elsewhere = Hub(CONTENT)
     hub.script = [("redirect", elsewhere.url.replace("127.0.0.1", "localhost"))]
     try:
         assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
     finally:
-        elsewhere.shutdown()
-        elsewhere.server_close()
+        elsewhere.stop()
     assert hub.requests[0][1]["authorization"] == "Bearer hf_secret"
     assert len(elsewhere.requests) == 1
     assert "authorization" not in elsewhere.requests[0][1]
 
 
 def test_unreachable_server(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = serve()
-    closed.shutdown()
-    closed.server_close()
+    closed = Hub()
+    closed.stop()
     monkeypatch.setenv("HF_ENDPOINT", closed.url)
     with pytest.raises(DownloadError, match=f"{closed.url} cannot be reached for lcm_lora_test"):
         download_lora(LORA, tmp_path)
@@ -389,3 +327,77 @@ def test_python_without_the_packages_is_told_to_be_the_wrong_one(hub: Hub, tmp_p
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(DownloadError, match="This Python has no requests: use the WebUI's own Python"):
         download_lora(LORA, tmp_path)
+
+
+def test_a_mirror_wins_over_the_environment_and_gets_no_token(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert download_lora(LORA, tmp_path, mirror=f" {hub.url}/ ").read_bytes() == CONTENT
+    [(address, headers)] = hub.requests
+    assert address == ADDRESS and "authorization" not in {name.lower() for name in headers}
+
+
+@pytest.mark.parametrize(
+    "mirror", ["hf-mirror.com", "ftp://hf-mirror.com", "https://", "http://a:b@c", "file:///etc", "http://[", "http://x:y", "C:\\hub"]
+)
+def test_a_mirror_that_is_no_address_is_refused_with_its_name(hub: Hub, tmp_path: Path, mirror: str) -> None:
+    with pytest.raises(DownloadError, match="Settings → LCM") as refused:
+        download_lora(LORA, tmp_path, mirror=mirror)
+    assert repr(mirror) in str(refused.value) and hub.requests == []
+
+
+def test_a_proxy_of_the_environment_is_used(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://huggingface.invalid")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", hub.url)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert [address for address, _ in hub.requests] == [f"http://huggingface.invalid{ADDRESS}"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_disk_that_is_really_full(hub: Hub, tmp_path: Path) -> None:
+    part_of(tmp_path).symlink_to("/dev/full")
+    with pytest.raises(DownloadError, match=re.escape(f"The disk of {tmp_path} is full: make room")):
+        download_lora(LORA, tmp_path)
+    assert not loras_in(tmp_path)
+
+
+# --- other processes ----------------------------------------------------------------------------------------------------------
+
+
+def in_another_process(hub: Hub, folder: Path) -> subprocess.Popen:
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(download.__file__).parents[1])!r})
+from lib_lcm import download
+from lib_lcm.catalog import OfficialLora
+from lib_lcm.families import ModelFamily
+download.CHUNK = 4096
+lora = OfficialLora(ModelFamily.sdxl, {LORA.name!r}, {LORA.repo!r}, {LORA.size}, {LORA.sha256!r})
+download.download_lora(lora, Path({str(folder)!r}))
+"""
+    return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **hub.environment})
+
+
+def test_a_webui_that_is_stopped_in_the_middle_leaves_nothing_that_looks_whole(hub: Hub, tmp_path: Path) -> None:
+    hub.script = ["stall"]
+    process = in_another_process(hub, tmp_path)
+    while not part_of(tmp_path).exists() or not part_of(tmp_path).stat().st_size:
+        assert process.poll() is None, "it ended by itself"
+    process.kill()
+    process.wait()
+    assert not loras_in(tmp_path)
+    kept = part_of(tmp_path).read_bytes()
+    assert 0 < len(kept) < len(CONTENT) and CONTENT.startswith(kept)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert hub.ranges == [None, f"bytes={len(kept)}-"] and list(tmp_path.iterdir()) == [tmp_path / "lcm_lora_test.safetensors"]
+
+
+def test_two_processes_that_get_one_file_at_once_do_not_spoil_it(hub: Hub, tmp_path: Path) -> None:
+    hub.gate = threading.Barrier(2, action=lambda: setattr(hub, "gate", None))
+    processes = [in_another_process(hub, tmp_path) for _ in range(2)]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert len(hub.requests) >= 2 and list(tmp_path.iterdir()) == [tmp_path / "lcm_lora_test.safetensors"]
+    assert (tmp_path / "lcm_lora_test.safetensors").read_bytes() == CONTENT

@@ -18,7 +18,7 @@ class Hub:
         self.may_end = threading.Event()
         self.error = None
 
-    def __call__(self, lora, lora_dir, *, progress):
+    def __call__(self, lora, lora_dir, *, mirror, progress):
         self.calls.append((lora, lora_dir))
         progress(7, lora.size)
         self.started.set()

@@ -105,18 +105,65 @@ def test_without_a_hash_function_the_files_themselves_are_read(tmp_path, monkeyp
 
 
 def test_a_hash_that_cannot_be_had_is_asked_for_again(tmp_path):
+    put_lcm(tmp_path / "lcm_lora_sd15.safetensors", "sd15", rank=32)
     put_lcm(tmp_path / "b.safetensors", "sd15")
-    answers = [OSError("busy"), official_lora(SD15).sha256]
+    is_busy = True
 
     def sha256_of(path):
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if is_busy:
+            raise OSError("busy")
+        return official_lora(SD15).sha256
 
     library = LoraLibrary(tmp_path, sha256_of)
-    assert chosen(library, SD15) == ("b.safetensors", "header")
+    assert chosen(library, SD15) == ("lcm_lora_sd15.safetensors", "header")
+    is_busy = False
     assert chosen(library, SD15) == ("b.safetensors", "catalog")
+
+
+def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_decide(tmp_path):
+    put_lcm(tmp_path / "b.safetensors", "sd15")
+    may_go_on, asked = threading.Event(), threading.Event()
+
+    def slow_sha256_of(path):
+        asked.set()
+        assert may_go_on.wait(60)
+        return official_lora(SD15).sha256
+
+    library = LoraLibrary(tmp_path, slow_sha256_of)
+    library.scan()
+    assert asked.wait(60), "nobody had to choose for the hash to be begun"
+    assert chosen(library, SD15) == ("b.safetensors", "header")  # the only one: its hash cannot change that
+    assert library.is_lcm_lora(library.find("b"))
+
+    put_lcm(tmp_path / "lcm_lora_sd15.safetensors", "sd15", rank=32)
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(chosen(library, SD15)))
+    waiting.start()
+    assert [file.name for file in library.scan()] == ["b", "lcm_lora_sd15"]  # others are not held up meanwhile
+    assert chosen(library, SDXL)[0] is None
+    assert not answers
+    may_go_on.set()
+    waiting.join(60)
+    assert answers == [("b.safetensors", "catalog")]
+
+
+def test_a_published_file_whose_name_speaks_of_another_method_is_known_by_its_hash(tmp_path):
+    put_lcm(tmp_path / "my turbo.safetensors", "sd15")
+    assert chosen(LoraLibrary(tmp_path, lambda path: official_lora(SD15).sha256), SD15) == ("my turbo.safetensors", "catalog")
+    library = LoraLibrary(tmp_path, no_hash)
+    assert chosen(library, SD15) == (None, None)
+    assert not library.is_lcm_lora(library.find("my turbo"))
+
+
+def test_lcm_loras_and_files_that_cannot_be_checked_are_listed(tmp_path):
+    put_lcm(tmp_path / "b.safetensors")
+    put_lcm(tmp_path / "sub" / "a.safetensors", "sd15", rank=8)
+    put_style(tmp_path / "style.safetensors")
+    for name in ("LCM_old.pt", "style.pt", "lcm.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    library = LoraLibrary(tmp_path, no_hash)
+    assert [file.name for file in library.lcm_loras()] == ["b", "a"]
+    assert [file.path.name for file in library.unchecked()] == ["LCM_old.pt"]
 
 
 def test_each_family_gets_its_own_file_whatever_the_names(tmp_path):
@@ -154,7 +201,15 @@ def test_loras_of_other_few_step_distillations_are_passed_over_and_mentioned(tmp
     problem = library.choose(SDXL).problem
     assert 'Hyper-SDXL-8steps-lora.safetensors is by its name a "hyper" LoRA, not an LCM-LoRA' in problem
     assert '"lightning"' in problem
+    assert {file.path.name for file in library.few_step_loras()} == {
+        "Hyper-SDXL-8steps-lora.safetensors", "sdxl_lightning_4step_lora.safetensors"
+    }  # fmt: skip
+    put_style(tmp_path / "hyperrealistic_cats.safetensors")
+    put_style(tmp_path / "dmd2_sdxl_4step_lora.safetensors")  # its layers are others, its name says it all
     put_lcm(tmp_path / "hyperrealism_lcm.safetensors")
+    assert {file.name for file in library.few_step_loras()} == {
+        "Hyper-SDXL-8steps-lora", "sdxl_lightning_4step_lora", "dmd2_sdxl_4step_lora"
+    }  # fmt: skip
     assert chosen(library, SDXL) == ("hyperrealism_lcm.safetensors", "header")
 
 
@@ -316,6 +371,23 @@ def test_a_file_that_vanishes_between_listing_and_opening_is_listed_with_its_pro
     assert library.scan() == []
 
 
+def test_a_file_that_is_replaced_between_listing_and_opening_is_read_again(tmp_path, monkeypatch):
+    path = put_small(tmp_path / "a.safetensors", 768)
+    real = library_module.inspect_lora
+
+    def replaced_meanwhile(p):
+        file = real(p)
+        put_small(path, 2048)
+        os.utime(path, ns=(5, 5))
+        return file
+
+    monkeypatch.setattr(library_module, "inspect_lora", replaced_meanwhile)
+    library = LoraLibrary(tmp_path, no_hash)
+    assert library.scan()[0].family is SD15
+    monkeypatch.setattr(library_module, "inspect_lora", real)
+    assert library.scan()[0].family is SDXL
+
+
 def test_a_file_that_becomes_readable_is_read(tmp_path, monkeypatch):
     put_small(tmp_path / "a.safetensors")
     library = LoraLibrary(tmp_path, no_hash)
@@ -363,7 +435,7 @@ def test_a_folder_given_relative_to_the_working_directory_works(tmp_path, monkey
     put_lcm(tmp_path / "sub" / "b.safetensors", "sd15")
     for folder in (".", "./sub", "sub/../sub"):
         library = LoraLibrary(folder, lambda path: official_lora(SD15).sha256)
-        assert chosen(library, SD15) == ("b.safetensors", "catalog")
+        assert library.choose(SD15).file.path.samefile(tmp_path / "sub" / "b.safetensors")
         assert library.find("b").path.samefile(tmp_path / "sub" / "b.safetensors")
 
 

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lib_lcm import safetensors_header
 from lib_lcm.catalog import OFFICIAL_LORAS
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import MAX_HEADER_BYTES, LoraFile, inspect_lora
@@ -473,6 +475,21 @@ def test_a_file_without_permission_is_described(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("left", [0, 5, 1000])
+def test_a_file_that_is_replaced_while_it_is_read_is_described(tmp_path, monkeypatch, left):
+    path = write_lora(tmp_path / "x.safetensors", official_lora_tensors("sd15", 4))
+    real = os.fstat
+
+    def fstat(descriptor):
+        status = real(descriptor)
+        os.truncate(path, left)
+        return status
+
+    monkeypatch.setattr(safetensors_header.os, "fstat", fstat)
+    result = inspect_lora(path)
+    assert not result.is_lcm and result.problem.startswith("x.safetensors ") and "\n" not in result.problem
+
+
 def test_a_named_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.safetensors")
     assert "is not an ordinary file" in inspect_lora(tmp_path / "pipe.safetensors").problem
@@ -534,6 +551,7 @@ def test_results_can_be_compared_and_hashed(tmp_path):
 # -------------------------------------------------------------------------------------------------- mutations
 
 EXAMPLES = int(os.environ.get("LORA_FILES_EXAMPLES", "300"))
+MUTATIONS = 20_000
 SMALL_LAYERS = {f"mid_block.attentions.0.transformer_blocks.0.attn{n}.to_{x}": (64, 64 if n == 1 else 768) for n in (1, 2) for x in "qkv"}
 SMALL_HEADER, SMALL_DATA = header_bytes(kohya_lora(SMALL_LAYERS, 1), {"ss_x": "1", "lcm_distillation": "{}"})
 TOKENS = (b"{", b"}", b"[", b'"', b",", b":", b"NaN", b"-1", b"1e9", b"null", b"\\u0000", b"\xff")
@@ -588,6 +606,29 @@ def test_no_header_makes_the_reader_raise(tmp_path, header, length, data):
     if length is not None:
         with open(path, "r+b") as file:
             file.write(length.to_bytes(8, "little"))
+    check(path)
+
+
+def test_twenty_thousand_mutated_headers(tmp_path):
+    """Many more than above, without the search for the smallest example that makes each of those slow."""
+    path, random = tmp_path / "x.safetensors", Random(1)
+    for _ in range(MUTATIONS):
+        header = bytearray(SMALL_HEADER)
+        for _ in range(random.randint(1, 6)):
+            at, end = random.randrange(len(header)), random.randrange(len(header) + 1)
+            header[at : random.choice((at, at + 1, end))] = random.choice(
+                (b"", random.randbytes(1), random.choice(TOKENS), header[at : at + random.randint(1, 200)])
+            )
+            if not header:
+                break
+        length = random.choice((len(header),) * 4 + (random.randrange(3000), random.getrandbits(random.randint(1, 64))))
+        path.write_bytes(length.to_bytes(8, "little") + header)
+        os.truncate(path, 8 + len(header) + random.choice((SMALL_DATA, SMALL_DATA, random.randrange(40_000))))
+        check(path)
+
+
+def check(path: Path) -> None:
+    """What is said of the file is well formed, and what is said to be whole can be opened."""
     result = inspect_lora(path)
     assert result.path == path and isinstance(result.modules, int)
     assert result.family is None or isinstance(result.family, ModelFamily)

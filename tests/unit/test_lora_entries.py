@@ -1,0 +1,74 @@
+"""The drop-down's entries: whatever a page sends, old or new, stands for one option."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora_entries import SEPARATOR, ListedLora, entries, entry_for, option_of
+from lib_lcm.options import options_from_args
+
+SD15, SDXL = ModelFamily.sd15, ModelFamily.sdxl
+LORAS = [ListedLora("zebra", SD15), ListedLora("sub/mine", SDXL), ListedLora("Apple", SD15), ListedLora("lcm_old.pt", None)]
+NAMES = st.text(min_size=1, max_size=20).filter(lambda name: SEPARATOR not in name and name.strip())
+
+
+def shown(*args, **kwargs) -> list[str]:
+    return [entry.replace("\u00a0", " ") for entry in entries(*args, **kwargs)]
+
+
+def test_what_fits_comes_first_and_the_others_say_what_they_are():
+    assert shown(LORAS, SD15, "lcm_lora_sd15") == [
+        "Auto · lcm_lora_sd15",
+        "None",
+        "Apple · SD 1.5",
+        "zebra · SD 1.5",
+        "sub/mine · SDXL, not for SD 1.5",
+        "lcm_old.pt · not checked",
+    ]
+
+
+def test_without_a_checkpoint_nothing_is_said_about_it():
+    assert shown(LORAS) == ["Auto", "None", "Apple · SD 1.5", "sub/mine · SDXL", "zebra · SD 1.5", "lcm_old.pt · not checked"]
+
+
+@given(name=NAMES, family=st.sampled_from([*ModelFamily, None]), checkpoint=st.sampled_from([*ModelFamily, None]), meaning=NAMES)
+def test_every_entry_stands_for_its_option(name, family, checkpoint, meaning):
+    auto, none, lora = entries([ListedLora(name, family)], checkpoint, meaning)
+    assert [option_of(entry) for entry in (auto, none, lora)] == ["Auto", "None", name]
+    for entry, option in ((auto, "auto"), (none, "none")):
+        assert options_from_args([{"enabled": True, "lora": entry}]).lora == option
+    chosen = options_from_args([{"enabled": True, "lora": lora}]).lora
+    assert chosen == (name.lower() if name.lower() in ("auto", "none") else name)
+
+
+@given(name=NAMES)
+def test_a_name_without_a_note_stands_for_itself(name):
+    assert option_of(name) == name
+
+
+@pytest.mark.parametrize("name", ["Auto (2)", "Auto · lcm", "a · SDXL", "mine - SDXL", "·", "None · x"])
+def test_names_that_look_like_entries_are_names(name):
+    assert option_of(name) == name
+    (*_, entry) = entries([ListedLora(name, SD15)], SD15, "x")
+    assert option_of(entry) == name
+
+
+def test_an_outdated_entry_finds_its_present_one():
+    old, new = entries(LORAS, SD15, "one"), entries(LORAS, SDXL, "other")
+    assert entry_for(old[0], new) == new[0] != old[0]
+    for option in ("auto", "none", "zebra", "sub/mine", "lcm_old.pt"):
+        assert option_of(entry_for(entry_for(option, old), new)).lower() == option
+
+
+def test_what_is_not_listed_stays_as_it_is():
+    assert entry_for("gone", entries(LORAS)) == "gone"
+    assert entry_for(entries([ListedLora("gone", SD15)])[2], entries(LORAS)) == "gone"
+
+
+def test_names_that_differ_in_case_only_are_kept_apart():
+    both = entries([ListedLora("mine", SD15), ListedLora("Mine", SDXL)])
+    assert option_of(entry_for("Mine", both)) == "Mine" and option_of(entry_for("mine", both)) == "mine"
+    assert option_of(entry_for("MINE", both)) in ("mine", "Mine")
