@@ -1,4 +1,4 @@
-"""A workbench in a process of its own: started on a free port, waited for, stopped."""
+"""A WebUI in a process of its own, the workbench above all: started on a free port, waited for, stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from workbench.client import Client
 
@@ -24,12 +27,106 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-class Server:
-    """`python -m workbench` with the given arguments. Use as a context manager.
+class HostProcess:
+    """A WebUI in a process of its own on this machine, served on 127.0.0.1 at `port`. Use as a context manager.
 
-    `environment` are variables for it beside this process's own. `log` holds the lines that it has printed.
-    Raises RuntimeError, with the end of the log, when it does not start.
+    It counts as started once it has printed its line "Startup time:": a real WebUI does not survive requests that come earlier.
+    `name` is what errors call it, `environment` are variables for it beside this process's own, `timeout` is in seconds.
+    `log` holds the lines that it has printed. Raises RuntimeError, with the end of the log, when it does not start.
     """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        port: int,
+        auth: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 180.0,
+    ):
+        self.name = name
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = Client(self.url, auth=auth)
+        self.log: list[str] = []
+        own = {"PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+        self._ready = threading.Event()
+        self.process = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env={**os.environ, **own, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        deadline = time.monotonic() + timeout
+        try:
+            while not self._ready.wait(0.1):
+                if not self.is_running:
+                    raise RuntimeError(f"{name} did not start (exit status {self.process.returncode}). {self.end_of_log()}")
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{name} did not start within {timeout:.0f} s. {self.end_of_log()}")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.log.append(line)
+            if READY in line:
+                self._ready.set()
+
+    @property
+    def starts(self) -> int:
+        """How often it has said that it is ready: once more after each "Reload UI"."""
+        return sum(READY in line for line in self.log)
+
+    @property
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+    def end_of_log(self, lines: int = 40) -> str:
+        """The last lines of its log, as a paragraph of an error message."""
+        if not self.is_running:
+            self._reader.join(5)  # what it printed last may still be in the pipe
+        return "Its log ends:\n" + "".join(self.log[-lines:])
+
+    def stop(self) -> None:
+        """Ends the process and those that it started; they are gone when this returns."""
+        try:
+            started = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            started = []
+        if self.is_running:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        for child in psutil.wait_procs(started, timeout=10)[1]:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    def __enter__(self) -> HostProcess:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.stop()
+
+
+class Server(HostProcess):
+    """`python -m workbench` with the given arguments, on a free port where none is given; see `HostProcess`."""
 
     def __init__(
         self,
@@ -40,51 +137,9 @@ class Server:
         environment: Mapping[str, str] | None = None,
         timeout: float = 180.0,
     ):
-        self.port = free_port() if port is None else port
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = Client(self.url, auth=auth)
-        self.log: list[str] = []
-        command = [sys.executable, "-m", "workbench", "--port", str(self.port), *arguments]
+        port = free_port() if port is None else port
+        command = [sys.executable, "-m", "workbench", "--port", str(port), *arguments]
         if auth:
             command += ["--api-auth", auth]
-        own = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-        self._ready = threading.Event()
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **own, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-        deadline = time.monotonic() + timeout
-        while not self._ready.wait(0.1):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError("The workbench did not start. Its log ends:\n" + "".join(self.log[-40:]))
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.log.append(line)
-            if READY in line:
-                self._ready.set()
-
-    def stop(self) -> None:
-        """Ends the process; it is gone when this returns."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.stop()
+        environment = {"OMP_NUM_THREADS": "1", **(environment or {})}
+        super().__init__("The workbench", command, folder=ROOT, port=port, auth=auth, environment=environment, timeout=timeout)

@@ -59,6 +59,8 @@ class HostModel(nn.Module):
             self.model_type = MODEL_TYPES[small.family]
         if profile.model_has_alphas_cumprod:
             self.register_buffer("alphas_cumprod", small.alphas_cumprod.clone())
+            if profile.native_lcm:  # as old as the settings that change the noise levels
+                self.alphas_cumprod_original = self.alphas_cumprod
         if profile.forge:
             forge_model.attach(self)
         else:

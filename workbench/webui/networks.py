@@ -145,11 +145,19 @@ def load_network(name, network_on_disk):
 
 
 def _network_for(name, network_on_disk, still_loaded):
-    """The network from memory if it was read for this model and the file has not changed, else from disk."""
+    """The network from memory if it was read for this model and the file has not changed, else from disk; None if it cannot be read.
+
+    Raises FileNotFoundError for one from memory whose file is gone, which ends the activation of all, as in the WebUI.
+    """
     key = f"{name}|{shared.sd_model.filename}"
     net = networks_in_memory.get(key) or still_loaded.get(key)
-    if net is None or os.path.getmtime(network_on_disk.filename) > net.mtime:
-        net = load_network(name, network_on_disk)
+    gone_in_forge = profiles.active.forge and not os.path.exists(network_on_disk.filename)  # it reports that as any other it cannot read
+    if net is None or gone_in_forge or os.path.getmtime(network_on_disk.filename) > net.mtime:
+        try:
+            net = load_network(name, network_on_disk)
+        except Exception as error:  # the WebUI reports a file that it cannot read and goes on without it
+            errors.display(error, f"loading network {network_on_disk.filename}")
+            return None
         net.key = key
     networks_in_memory[key] = net
     return net
@@ -171,10 +179,8 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
         network_on_disk = find_network(name)
         if network_on_disk is None:
             continue
-        try:
-            net = _network_for(name, network_on_disk, still_loaded)
-        except Exception as e:
-            errors.display(e, f"loading network {network_on_disk.filename}")
+        net = _network_for(name, network_on_disk, still_loaded)
+        if net is None:
             continue
         net.mentioned_name = name
         network_on_disk.read_hash()

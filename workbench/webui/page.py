@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import HTTPException
 from fastapi.responses import FileResponse
 
-from modules import scripts
+from modules import localization, scripts, shared
 
 ROUTE = "/workbench/v1/page"
 _EXTERNAL = re.compile(rb"""<script[^>]*\ssrc="https://[^>]*>\s*</script>|<link[^>]*\shref="https://[^>]*>""")
@@ -26,8 +26,17 @@ def style_files() -> list[Path]:
     return [Path(path) for path in scripts.list_files_with_name("style.css")]
 
 
+_translations = ""
+
+
+def read_localization() -> None:
+    """The page is about to be built: what is sent with it from now on is in the language of the settings."""
+    global _translations
+    _translations = localization.localization_js(shared.opts.localization)
+
+
 def _head() -> bytes:
-    tags = []
+    tags = [f"<script>{_translations}</script>"]
     for kind, files in (("js", javascript_files()), ("css", style_files())):
         for index, file in enumerate(files):
             address = f"{ROUTE}/{kind}/{index}/{file.name}?{int(file.stat().st_mtime)}"

@@ -24,8 +24,12 @@ class Profile:
     """Scripts get `process_before_every_sampling`."""
     late_image_callbacks: bool = True
     """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`, `postprocess_image_after_composite` (1.7+)."""
+    denoiser_in_callbacks: bool = True
+    """`on_cfg_denoiser` callbacks get the denoiser (1.8+)."""
     infotext_utils: bool = True
     """The infotext module is `infotext_utils`; without it only `generation_parameters_copypaste` exists."""
+    merges_localizations: bool = True
+    """Files of one language are merged, wherever they are; without it the last one alone counts."""
     has_is_ssd: bool = True
     has_is_sd3: bool = True
     has_model_type: bool = True
@@ -67,10 +71,18 @@ A1111_1_7 = replace(
     name="a1111-1.7",
     version="v1.7.0-workbench",
     native_lcm=False,
+    denoiser_in_callbacks=False,
     infotext_utils=False,
     has_is_sd3=False,
 )
-A1111_1_6 = replace(A1111_1_7, name="a1111-1.6", version="v1.6.0-workbench", has_is_ssd=False, late_image_callbacks=False)
+A1111_1_6 = replace(
+    A1111_1_7,
+    name="a1111-1.6",
+    version="v1.6.0-workbench",
+    merges_localizations=False,
+    has_is_ssd=False,
+    late_image_callbacks=False,
+)
 FORGE = replace(
     A1111_1_10,
     name="forge",

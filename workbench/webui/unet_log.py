@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import torch
 
-_calls: list[dict] = []
+KEPT = 10_000
+"""Forwards that are kept, so that a server that nobody asks does not fill the memory with them."""
+_calls: deque[dict] = deque(maxlen=KEPT)
 _lock = threading.Lock()
 
 
 def calls() -> list[dict]:
-    """All forwards since the last `clear`, oldest first: `{"timesteps": [one per row], "rows": n}`."""
+    """The forwards since the last `clear`, oldest first: `{"timesteps": [one per row], "rows": n}`."""
     with _lock:
         return list(_calls)
 

@@ -101,12 +101,25 @@ function extract_image_from_gallery(gallery) {
     return [gallery[Math.max(selected, 0)]];
 }
 
-function restart_reload() {
-    const wait = () => fetch('/workbench/v1/unet-calls').then(() => location.reload(), () => setTimeout(wait, 500));
+// Reloads the page once another server answers than the one that is about to go down.
+async function restart_reload() {
+    const started = () => fetch('/workbench/v1/started').then((answer) => answer.json());
+    const before = await started();
+    const wait = () => setTimeout(() => started().then((now) => (now === before ? wait() : location.reload()), wait), 500);
     document.body.style.opacity = 0.5;
-    setTimeout(wait, 2000);
+    wait();
     return [];
 }
+
+// Components of Python's that have a `webui_tooltip`.
+onUiLoaded(() => {
+    for (const { props } of window.gradio_config.components) {
+        const element = props.webui_tooltip && props.elem_id && gradioApp().getElementById(props.elem_id);
+        if (element) {
+            element.title = props.webui_tooltip;
+        }
+    }
+});
 
 document.addEventListener('DOMContentLoaded', () => {
     const observer = new MutationObserver((mutations) => {
@@ -135,5 +148,13 @@ document.addEventListener('keydown', (event) => {
             button.click();
             event.preventDefault();
         }
+    }
+});
+
+// What a component's `webui_tooltip` says is its title.
+onUiLoaded(() => {
+    for (const component of window.gradio_config.components) {
+        const element = component.props.webui_tooltip && gradioApp().querySelector(`[id="${component.props.elem_id}"]`);
+        if (element) element.title = component.props.webui_tooltip;
     }
 });

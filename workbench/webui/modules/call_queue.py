@@ -7,7 +7,7 @@ import threading
 import time
 from functools import wraps
 
-from modules import errors, shared
+from modules import errors, progress, shared
 
 queue_lock = threading.Lock()
 
@@ -24,14 +24,20 @@ def wrap_queued_call(func):
 
 
 def wrap_gradio_gpu_call(func, extra_outputs=None):
-    """func as a job of its own; see wrap_gradio_call."""
+    """func as a job of its own, under the name of its task where that is the first argument; see wrap_gradio_call."""
 
     @wraps(func)
     def job(*args, **kwargs):
-        first = args[0] if args else None
+        task = args[0] if args and isinstance(args[0], str) and args[0].startswith("task(") and args[0].endswith(")") else None
+        if task is not None:
+            progress.add_task_to_queue(task)
         with queue_lock:
-            shared.state.begin(job=first if isinstance(first, str) and first.startswith("task(") else "page")
-            result = func(*args, **kwargs)
+            shared.state.begin(job=task)
+            progress.start_task(task)
+            try:
+                result = func(*args, **kwargs)
+            finally:
+                progress.finish_task(task)
             shared.state.end()
         return result
 

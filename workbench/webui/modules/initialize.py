@@ -8,7 +8,7 @@ from pathlib import Path
 import networks
 
 import modules
-from modules import extra_networks, gradio_extensons, infotext_utils, script_callbacks, scripts, sd_models, shared
+from modules import extra_networks, gradio_extensons, infotext_utils, localization, script_callbacks, scripts, sd_models, shared, ui_tempdir
 from workbench.webui import profiles
 
 
@@ -19,6 +19,7 @@ def once() -> None:
     if not Path(shared.config_filename).exists():
         shared.opts.save(shared.config_filename)
     gradio_extensons.install()
+    ui_tempdir.install_ui_tempdir_override()
     _hide_modules_of_later_versions()
 
 
@@ -37,6 +38,7 @@ def _hide_modules_of_later_versions() -> None:
 def load_extensions() -> None:
     """Load all scripts, again on "Reload UI"."""
     extra_networks.initialize()
+    localization.list_localizations("localizations")
     scripts.load_scripts()
     networks.register()
     script_callbacks.ui_settings_callback()

@@ -164,6 +164,7 @@ def _generate_batch(p, n):
         extra_networks.activate(p, p.extra_network_data)
     if p.scripts is not None:
         p.scripts.process_batch(p, batch_number=n, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds)
+    sd_models.apply_alpha_schedule_override(p.sd_model, p)
     p.setup_conds()
     p.extra_generation_params.update(model_hijack.extra_generation_params)
     for comment in model_hijack.comments:

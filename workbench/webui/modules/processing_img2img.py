@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +93,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
 
     def _prepare_image(self, img, mask, region) -> np.ndarray:
         """One initial picture as [3, H, W] in 0..1."""
+        if opts.save_init_img:
+            name = hashlib.md5(img.tobytes()).hexdigest()
+            images.save_image(img, opts.outdir_init_images, None, forced_filename=name, save_to_dirs=False, existing_info=img.info)
         image = images.flatten(img, opts.img2img_background_color)
         if region is None and self.resize_mode != LATENT_RESIZE:
             image = images.resize_image(self.resize_mode, image, self.width, self.height)
@@ -111,7 +115,7 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
 
     def init(self, all_prompts, all_seeds, all_subseeds):
         self.extra_generation_params["Denoising strength"] = self.denoising_strength
-        self.image_cfg_scale = None
+        self.image_cfg_scale = self.image_cfg_scale if self.sd_model.cond_stage_key == "edit" else None
         self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
         mask, region = self._prepare_mask()
         if mask is not None:

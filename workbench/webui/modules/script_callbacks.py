@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modules import errors
+from workbench.webui import profiles
 
 
 class ImageSaveParams:
@@ -38,7 +39,8 @@ class CFGDenoiserParams:
         self.total_sampling_steps = total_sampling_steps
         self.text_cond = text_cond
         self.text_uncond = text_uncond
-        self.denoiser = denoiser
+        if profiles.active.denoiser_in_callbacks:
+            self.denoiser = denoiser
 
 
 class CFGDenoisedParams:

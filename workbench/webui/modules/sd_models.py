@@ -7,6 +7,8 @@ import json
 import re
 from pathlib import Path
 
+import torch
+
 from modules import errors, hashes, script_callbacks, shared
 from modules.paths_internal import models_path
 from workbench.small_models import load_checkpoint
@@ -20,6 +22,10 @@ checkpoints_list: dict[str, CheckpointInfo] = {}
 checkpoint_aliases: dict[str, CheckpointInfo] = {}
 checkpoint_alisases = checkpoint_aliases
 checkpoints_loaded = {}
+
+ZERO_TERMINAL_SNR = "Zero Terminal SNR"
+LOWEST_ALPHA_BAR = 4.8973451890853435e-08
+"""With it the noise level at the last timestep is 4518 instead of infinite."""
 
 _CHECKSUM = re.compile(r"\s*\[[^]]+]\s*$")
 
@@ -195,6 +201,7 @@ def load_model(checkpoint_info=None, already_loaded_state_dict=None):
 def _make_current(model, info):
     if not SkipWritingToConfig.skip:
         shared.opts.data["sd_model_checkpoint"] = info.title
+    shared.opts.data["sd_checkpoint_hash"] = info.sha256
     model_data.was_loaded_at_least_once = True
     model_data.set_sd_model(model)
 
@@ -224,3 +231,26 @@ def send_model_to_device(model):
 
 def apply_token_merging(sd_model, token_merging_ratio):
     """The workbench has no token merging."""
+
+
+def apply_alpha_schedule_override(sd_model, p=None) -> None:
+    """The settings that change the model's noise levels: alpha-bar in half precision, and zero terminal SNR."""
+    original = getattr(sd_model, "alphas_cumprod_original", None)
+    if original is None:
+        return
+    sd_model.alphas_cumprod = original
+    params = {} if p is None else p.extra_generation_params
+    if shared.opts.use_downcasted_alpha_bar:
+        params["Downcast alphas_cumprod"] = True
+        sd_model.alphas_cumprod = original.half()
+    if shared.opts.sd_noise_schedule == ZERO_TERMINAL_SNR:
+        params["Noise Schedule"] = ZERO_TERMINAL_SNR
+        sd_model.alphas_cumprod = _with_zero_terminal_snr(sd_model.alphas_cumprod)
+
+
+def _with_zero_terminal_snr(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Algorithm 1 of arXiv 2305.08891, on alpha-bar; the last value stays as far above 0 as the WebUI keeps it."""
+    signal = alphas_cumprod.float().sqrt()
+    signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
+    signal[-1] = LOWEST_ALPHA_BAR**0.5
+    return signal.square()

@@ -75,6 +75,11 @@ class CFGDenoiser(torch.nn.Module):
                 combined[image] += (x_out[row] - base[image]) * (weight * cond_scale)
         return combined
 
+    def combine_denoised_for_edit_model(self, x_out, cond_scale):
+        """Guidance by the text and by the picture that is edited; rows are those with both, with the picture alone, with neither."""
+        both, picture, neither = x_out.chunk(3)
+        return neither + cond_scale * (both - picture) + self.image_cfg_scale * (picture - neither)
+
     def get_pred_x0(self, x_in, x_out, sigma):
         return x_out
 
@@ -100,7 +105,7 @@ class CFGDenoiser(torch.nn.Module):
             return True
         return False
 
-    def _run_model(self, x_in, sigma_in, image_cond_in, tensor, uncond, images):
+    def _run_model(self, x_in, sigma_in, image_cond_in, tensor, uncond, images, is_editing=False):
         """All rows through the model: in one forward if the conditionings have one length and the setting allows it."""
 
         def forward(a, b, cond):
@@ -111,7 +116,7 @@ class CFGDenoiser(torch.nn.Module):
         rows = x_in.shape[0]
         same_length = uncond is None or tensor.shape[1] == uncond.shape[1]
         if same_length:
-            cond_in = tensor if uncond is None else catenate_conds([tensor, uncond])
+            cond_in = tensor if uncond is None else catenate_conds([tensor, uncond, uncond] if is_editing else [tensor, uncond])
             size = rows if opts.batch_cond_uncond else images
             return torch.cat([forward(a, a + size, subscript_cond(cond_in, a, a + size)) for a in range(0, rows, size)])
         size = images * 2 if opts.batch_cond_uncond else images
@@ -140,13 +145,15 @@ class CFGDenoiser(torch.nn.Module):
         if self.mask_before_denoising and self.mask is not None:
             x = self._blend(x, sigma)
         images = len(conds_list)
-        repeats = torch.tensor([len(conds) for conds in conds_list], device=x.device)
+        is_editing = shared.sd_model.cond_stage_key == "edit" and self.image_cfg_scale not in (None, 1.0)
 
-        def rows_of(value):
-            return torch.cat([value.repeat_interleave(repeats, dim=0), value])
+        def rows_of(value, without_picture=None):
+            conds = [value[image : image + 1] for image, conds in enumerate(conds_list) for _ in conds]
+            return torch.cat([*conds, value, *([value if without_picture is None else without_picture] if is_editing else [])])
 
+        image_cond_in = rows_of(image_cond, torch.zeros_like(image_cond))
         params = CFGDenoiserParams(
-            rows_of(x), rows_of(image_cond), rows_of(sigma), state.sampling_step, state.sampling_steps, tensor, uncond, self
+            rows_of(x), image_cond_in, rows_of(sigma), state.sampling_step, state.sampling_steps, tensor, uncond, self
         )
         cfg_denoiser_callback(params)
         x_in, sigma_in, image_cond_in, tensor, uncond = params.x, params.sigma, params.image_cond, params.text_cond, params.text_uncond
@@ -154,7 +161,7 @@ class CFGDenoiser(torch.nn.Module):
         skip_uncond = self._skips_uncond(sigma, s_min_uncond)
         if skip_uncond:
             x_in, sigma_in = x_in[:-images], sigma_in[:-images]
-        x_out = self._run_model(x_in, sigma_in, image_cond_in, tensor, None if skip_uncond else uncond, images)
+        x_out = self._run_model(x_in, sigma_in, image_cond_in, tensor, None if skip_uncond else uncond, images, is_editing)
         first_rows = [conds[0][0] for conds in conds_list]
         if skip_uncond:
             x_out = torch.cat([x_out, x_out[first_rows]])
@@ -163,7 +170,10 @@ class CFGDenoiser(torch.nn.Module):
         if self.need_last_noise_uncond:
             self.last_noise_uncond = x_out[-images:].clone()
         scale = 1.0 if skip_uncond else cond_scale * self.cond_scale_miltiplier
-        denoised = self.combine_denoised(x_out, conds_list, uncond, scale)
+        if is_editing:
+            denoised = self.combine_denoised_for_edit_model(x_out, scale)
+        else:
+            denoised = self.combine_denoised(x_out, conds_list, uncond, scale)
         if not self.mask_before_denoising and self.mask is not None:
             denoised = self._blend(denoised, sigma)
 

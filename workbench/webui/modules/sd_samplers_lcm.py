@@ -33,7 +33,8 @@ class LCMCompVisDenoiser(k_diffusion.external.DiscreteSchedule):
         """Noise levels of n evenly spaced timesteps from 999 to 19, then 0; all 50 if n is None."""
         if n is None:
             return super().get_sigmas()
-        return k_diffusion.sampling.append_zero(self.t_to_sigma(torch.linspace(TRAIN_STEPS - 1, SKIP_STEPS - 1, n)))
+        timesteps = torch.linspace(TRAIN_STEPS - 1, SKIP_STEPS - 1, n, device=self.sigmas.device)
+        return k_diffusion.sampling.append_zero(self.t_to_sigma(timesteps))
 
     def sigma_to_t(self, sigma, quantize=None):
         """The grid's timestep whose noise level is nearest."""

@@ -29,6 +29,12 @@ def _sampler_choices():
     return {"choices": [sampler.name for sampler in sd_samplers.all_samplers]}
 
 
+def _localization_choices():
+    from modules import localization
+
+    return {"choices": ["None", *localization.localizations]}
+
+
 def _range(minimum, maximum, step):
     return {"minimum": minimum, "maximum": maximum, "step": step}
 
@@ -50,6 +56,9 @@ options_templates.update(
             "outdir_img2img_samples": OptionInfo(str(Path(default_output_dir) / "img2img-images"), "Output directory for img2img images"),
             "outdir_txt2img_grids": OptionInfo(str(Path(default_output_dir) / "txt2img-grids"), "Output directory for txt2img grids"),
             "outdir_img2img_grids": OptionInfo(str(Path(default_output_dir) / "img2img-grids"), "Output directory for img2img grids"),
+            "save_init_img": OptionInfo(False, "Save init images when using img2img"),
+            "outdir_init_images": OptionInfo(str(Path(default_output_dir) / "init-images"), "Directory for saving init images"),
+            "temp_dir": OptionInfo("", "Directory for temporary images; leave empty for default"),
             "return_mask": OptionInfo(False, "For inpainting, include the greyscale mask in results for web"),
             "return_mask_composite": OptionInfo(False, "For inpainting, include masked composite in results for web"),
         },
@@ -131,6 +140,13 @@ options_templates.update(
 
 options_templates.update(
     options_section(
+        ("ui-language", "User interface"),
+        {"localization": OptionInfo("None", "Localization", gr.Dropdown, _localization_choices).needs_reload_ui()},
+    )
+)
+
+options_templates.update(
+    options_section(
         ("ui", "Live previews"),
         {
             "live_previews_enable": OptionInfo(True, "Show live previews of the created image"),
@@ -182,6 +198,25 @@ options_templates.update(
     )
 )
 
+if profiles.active.native_lcm:  # A1111 1.8 has these too
+    options_templates.update(
+        options_section(
+            ("compatibility", "Compatibility"),
+            {
+                "use_downcasted_alpha_bar": OptionInfo(
+                    False, "Downcast model alphas_cumprod to fp16 before sampling", infotext="Downcast alphas_cumprod"
+                ),
+                "sd_noise_schedule": OptionInfo(
+                    "Default",
+                    "Noise schedule for sampling",
+                    gr.Radio,
+                    {"choices": ["Default", "Zero Terminal SNR"]},
+                    infotext="Noise Schedule",
+                ),
+            },
+        )
+    )
+
 if not profiles.active.schedulers:
     options_templates.update(
         options_section(
@@ -204,8 +239,16 @@ options_templates.update(
         {
             "disabled_extensions": OptionInfo([], "Disable these extensions"),
             "disable_all_extensions": OptionInfo("none", "Disable all extensions"),
+            "sd_checkpoint_hash": OptionInfo("", "SHA256 hash of the current checkpoint"),
         },
     )
 )
 
-restricted_opts = {"outdir_txt2img_samples", "outdir_img2img_samples", "outdir_txt2img_grids", "outdir_img2img_grids"}
+restricted_opts = {
+    "outdir_txt2img_samples",
+    "outdir_img2img_samples",
+    "outdir_txt2img_grids",
+    "outdir_img2img_grids",
+    "outdir_init_images",
+    "temp_dir",
+}

@@ -38,7 +38,7 @@ def _create_txt2img_tab():
         def generate(request, *args):
             return txt2img.txt2img(request, table.values(args[:count]), args[count], args[count + 1 :])
 
-        tab_parts.connect_generate(toprow, panel, generate, [*table.components.values(), override_settings, *script_inputs])
+        tab_parts.connect_generate(tab, toprow, panel, generate, [*table.components.values(), override_settings, *script_inputs])
         fields = [*table.paste_fields, *runner.infotext_fields]
         infotext_utils.add_paste_fields(tab, None, fields, override_settings)
         infotext_utils.register_paste_params_button(
@@ -108,7 +108,7 @@ def _create_img2img_tab():
             return img2img.img2img(request, int(mode), image, image_with_mask, values, args[count], args[count + 1 :])
 
         inputs = [mode, init_img, init_mask, *table.components.values(), override_settings, *script_inputs]
-        tab_parts.connect_generate(toprow, panel, generate, inputs)
+        tab_parts.connect_generate(tab, toprow, panel, generate, inputs)
         fields = [*table.paste_fields, *runner.infotext_fields]
         infotext_utils.add_paste_fields("img2img", init_img, fields, override_settings)
         infotext_utils.add_paste_fields("inpaint", init_mask, fields, override_settings)
@@ -149,8 +149,8 @@ def _create_pnginfo_tab():
 
 def _create_settings_tab():
     with gr.Blocks(analytics_enabled=False) as interface:
-        ui_settings.create_settings_tab()
-    return interface
+        settings_json = ui_settings.create_settings_tab()
+    return interface, settings_json
 
 
 def create_ui():
@@ -162,14 +162,15 @@ def create_ui():
         (_create_img2img_tab(), "img2img", "img2img"),
         (_create_pnginfo_tab(), "PNG Info", "pnginfo"),
         *script_callbacks.ui_tabs_callback(),
-        (_create_settings_tab(), "Settings", "settings"),
     ]
+    settings_tab, settings_json = _create_settings_tab()
+    tabs.append((settings_tab, "Settings", "settings"))
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no fonts from the internet
     with gr.Blocks(theme=theme, analytics_enabled=False, title="LCM workbench") as demo:
         gr.HTML(f"<p class='disclaimer'>{DISCLAIMER}</p>", elem_id="workbench_disclaimer")
         with gr.Row(elem_id="quicksettings"):
             checkpoint = tab_parts.checkpoint_dropdown()
-            checkpoint.input(fn=ui_settings.change_checkpoint, inputs=[checkpoint], outputs=[checkpoint])
+            checkpoint.input(fn=ui_settings.change_checkpoint, inputs=[checkpoint], outputs=[checkpoint, settings_json])
         infotext_utils.connect_paste_params_buttons()
         with gr.Tabs(elem_id="tabs"):
             for interface, label, ident in tabs:

@@ -73,9 +73,10 @@ def _infotext_of_selected(generation_info: str, index: int) -> str:
 def create_output_panel(tab: str) -> OutputPanel:
     """Gallery, infotext and the buttons that send a picture on."""
     with gr.Column(elem_id=f"{tab}_results"):
-        gallery = gr.Gallery(
-            label="Output", show_label=False, elem_id=f"{tab}_gallery", columns=4, preview=True, height=420, object_fit="contain"
-        )
+        with gr.Group(elem_id=f"{tab}_gallery_container"):
+            gallery = gr.Gallery(
+                label="Output", show_label=False, elem_id=f"{tab}_gallery", columns=4, preview=True, height=420, object_fit="contain"
+            )
         with FormRow(elem_id=f"image_buttons_{tab}"):
             buttons = {
                 name: gr.Button(label, elem_id=f"{tab}_send_to_{name}")

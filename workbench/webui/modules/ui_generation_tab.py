@@ -10,7 +10,7 @@ from modules.infotext_utils import PasteField
 from modules.ui_components import FormGroup, FormRow, InputAccordion, ToolButton
 from workbench.webui import profiles
 
-SIZE = {"minimum": 64, "maximum": 512, "step": 8, "value": 64}
+SIZE = {"minimum": 64, "maximum": 2048, "step": 8, "value": 64}
 """The small models were trained on pictures of 64 x 64."""
 
 
@@ -88,7 +88,7 @@ def hires_accordion(tab: str, table: FieldTable) -> None:
         with FormRow(elem_id=f"{tab}_hires_fix_row2"):
             scale = gr.Slider(minimum=1.0, maximum=4.0, step=0.05, label="Upscale by", value=2.0, elem_id=f"{tab}_hr_scale")
             table.add("hr_scale", scale, "Hires upscale")
-            resize = {"minimum": 0, "maximum": 512, "step": 8, "value": 0}
+            resize = {"minimum": 0, "maximum": 2048, "step": 8, "value": 0}
             table.add("hr_resize_x", gr.Slider(label="Resize width to", elem_id=f"{tab}_hr_resize_x", **resize), "Hires resize-1")
             table.add("hr_resize_y", gr.Slider(label="Resize height to", elem_id=f"{tab}_hr_resize_y", **resize), "Hires resize-2")
         with FormRow(elem_id=f"{tab}_hires_fix_row3"):
@@ -127,17 +127,18 @@ def override_settings_dropdown(tab: str):
     return gr.Dropdown([], value=None, label="Override settings", visible=False, elem_id=f"{tab}_override_settings", multiselect=True)
 
 
-def connect_generate(toprow, panel, function, inputs) -> None:
-    """`function(request, *values of inputs)` runs on Generate and on Enter in the prompt."""
+def connect_generate(tab: str, toprow, panel, function, inputs) -> None:
+    """`function(request, *values of inputs)` runs on Generate and on Enter in the prompt; javascript/submit.js names the task."""
 
-    def run(request: gr.Request, *args):
+    def run(id_task: str, request: gr.Request, *args):
         return function(request, *args)
 
     # gradio passes the request by its annotation, which the wrapper keeps
     wrapped = wrap_gradio_gpu_call(run, extra_outputs=[None, "", ""])
     call = {
         "fn": wrapped,
-        "inputs": inputs,
+        "_js": "submit" if tab == "txt2img" else "submit_img2img",
+        "inputs": [gr.Textbox(visible=False), *inputs],
         "outputs": [panel.gallery, panel.generation_info, panel.infotext, panel.html_log],
         "show_progress": False,
     }

@@ -35,9 +35,9 @@ def _change(key, value):
 
 
 def change_checkpoint(title):
-    """For the drop-down at the top. Returns the title as it is now, with the hash."""
+    """For the drop-down at the top. Returns the title as it is now, with the hash, and all settings for the page."""
     _change("sd_model_checkpoint", title)
-    return current_checkpoint()
+    return current_checkpoint(), opts.dumpjson()
 
 
 def current_checkpoint():
@@ -47,8 +47,8 @@ def current_checkpoint():
     return gr.update(value=chosen.title if chosen else next(iter(titles), None), choices=titles)
 
 
-def create_settings_tab() -> None:
-    """A column of settings, and the buttons that apply them and rebuild the page."""
+def create_settings_tab():
+    """A column of settings, and the buttons that apply them and rebuild the page. Returns the text that tells the page all settings."""
     with gr.Row():
         apply = gr.Button("Apply settings", variant="primary", elem_id="settings_submit")
         reload_ui = gr.Button("Reload UI", elem_id="settings_restart_gradio")
@@ -78,3 +78,4 @@ def create_settings_tab() -> None:
     settings_json = gr.Textbox(elem_id="settings_json", value=opts.dumpjson, visible=False)
     apply.click(fn=apply_settings, inputs=list(components.values()), outputs=[result, settings_json])
     reload_ui.click(fn=shared.state.request_restart, _js="restart_reload", inputs=[], outputs=[])
+    return settings_json
