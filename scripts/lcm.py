@@ -1,8 +1,12 @@
 """The one script that the WebUI loads; everything is in lib_lcm.webui."""
 
-from lib_lcm.webui import host
+try:
+    from lib_lcm.webui import host
 
-_missing = host.missing_parts()
+    _missing = host.missing_parts()
+except ImportError as error:  # a WebUI that lacks what even the probing needs
+    _missing = [error.name or str(error)]
+
 if _missing:
     print(f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.")
 else:

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib_lcm.lora_files import LoraFile, shown_name
-from lib_lcm.lora_use import LoraUse, lcm_among, other_tags, resolve_lora, why_not_held
-from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items
-from lib_lcm.webui import current, host, infotext
+from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held
+from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
+from lib_lcm.webui import current, host, infotext, inner, remembered, settings
 from lib_lcm.webui.networks import library
 
 _read: dict[Path, tuple[int, int]] = {}
@@ -41,11 +41,12 @@ def activate(host_activate, p, tags) -> None:
     from what was typed. Raises LcmRefusal where LCM is on and the picture would not be LCM's.
     """
     run = current.run_around(p)
-    if run is None or not host.are_own_tags(p, tags):
+    if run is None or not host.are_own_tags(p, tags) or (current.is_inner(p) and not inner.belongs_to(run, p)):
         host_activate(p, tags)
         return
     typed = _typed(tags)
-    use = resolve_lora([tag for tag, _ in typed], run.options, host.model_family(p.sd_model), library())
+    tags_typed = [tag for tag, _ in typed]
+    use = resolve_lora(tags_typed, run.options, host.model_family(p.sd_model), library(), remembered.lora_of(p.sd_model))
     if use.problem is not None:
         raise host.LcmRefusal(use.problem)
     for message in use.messages:
@@ -59,14 +60,17 @@ def activate(host_activate, p, tags) -> None:
         if network_name is None:
             raise host.LcmRefusal("The WebUI applies no LoRAs, so LCM cannot work: switch the built-in extension Lora on, or LCM off.")
         _complete(tags, typed, use, network_name)
-        if tags is p.extra_network_data and current.run_of(p) is not None:
+        is_first_pass_of_ours = tags is p.extra_network_data and current.run_of(p) is not None
+        if is_first_pass_of_ours:
             plan = replace(run.plan, lora=use.file, lora_name=name, weight=use.weight)
             p.extra_generation_params.update(infotext.parameters(plan))  # of this batch: its prompt may have a tag of its own
         host_activate(p, tags)
-    problem = _why_not_applied(p, use, [tag for tag, _ in typed])
+    problem = _why_not_applied(p, use, tags_typed)
     if problem is not None:
         host.forget_networks(p.sd_model)
         raise host.LcmRefusal(problem)
+    if is_first_pass_of_ours and settings.tag_in_infotext():
+        _write_tag(p, use, name)
 
 
 def _typed(tags) -> list[tuple[LoraTag, object]]:
@@ -80,13 +84,32 @@ def _typed(tags) -> list[tuple[LoraTag, object]]:
 
 def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
     """Puts the LCM-LoRA in the place of all that mean one."""
-    others = other_tags([tag for tag, _ in typed], library())
+    others = other_tags([tag for tag, _ in typed], library(), use.file)
     is_other = [any(tag is other for other in others) for tag, _ in typed]
     for kind in LORA_KINDS:
         if kind in tags:
             tags[kind] = [params for (tag, params), keep in zip(typed, is_other, strict=True) if keep and tag.kind == kind]
     replaced = [pair for pair, keep in zip(typed, is_other, strict=True) if not keep]
     tags.setdefault("lora", []).append(host.network_params(network_name, use.weight, replaced, _lcm_lora_of_setting()))
+
+
+def _write_tag(p, use: LoraUse, name: str) -> None:
+    """Puts the LCM-LoRA's tag into the prompts of this batch's generation parameters, in place of all that mean one.
+
+    What is drawn stays the same: the batch's own tags were read before, and the WebUI takes these out again wherever it reads them.
+    """
+
+    def tagged(prompt: str) -> str:
+        typed = lcm_tags(prompt, library())
+        if len(typed) == 1 and typed[0].tag.weight == use.weight and host.network_path(typed[0].tag.name) == use.file.path:
+            return prompt  # it says so already
+        text = with_tag(prompt, name, use.weight, [item.tag for item in typed])
+        if text is None:
+            name_of_file = shown_name(use.file.path)
+            host.tell(p, f"No tag can hold the name {name_of_file}, so none was written into the generation parameters: rename the file.")
+        return prompt if text is None else text
+
+    host.rewrite_prompts_of_batch(p, tagged)
 
 
 def _lcm_lora_of_setting() -> str | None:
@@ -107,11 +130,17 @@ def _notice_replaced(p, file: LoraFile) -> None:
         host.forget_networks(p.sd_model)
 
 
+def _is_there(name: str) -> bool:
+    """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted since."""
+    path = host.network_path(name)
+    return path is not None and path.is_file()
+
+
 def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
     """The sentence for a LoRA that the host did not apply, None if it did."""
     if host.is_network_loaded(use.file.path):
         return why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
-    missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and host.network_path(tag.name) is None]
+    missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)]
     if missing:
         return f"The WebUI applied no LoRA at all, since {missing[0]!r} in the prompt is not in the LoRA folder: correct or remove its tag."
     return (

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import secrets
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from lib_lcm import __version__
-from lib_lcm.api_messages import RequestError, plan_question, read_object, without_folders
+from lib_lcm.api_messages import RequestError, plan_question, read_object
 from lib_lcm.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
 from lib_lcm.downloads import Downloads
-from lib_lcm.families import ModelFamily
-from lib_lcm.lora_use import lcm_tags
-from lib_lcm.options import AUTO, SCRIPT_TITLE, LcmOptions, OptionsError, options_from_args, shown_value
-from lib_lcm.plan import SAMPLER_NAME, Plan, make_plan
+from lib_lcm.lora_use import option_name, resolve_lora
+from lib_lcm.options import LCM, SAMPLER_LABELS, SCRIPT_TITLE, LcmOptions, OptionsError, options_from_args, shown_value
+from lib_lcm.plan import make_plan
 from lib_lcm.schema import args_schema
-from lib_lcm.webui import host, networks, settings
+from lib_lcm.webui import family_defaults, host, networks, openapi, registry, remembered, settings
 from lib_lcm.webui.generation import host_facts, is_switched_on_by
+from lib_lcm.webui.http_messages import read_body, reply
 
-MAX_BODY = 1_000_000
-DRAINED_BODY = 32_000_000
-"""Bytes of a request that is too large which are read all the same: a client that is cut off while it sends does not see the answer."""
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
 REASONS = {
     "catalog": "it is a published LCM-LoRA, by its SHA-256",
@@ -35,6 +30,7 @@ REASONS = {
     "name": "it has the usual name and was made for this family",
     "tag": "the prompt names it",
     "option": "the option 'lora' names it",
+    "remembered": "it is remembered for this checkpoint",
 }
 
 downloads = Downloads()
@@ -44,14 +40,16 @@ def add_routes(demo, app: FastAPI) -> None:
     """Adds the routes to the WebUI's app; nothing where the WebUI was started without its API."""
     if not host.has_api():
         return
-    app.add_api_route("/lcm/v1/status", _route(lambda body: status()), methods=["GET"])
-    app.add_api_route("/lcm/v1/schema", _route(lambda body: schema()), methods=["GET"])
-    app.add_api_route("/lcm/v1/plan", _route(plan, has_body=True), methods=["POST"], openapi_extra=_JSON_BODY)
-    app.add_api_route("/lcm/v1/download", _route(lambda body: download_states()), methods=["GET"])
-    app.add_api_route("/lcm/v1/download", _route(start_download, has_body=True), methods=["POST"], openapi_extra=_JSON_BODY)
-
-
-_JSON_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+    for path, method, answer, body in (
+        ("/lcm/v1/status", "GET", status, None),
+        ("/lcm/v1/schema", "GET", schema, None),
+        ("/lcm/v1/plan", "POST", plan, openapi.PLAN),
+        ("/lcm/v1/download", "GET", download_states, None),
+        ("/lcm/v1/download", "POST", start_download, openapi.DOWNLOAD),
+    ):
+        endpoint = _route(answer, has_body=body is not None)
+        name = f"lcm {path.rsplit('/', 1)[-1]}"
+        app.add_api_route(path, endpoint, methods=[method], name=name, **openapi.documentation(answer, body))
 
 
 # --- what the routes answer ---------------------------------------------------------------------------------------------------
@@ -61,16 +59,16 @@ def status() -> dict[str, Any]:
     """What this WebUI has and what LCM would use for the loaded checkpoint."""
     model = host.loaded_model()
     family = None if model is None else host.model_family(model)
-    choice = None if family is None else networks.library().choose(family)
+    use = None if family is None else resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
     limits = settings.limits()
     return {
         "version": __version__,
-        "sampler": {"name": SAMPLER_NAME, "webui_has_its_own": host_facts(family or ModelFamily.unknown).has_own_lcm},
+        "sampler": {"name": SAMPLER_LABELS[LCM], "webui_has_its_own": SAMPLER_LABELS[LCM] in registry.own_samplers()},
         "checkpoint": None if model is None else host.checkpoint_name(model),
         "family": None if family is None else family.value,
-        "lora": None if choice is None or choice.file is None else choice.file.path.stem,
-        "lora_reason": None if choice is None or choice.reason is None else REASONS[choice.reason],
-        "problem": NO_MODEL if choice is None else choice.problem,
+        "lora": None if use is None or use.file is None else networks.library().name_of(use.file),
+        "lora_reason": None if use is None or use.reason is None else REASONS[use.reason],
+        "problem": NO_MODEL if use is None else use.problem,
         "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
         "loras": _lcm_loras(),
     }
@@ -78,7 +76,7 @@ def status() -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """JSON schema of the script's arguments, with the limits of now."""
-    return args_schema(settings.limits(), networks.lcm_lora_names())
+    return args_schema(settings.limits(), networks.lcm_lora_names(), settings.defaults(family_defaults.loaded_family()))
 
 
 def plan(body: dict[str, Any]) -> dict[str, Any]:
@@ -96,18 +94,12 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
     if model is None:
         raise RequestError(409, NO_MODEL)
     made = make_plan(options, question.request, host_facts(host.model_family(model)), settings.limits())
-    return {"enabled": True, "checkpoint": host.checkpoint_name(model), **made.as_dict(), "lora_reason": _reason(made, options, question)}
-
-
-def _reason(made: Plan, options: LcmOptions, question) -> str | None:
-    if made.lora is None or made.problem is not None:
-        return None
-    if any(item.file is not None and item.file.path == made.lora.path for item in lcm_tags(question.request.prompt, networks.library())):
-        return REASONS["tag"]
-    choice = networks.library().choose(made.family)
-    if options.lora == AUTO or (choice.file is not None and choice.file.path == made.lora.path and choice.reason is not None):
-        return REASONS[choice.reason]
-    return REASONS["option"]
+    return {
+        "enabled": True,
+        "checkpoint": host.checkpoint_name(model),
+        **made.as_dict(),
+        "lora_reason": None if made.lora_reason is None else REASONS[made.lora_reason],
+    }
 
 
 def download_states() -> dict[str, Any]:
@@ -142,38 +134,30 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
     folders = host.lora_dirs()
     if not folders:
         raise RequestError(409, "This WebUI has no LoRA folder: create models/Lora, then try again.")
-    downloads.start(lora, folders[0])
+    downloads.start(lora, folders[0], settings.download_mirror())
     return _download_state(lora)
 
 
 def _lcm_loras() -> list[dict[str, Any]]:
     library = networks.library()
-    return [{"name": library.name_of(file), "family": file.family.value} for file in library.scan() if library.is_lcm_lora(file)]
+    return [{"name": option_name(file, library), "family": file.family.value} for file in library.lcm_loras()]
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------------
 
 
-def _route(answer: Callable[[dict[str, Any] | None], dict[str, Any]], has_body: bool = False):
-    """An endpoint: password, body, `answer(body)` in a thread (it may read files), JSON."""
+def _route(answer: Callable[..., dict[str, Any]], has_body: bool):
+    """An endpoint: password, body, `answer(body)` or `answer()` in a thread (it may read files), JSON."""
 
     async def endpoint(request: Request):
         try:
             _check_password(request.headers.get("authorization"))
-            body = read_object(await _body(request)) if has_body else None
-            return _reply(await run_in_threadpool(answer, body))
+            args = [read_object(await read_body(request))] if has_body else []
+            return reply(await run_in_threadpool(answer, *args))
         except RequestError as error:
-            return _reply({"detail": error.sentence}, error.status)
+            return reply({"detail": error.sentence}, error.status)
 
     return endpoint
-
-
-def _reply(content: dict[str, Any], status: int = 200) -> Response:
-    headers = {"WWW-Authenticate": "Basic"} if status == 401 else None
-    content = without_folders(content, host.lora_dirs(), host.private_folders())
-    # a request's text may hold half a surrogate pair, which UTF-8 cannot write: "\\ud800" is JSON for it
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    return Response(text, status, headers, "application/json")
 
 
 def _check_password(header: str | None) -> None:
@@ -189,23 +173,3 @@ def _check_password(header: str | None) -> None:
     # every pair is compared, so that the time taken does not tell which user exists
     if not any([secrets.compare_digest(given, pair.encode()) for pair in pairs]):
         raise RequestError(401, "Incorrect username or password.")
-
-
-async def _body(request: Request) -> bytes:
-    # Only what a page of another site cannot send without being asked first (CORS).
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise RequestError(415, f"The request's Content-Type is {shown_value(kind)}; it must be application/json.")
-    body, size = bytearray(), 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= MAX_BODY:
-                body += chunk
-            elif size > DRAINED_BODY:
-                break
-    except ClientDisconnect:
-        raise RequestError(400, "The connection broke before the request was complete.") from None
-    if size > MAX_BODY:
-        raise RequestError(413, f"The request's body is larger than {MAX_BODY:,} bytes; leave out what is not needed, such as images.")
-    return bytes(body)

@@ -69,6 +69,17 @@ def run_around(p) -> Run | None:
     return run() if _position(p) is None else run_of(p)
 
 
+def processing():
+    """The processing object of the innermost generation that runs our script, or None."""
+    _drop_dead()
+    return _stack[-1].processing() if _stack else None
+
+
+def is_inner(p) -> bool:
+    """Whether our script does not run in the generation of `p`, so that what it does is decided by the one around it."""
+    return _position(p) is None
+
+
 def _position(p) -> int | None:
     return next((i for i, entry in enumerate(_stack) if entry.processing() is p), None)
 

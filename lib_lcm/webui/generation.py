@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from lib_lcm import texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_use import first_prompt, lcm_tags
-from lib_lcm.options import LcmOptions, OptionsError, options_from_args
-from lib_lcm.plan import AUTOMATIC_SCHEDULER, SAMPLER_NAME, HostFacts, PassRequest, Plan, Request, make_plan
-from lib_lcm.webui import current, host, infotext, networks, registry, settings
+from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, OptionsError, options_from_args
+from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
+from lib_lcm.texts import Text, joined
+from lib_lcm.webui import current, host, infotext, networks, registry, remembered, settings
 
 
 class Generation:
     """What the script does in each callback. Which generations are running is known to `current`."""
 
+    def __init__(self):
+        self.seconds: float | None = None
+        """How long the last generation with LCM took on this tab, from the decision about it to its last picture."""
+        self._begun = 0.0
+
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
+        self._begun = time.perf_counter()
         current.begin(p, None)
         try:
             options = options_from_args(args, settings.limits())
@@ -37,7 +46,9 @@ class Generation:
             host.refuse(p, f"LCM could not prepare this picture ({type(error).__name__}: {error}): switch LCM off, and please report this.")
 
     def _begin(self, p, options: LcmOptions) -> None:
-        plan = make_plan(options, request_of(p), host_facts(host.model_family(p.sd_model)), settings.limits())
+        registry.register()  # another extension may have put a sampler of our name in our place
+        facts = host_facts(host.model_family(p.sd_model))
+        plan = make_plan(options, request_of(p), facts, settings.limits())
         if plan.problem is not None:
             host.refuse(p, plan.problem)
             return
@@ -45,12 +56,13 @@ class Generation:
             host.refuse(p, "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without its own: allow them.")
             return
         apply_plan(p, plan)
-        current.begin(p, current.Run(plan, options))
+        current.begin(p, current.Run(plan, facts.defaults.fill(options)))
         for message in plan.messages:
             host.tell(p, message)
 
     def postprocess(self, p) -> None:
         """The generation is over."""
+        self.seconds = None if current.run_of(p) is None else time.perf_counter() - self._begun
         current.end(p)
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
@@ -58,36 +70,41 @@ class Generation:
         prompt = first_prompt(p.all_prompts)
         if is_switched_on_by(prompt):
             return LcmOptions(enabled=True)
-        if settings.typed_tag() == "nothing" or "<" not in prompt:
+        if settings.typed_tag() == settings.NOTHING or "<" not in prompt:
             return None
         tags = lcm_tags(prompt, networks.library())
         if not tags:
             return None
-        limits = settings.limits()
-        unfit = []
-        if p.sampler_name != SAMPLER_NAME:
-            unfit.append(f"sampler {p.sampler_name}")
-        if p.steps > limits.max_steps:
-            unfit.append(f"{p.steps} steps")
-        if p.cfg_scale > limits.max_cfg:
-            unfit.append(f"CFG scale {p.cfg_scale:g}")
-        if unfit:
-            host.tell(
-                p,
-                f"The prompt holds the LCM-LoRA {tags[-1].tag.name}, which does not work with {', '.join(unfit)}: "
-                f"tick LCM, or use the sampler LCM with {limits.min_steps} to {limits.max_steps} steps and CFG {limits.max_cfg:g} at most.",
-            )
+        warning = warning_of_tag(tags[-1].tag.name, p.sampler_name, p.steps, p.cfg_scale, settings.limits())
+        if warning is not None:
+            host.tell(p, warning)
         return None
+
+
+def warning_of_tag(lora: str, sampler: str, steps: float, cfg: float, limits: Limits) -> Text | None:
+    """What is wrong with an LCM-LoRA in the prompt beside these settings of the WebUI while LCM is off; None where they suit it."""
+    unfit = []
+    if sampler not in SAMPLER_LABELS.values():
+        unfit.append(Text(texts.UNFIT_SAMPLER, sampler=sampler))
+    if steps > limits.max_steps:
+        unfit.append(Text(texts.STEPS, steps=int(steps)))
+    if cfg > limits.max_cfg:
+        unfit.append(Text(texts.UNFIT_CFG, cfg=cfg))
+    if not unfit:
+        return None
+    steps_range = Text(texts.RANGE, low=limits.min_steps, high=limits.max_steps)
+    return Text(texts.LCM_LORA_WITHOUT_LCM, lora=lora, unfit=joined(unfit), steps=steps_range, cfg=limits.max_cfg)
 
 
 def is_switched_on_by(prompt: str) -> bool:
     """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an LCM-LoRA in it."""
-    return settings.typed_tag() == "switch LCM on" and "<" in prompt and bool(lcm_tags(prompt, networks.library()))
+    return settings.typed_tag() == settings.SWITCH_ON and "<" in prompt and bool(lcm_tags(prompt, networks.library()))
 
 
 def host_facts(family: ModelFamily) -> HostFacts:
-    """What plans are made from, besides options and request."""
-    return HostFacts(family, networks.library(), registry.has_own_lcm())
+    """What plans for the loaded checkpoint, which is of `family`, are made from, besides options and request."""
+    own = registry.own_samplers()
+    return HostFacts(family, networks.library(), own, remembered.lora_of(host.loaded_model()), settings.defaults(family))
 
 
 def request_of(p) -> Request:
@@ -96,10 +113,14 @@ def request_of(p) -> Request:
     # txt2img has a denoising strength too, that of its hires pass
     is_txt2img = hasattr(p, "enable_hr")
     strength = 1.0 if p.denoising_strength is None else min(float(p.denoising_strength), 1.0)
+    side = max(p.width, p.height)
+    hires = None
+    if is_hires:
+        hires = PassRequest(p.hr_second_pass_steps, strength, hires_side(side, p.hr_scale, p.hr_resize_x, p.hr_resize_y))
     return Request(
-        first=PassRequest(p.steps, 1.0 if is_txt2img else strength),
+        first=PassRequest(p.steps, 1.0 if is_txt2img else strength, side),
         cfg=p.cfg_scale,
-        hires=PassRequest(p.hr_second_pass_steps, strength) if is_hires else None,
+        hires=hires,
         prompt=first_prompt(p.all_prompts),
         negative_prompt=first_prompt(p.all_negative_prompts),
         scheduler=getattr(p, "scheduler", None),
@@ -122,7 +143,7 @@ def apply_plan(p, plan: Plan) -> None:
         if hasattr(p, "hr_cfg"):  # Forge, reForge
             p.hr_cfg = plan.cfg
     if plan.skips_refiner:
-        p.refiner_checkpoint = None
+        # `refiner_checkpoint` stays: ControlNet decides by it, before and after us, in which of two callbacks it acts
         p.refiner_checkpoint_info = None
         p.refiner_switch_at = None
     # A dictionary of its own: X/Y/Z plot's pictures share one, and those made without LCM must not carry ours.

@@ -19,6 +19,9 @@ from lib_lcm.plan import is_cfg_one
 from lib_lcm.webui import host
 from modules import sd_samplers_kdiffusion, shared
 
+ROW_NUMBERS = "lcm_row_numbers"
+"""Among the conditionings of a call: which rows of the step its rows are, int64 [rows]."""
+
 
 class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
     """The host's CFG denoiser around an inner model that can run the conditional rows alone."""
@@ -39,10 +42,11 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
         inner = self.inner_model
         if isinstance(inner, CondRowsFirst):
             inner.reset_rows(len(x) if self._is_cond_enough(*args, **kwargs) else None)
-        denoised = super().forward(x, sigma, *args, **kwargs)
-        if isinstance(inner, CondRowsFirst):
-            inner.reset_rows(None)  # lets go of this step's outputs
-        return denoised
+        try:
+            return super().forward(x, sigma, *args, **kwargs)
+        finally:
+            if isinstance(inner, CondRowsFirst):
+                inner.reset_rows(None)  # lets go of this step's outputs, also when memory ran out
 
     def _is_cond_enough(self, uncond=None, cond=None, cond_scale=None, *args, **kwargs) -> bool:
         """Whether the result is the conditional prediction alone: CFG 1, one prompt per image at weight 1, no image editing."""
@@ -53,23 +57,27 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
 
 
 class CondRowsFirst:
-    """Mixed into the host's k-diffusion denoiser: runs the first `cond_rows` rows of a step and repeats them for the rest.
+    """Mixed into the host's k-diffusion denoiser: computes the first `cond_rows` rows of a step and repeats them for the rest.
 
-    One step may be one call or several (prompts of different length, the setting `batch_cond_uncond`): rows are counted
-    over the calls. A1111 orders them as all conditional rows, then as many unconditional ones.
+    A1111 orders the rows of a step as all conditional ones, then as many unconditional ones. It may pass them in one call or in several
+    (prompts of different length, the setting `batch_cond_uncond`), and another extension may stand between that call and ours, in the
+    place of `forward`: AnimateDiff computes a long video in overlapping windows of frames. So the rows are numbered where the host
+    calls, and the numbers travel with the conditioning, whose every entry such an extension has to cut as it cuts the rows.
+    If extensions have changed the UNet's own code as well, nothing is left out: they may count on two halves, as AnimateDiff's first
+    motion modules do in the group norms, and ControlNet with a control picture for each row of AnimateDiff's batch.
     """
 
     cond_rows: int | None
     timestep_stride: int = 1
     """The UNet is told a timestep of the grid stride - 1, 2 * stride - 1, ...: 20 for the WebUI's own LCM schedule."""
-    _done: int
-    _outputs: list[torch.Tensor]
+    _numbered: int
+    _outputs: dict[int, torch.Tensor]
 
     def reset_rows(self, cond_rows: int | None) -> None:
         """Begins a step; `cond_rows` None means that every row is computed."""
         self.cond_rows = cond_rows
-        self._done = 0
-        self._outputs = []
+        self._numbered = 0
+        self._outputs = {}
 
     def sigma_to_t(self, sigma, quantize=None):
         # Our noise levels are entries of the table: the nearest entry is exact, where interpolating can miss it by one ulp.
@@ -78,33 +86,44 @@ class CondRowsFirst:
         nearest = (sigma.log() - log_sigmas[:, None]).abs().argmin(dim=0)
         return (nearest * stride + stride - 1).view(sigma.shape)
 
+    def __call__(self, input, sigma, *args, **kwargs):
+        """The host's own call."""
+        cond = kwargs.get("cond")
+        is_between = "forward" in vars(self)
+        is_batch_fixed = is_between and host.is_unet_hooked(shared.sd_model)
+        if self.cond_rows is not None and isinstance(cond, dict) and not is_batch_fixed:
+            first, self._numbered = self._numbered, self._numbered + len(input)
+            # on the CPU, where reading them waits for nothing
+            kwargs["cond"] = {**cond, ROW_NUMBERS: torch.arange(first, self._numbered)}
+        return super().__call__(input, sigma, *args, **kwargs)
+
     def forward(self, input, sigma, **kwargs):
-        if self.cond_rows is None:
+        cond = kwargs.get("cond")
+        numbers = cond.get(ROW_NUMBERS) if isinstance(cond, dict) else None
+        if numbers is None:
             return super().forward(input, sigma, **kwargs)
-        rows = len(input)
-        fresh = min(max(self.cond_rows - self._done, 0), rows)
-        start, self._done = self._done, self._done + rows
-        parts = []
+        kwargs["cond"] = {key: value for key, value in cond.items() if key != ROW_NUMBERS}
+        # unconditional row k repeats conditional row k
+        numbers = numbers.tolist()
+        repeated = [number - self.cond_rows if number >= self.cond_rows else number for number in numbers]
+        known = {*self._outputs, *(number for number in numbers if number < self.cond_rows)}
+        fresh = [i for i, number in enumerate(numbers) if number < self.cond_rows or repeated[i] not in known]
         if fresh:
-            output = super().forward(input[:fresh], sigma[:fresh], **_first_rows(kwargs, rows, fresh))
-            self._outputs.append(output)
-            parts.append(output)
-        if fresh < rows:
-            # unconditional row k repeats conditional row k
-            cond = torch.cat(self._outputs)
-            first = start + fresh - self.cond_rows
-            parts.append(cond[first : first + rows - fresh])
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+            # a slice where that will do: a list of rows has to be sent to the device
+            rows = slice(fresh[0], fresh[-1] + 1) if fresh[-1] - fresh[0] + 1 == len(fresh) else fresh
+            output = super().forward(input[rows], sigma[rows], **_rows_of(kwargs, len(input), rows))
+            self._outputs.update(zip((repeated[i] for i in fresh), output, strict=True))
+            if len(fresh) == len(input):
+                return output
+        return torch.stack([self._outputs[number] for number in repeated])
 
 
-def _first_rows(value, rows: int, count: int):
-    """`value` with every tensor of `rows` rows in it, however nested, cut to its first `count`."""
-    if count == rows:
-        return value
+def _rows_of(value, count: int, rows: slice | list[int]):
+    """`value` with every tensor of `count` rows in it, however nested, cut to some of its rows."""
     if isinstance(value, torch.Tensor):
-        return value[:count] if value.ndim > 0 and len(value) == rows else value
+        return value[rows] if value.ndim > 0 and len(value) == count else value
     if isinstance(value, dict):
-        return {key: _first_rows(item, rows, count) for key, item in value.items()}
+        return {key: _rows_of(item, count, rows) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_first_rows(item, rows, count) for item in value)
+        return type(value)(_rows_of(item, count, rows) for item in value)
     return value

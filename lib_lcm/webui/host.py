@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from pathlib import Path
 import torch
 from fastapi import HTTPException
 
+import modules.extra_networks as extra_networks  # so that the error names it on a WebUI from before it
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
 from lib_lcm.options import shown_number
-from modules import extra_networks, shared
+from modules import shared
 
 REFUSED = 422
 
@@ -30,23 +32,23 @@ class LcmRefusal(HTTPException):
         return self.detail
 
 
+_PARTS = {
+    "modules.sd_samplers": ("all_samplers", "set_samplers"),
+    "modules.sd_samplers_kdiffusion": ("KDiffusionSampler", "CFGDenoiserKDiffusion"),  # before 1.6 the denoiser had another shape
+    "modules.ui_components": ("InputAccordion",),
+}
+
+
 def missing_parts() -> list[str]:
     """The parts of a WebUI that this extension cannot do without and that this one lacks; empty on every supported host."""
     missing = []
-    try:
-        from modules import sd_samplers, sd_samplers_kdiffusion
-
-        for module, name in ((sd_samplers, "all_samplers"), (sd_samplers, "set_samplers"), (sd_samplers_kdiffusion, "KDiffusionSampler")):
-            if not hasattr(module, name):
-                missing.append(f"{module.__name__}.{name}")
-        if not hasattr(sd_samplers_kdiffusion, "CFGDenoiserKDiffusion"):  # before 1.6 the denoiser had another shape
-            missing.append("modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion")
-        from modules import ui_components
-
-        if not hasattr(ui_components, "InputAccordion"):
-            missing.append("modules.ui_components.InputAccordion")
-    except ImportError as error:
-        missing.append(str(error.name or error))
+    for name, attributes in _PARTS.items():
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            missing.append(name)
+        else:
+            missing += [f"{name}.{attribute}" for attribute in attributes if not hasattr(module, attribute)]
     return missing
 
 
@@ -61,6 +63,15 @@ def loaded_model():
     model = getattr(data, "sd_model", None) if data is not None else None
     # Forge holds a placeholder before the first load
     return model if model is not None and _unet(model) is not None else None
+
+
+def is_selected(model) -> bool:
+    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a refiner stays after one."""
+    from modules import sd_models
+
+    selected = sd_models.get_closet_checkpoint_match(setting("sd_model_checkpoint", None) or "")
+    loaded = getattr(model, "sd_checkpoint_info", None)
+    return selected is None or loaded is None or selected.filename == loaded.filename
 
 
 def _unet(model):
@@ -127,6 +138,19 @@ def is_image_editing(model) -> bool:
     return getattr(model, "cond_stage_key", None) == "edit"
 
 
+_CODE_OF_HOST = {"ldm", "sgm", "torch", "modules", "networks"}
+
+
+def is_unet_hooked(model) -> bool:
+    """Whether another extension's code stands in the place of the UNet's `forward`, or of its group norms'."""
+    unet = _unet(model)
+    # an extension that was there and went may have left the class's own method behind as the object's
+    if unet is None or getattr(unet.forward, "__func__", None) is not type(unet).forward:
+        return True
+    norms = {type(module) for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)}
+    return any(kind.forward.__module__.partition(".")[0] not in _CODE_OF_HOST for kind in norms)
+
+
 def sigma_table(denoiser) -> torch.Tensor:
     """The model's noise levels, ascending, one per training timestep. `denoiser` is the host's k-diffusion wrapper."""
     return denoiser.sigmas
@@ -135,6 +159,11 @@ def sigma_table(denoiser) -> torch.Tensor:
 def checkpoint_name(model) -> str | None:
     """The name of a loaded model's checkpoint, as the WebUI lists it, without folder and ending."""
     return getattr(getattr(model, "sd_checkpoint_info", None), "model_name", None)
+
+
+def checkpoint_sha256(model) -> str | None:
+    """The SHA-256 of a loaded model's checkpoint file; None where the WebUI does not compute it (--no-hashing)."""
+    return getattr(getattr(model, "sd_checkpoint_info", None), "sha256", None)
 
 
 # --- noise --------------------------------------------------------------------------------------------------------------
@@ -251,6 +280,24 @@ def replaced_by(params) -> list | None:
 def are_own_tags(p, tags) -> bool:
     """Whether tags are those of a prompt of this generation; the host also activates none at all while it loads a model."""
     return tags is not None and any(tags is getattr(p, name, None) for name in ("extra_network_data", "hr_extra_network_data"))
+
+
+def rewrite_prompts_of_batch(p, rewrite) -> None:
+    """Puts `rewrite(prompt)` in the place of each prompt that the generation parameters of the running batch show.
+
+    The WebUI reads the tags of a batch before, and makes its generation parameters of `all_prompts` after.
+    """
+    batch = range(p.iteration * p.batch_size, (p.iteration + 1) * p.batch_size)
+    before = p.all_prompts
+    # new lists: others may hold the old ones
+    p.all_prompts = [rewrite(prompt) if index in batch else prompt for index, prompt in enumerate(before)]
+    hires = getattr(p, "all_hr_prompts", None)
+    if hires and len(hires) == len(before):
+        # the same where it was the same, or it would be shown beside it
+        every = zip(hires, before, p.all_prompts, strict=True)
+        p.all_hr_prompts = [new if prompt == old else prompt for prompt, old, new in every]
+    if p.iteration == 0:
+        p.main_prompt = p.all_prompts[0]  # a grid's
 
 
 def added_network() -> str | None:
@@ -375,6 +422,13 @@ def page_args(title: str, is_img2img: bool) -> list:
     return []
 
 
+def data_folder() -> Path:
+    """The folder of this WebUI's own files: config.json, ui-config.json, styles.csv."""
+    from modules import paths_internal
+
+    return Path(paths_internal.data_path)
+
+
 def private_folders() -> list[Path]:
     """Folders whose place on this machine is nobody's business over the API."""
     from modules import paths_internal
@@ -431,9 +485,42 @@ def refuse(p, sentence: str) -> None:
     p.init = fail
 
 
+def leave_init_image_unsaved(p) -> None:
+    """Makes the generation pass over the setting "Save init images when using img2img", which no field of a request can switch off.
+
+    It is read in `init`, and not put into the request's `override_settings`: those of a setting that config.json lacks stay.
+    """
+    name = "save_init_img"
+    if not setting(name, False):
+        return
+
+    def init(*args, **kwargs):
+        p.__dict__.pop("init", None)
+        values = shared.opts.data
+        before = values.get(name)
+        values[name] = False
+        try:
+            return p.init(*args, **kwargs)
+        finally:
+            values[name] = before
+
+    p.init = init
+
+
 def set_tooltip(component, text: str) -> None:
     """Shows `text` while the mouse is over the component; the hosts' own JavaScript reads this attribute."""
-    component.webui_tooltip = text
+    # what one sees of an InputAccordion is its accordion; the component itself is a hidden checkbox
+    getattr(component, "accordion", component).webui_tooltip = text
+
+
+def localization_files(name: str) -> list[Path]:
+    """The files of a localisation, in the order in which the WebUI reads them."""
+    try:
+        from modules import localization
+    except ImportError:
+        return []
+    files = localization.localizations.get(name, [])
+    return [Path(file) for file in ([files] if isinstance(files, str) else files)]  # A1111 1.6 knows one file for each name
 
 
 def setting(name: str, default):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib_lcm import infotext
 from lib_lcm.plan import Plan
-from lib_lcm.webui import networks
+from lib_lcm.webui import networks, remembered
 
 
 def parameters(plan: Plan) -> dict[str, str]:
@@ -13,7 +13,11 @@ def parameters(plan: Plan) -> dict[str, str]:
 
 
 def _reader(name: str):
-    return lambda pasted: infotext.RESTORE[name](pasted, networks.library())
+    def read(pasted):
+        context = {"is_auto_the_best": remembered.is_empty()} if name == "lora" else {}
+        return infotext.RESTORE[name](pasted, networks.library(), **context)
+
+    return read
 
 
 RESTORE = {name: _reader(name) for name in infotext.RESTORE}

@@ -1,23 +1,24 @@
-"""The LCM sampler as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampler` the steps."""
+"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampler` the steps."""
 
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 
-from lib_lcm.options import TRAILING, WEBUI
-from lib_lcm.sampler import sample_lcm
-from lib_lcm.schedule import ORIGINAL_STEPS, TRAIN_STEPS, lcm_timesteps, sigma_at, webui_timesteps
+from lib_lcm.options import DEFAULT_GAMMA, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI
+from lib_lcm.sampler import sample_lcm, sample_tcd
+from lib_lcm.schedule import ORIGINAL_STEPS, TRAIN_STEPS, lcm_timesteps, sigma_at, tcd_jumps, webui_timesteps
 from lib_lcm.webui import current, host, registry
 from lib_lcm.webui.guidance import CondRowsFirst, LcmCFGDenoiser
 from modules import sd_samplers_kdiffusion, shared
 
 
-class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
-    """Samples with `sample_lcm` at the timesteps of the running plan.
+class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
+    """Samples at the timesteps of the running plan; what a step does is the subclasses' concern.
 
-    Without a plan (the sampler "LCM" picked by hand on a host that has none of its own) it uses the trailing schedule.
+    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing schedule.
     """
 
     def __init__(self, sd_model):
@@ -42,7 +43,7 @@ class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
         if not self._is_ours(p):
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The host's own LCM has the
             # distillation grid's; the whole table would end in a step at t = 0, where a consistency model does nothing.
-            own = registry.own_sampler(shared.sd_model) if self.uses_host_schedule else None
+            own = registry.own_sampler(SAMPLER_LABELS[LCM], shared.sd_model) if self.uses_host_schedule else None
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
             return self._sigmas_at(webui_timesteps(steps))
@@ -73,13 +74,16 @@ class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
         return super().sample_img2img(p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning)
 
     def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
-        """The sampler function that the host calls: `sample_lcm` with the timesteps and the generation's own noise."""
+        """The sampler function that the host calls: our steps with the generation's own noise."""
         if shared.opts.eta_noise_seed_delta:
             # The generators of all noise but the first start from it. A host that has an LCM sampler of its own lists it
             # without "uses_ensd", so it would be missing in the infotext.
             self.p.extra_generation_params["ENSD"] = shared.opts.eta_noise_seed_delta
-        timesteps = self._timesteps_of(sigmas)
-        return sample_lcm(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p), timesteps=timesteps)
+        return self._take_steps(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p))
+
+    def _take_steps(self, model, x, sigmas, *args):
+        """The steps themselves; `args` are what `sample_lcm` and `sample_tcd` have in common after `sigmas`."""
+        raise NotImplementedError
 
     def _is_ours(self, p) -> bool:
         """Whether this sampler decides the noise levels."""
@@ -88,23 +92,55 @@ class LcmSampler(sd_samplers_kdiffusion.KDiffusionSampler):
     def _is_trailing(self, p) -> bool:
         return self._is_ours(p) and self.schedule == TRAILING
 
+    @cached_property
     def _table(self) -> torch.Tensor:
+        """The model's noise levels, float32 on the CPU, fetched from its device once."""
         return host.sigma_table(self.model_wrap).detach().float().cpu()
 
     def _sigmas_at(self, timesteps) -> torch.Tensor:
-        """Noise levels at the timesteps and a final 0, float32 on the CPU, where the host keeps its own."""
-        table = self._table()
+        """Noise levels at the timesteps and the last one, float32 on the CPU, where the host keeps its own."""
+        table = self._table
         if self.schedule == WEBUI:
             levels = table.tolist()
             sigmas = torch.tensor([sigma_at(timestep, levels, original_steps=ORIGINAL_STEPS) for timestep in timesteps])
         else:
             sigmas = table[timesteps]
-        return torch.cat([sigmas, sigmas.new_zeros(1)])
+        return torch.cat([sigmas, self._last_level(table)])
+
+    def _last_level(self, table: torch.Tensor) -> torch.Tensor:
+        """The noise level [1] at which the last step ends."""
+        return table.new_zeros(1)
 
     def _timesteps_of(self, sigmas: torch.Tensor) -> list[int]:
-        """The timesteps that the UNet is told at each noise level but the final 0."""
+        """The timesteps that the UNet is told at each noise level, none of which may be 0."""
         stride = self.timestep_stride
-        log_table = self._table()[stride - 1 :: stride].log()
-        log_levels = sigmas[:-1].detach().float().cpu().log()
+        log_table = self._table[stride - 1 :: stride].log()
+        log_levels = sigmas.detach().float().cpu().log()
         nearest = (log_levels - log_table[:, None]).abs().argmin(dim=0)
         return (nearest * stride + stride - 1).tolist()
+
+
+class LcmSampler(ConsistencySampler):
+    """The sampler "LCM"."""
+
+    def _take_steps(self, model, x, sigmas, *args):
+        return sample_lcm(model, x, sigmas, *args, timesteps=self._timesteps_of(sigmas[:-1]))
+
+
+class TcdSampler(ConsistencySampler):
+    """The sampler "TCD", with the gamma of the running plan."""
+
+    def __init__(self, sd_model):
+        super().__init__(sd_model)
+        run = current.run()
+        self.gamma = DEFAULT_GAMMA if run is None or run.plan.gamma is None else run.plan.gamma
+
+    def _take_steps(self, model, x, sigmas, *args):
+        jumps = tcd_jumps(self._timesteps_of(sigmas[:-1]), self.gamma)
+        return sample_tcd(model, x, sigmas, *args, jump_sigmas=self._table[jumps].tolist())
+
+    def _last_level(self, table: torch.Tensor) -> torch.Tensor:
+        return table[:1]  # TCD ends at t = 0
+
+
+SAMPLERS = {SAMPLER_LABELS[LCM]: LcmSampler, SAMPLER_LABELS[TCD]: TcdSampler}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lib_lcm.infotext import AUTO_LABEL, NO_LORA
 from lib_lcm.library import LoraLibrary
+from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA, ListedLora
 from lib_lcm.lora_files import LoraFile
+from lib_lcm.lora_use import option_name
 from lib_lcm.webui import host
 
 
@@ -29,10 +30,19 @@ def library() -> WebuiLibrary:
     return _library
 
 
+def listed_loras() -> list[ListedLora]:
+    """The LCM-LoRAs on disk, and the files that may be some but cannot be checked."""
+    found = library()
+    return [
+        *(ListedLora(option_name(file, found), file.family) for file in [*found.lcm_loras(), *found.few_step_loras()]),
+        *(ListedLora(found.name_of(file) + file.path.suffix, None) for file in found.unchecked()),
+    ]
+
+
 def lcm_lora_names() -> list[str]:
     """The names of the LCM-LoRAs on disk, as an option takes them."""
     found = library()
-    return sorted({found.name_of(file) for file in found.scan() if found.is_lcm_lora(file)}, key=str.casefold)
+    return sorted((option_name(file, found) for file in found.lcm_loras()), key=str.casefold)
 
 
 def lora_choices() -> list[str]:

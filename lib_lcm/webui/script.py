@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gradio as gr
-
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import activation, api, registry, settings, xyz_grid
+from lib_lcm.webui import activation, api, live, registry, settings, xyz_grid
 from lib_lcm.webui.generation import Generation
+from lib_lcm.webui.host_controls import HostControls
 from lib_lcm.webui.ui import Accordion
 from modules import script_callbacks, scripts
-
-DENOISING_STRENGTH_ID = "img2img_denoising_strength"
 
 
 class LcmScript(scripts.Script):
@@ -18,8 +15,11 @@ class LcmScript(scripts.Script):
 
     def __init__(self):
         super().__init__()
+        registry.register()  # again: by now all extensions have had their say, and no page lists the samplers yet
         self._generation = Generation()
-        self._strength: gr.components.Component | None = None
+        self._host_controls: HostControls | None = None
+        self._accordion: Accordion | None = None
+        self._generation_info = None
 
     def title(self):
         return SCRIPT_TITLE
@@ -28,21 +28,40 @@ class LcmScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def after_component(self, component, **kwargs):
-        if kwargs.get("elem_id") == DENOISING_STRENGTH_ID and self.is_img2img:
-            self._strength = component
+        """Notes the WebUI's own controls as they are made, ours being somewhere among them, and connects ours when all are there."""
+        if self._generation_info is not None:
+            # The component after the text of the last generation, which is below all controls. (Not at that one itself: on Forge a
+            # component gets its events when this is over.)
+            info, self._generation_info = self._generation_info, None
+            if self._accordion is not None:
+                self._accordion.connect(info)
+                self._accordion = None
+        element_id = kwargs.get("elem_id")
+        self._controls().note(component, element_id)
+        if element_id == f"generation_info_{self._controls().tab}":
+            self._generation_info = component
 
     def ui(self, is_img2img):
         xyz_grid.register()  # all scripts are loaded now, and the selectable ones have not made their interface yet
-        accordion = Accordion(self.elem_id, self._strength if is_img2img else None)
-        self.infotext_fields = accordion.infotext_fields
-        self.paste_field_names = accordion.paste_field_names
-        return accordion.controls
+        self._accordion = Accordion(self.elem_id, self._controls(), self._generation)
+        self.infotext_fields = self._accordion.infotext_fields
+        self.paste_field_names = self._accordion.paste_field_names
+        return self._accordion.controls
+
+    def _controls(self) -> HostControls:
+        if self._host_controls is None:
+            self._host_controls = HostControls("img2img" if self.is_img2img else "txt2img")
+        return self._host_controls
+
+    def before_process(self, p, *args):
+        live.runs.begin(p)
 
     def process(self, p, *args):
         self._generation.process(p, args)
 
     def postprocess(self, p, processed, *args):
         self._generation.postprocess(p)
+        live.runs.end(p, processed)
 
 
 def install() -> None:
@@ -51,5 +70,7 @@ def install() -> None:
     activation.install()
     script_callbacks.on_ui_settings(settings.register)
     script_callbacks.on_app_started(api.add_routes)
+    script_callbacks.on_app_started(lambda demo, app: registry.register())
+    script_callbacks.on_app_started(live.add_routes)
     script_callbacks.on_script_unloaded(registry.unregister)
     script_callbacks.on_script_unloaded(activation.uninstall)

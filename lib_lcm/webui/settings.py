@@ -1,45 +1,146 @@
-"""Settings -> LCM."""
+"""Settings -> LCM. Reading one tolerates that it is absent (a WebUI that has not built its Settings page) or nonsense (a config.json
+that was edited by hand): the default counts then.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
-from lib_lcm.options import DEFAULT_LIMITS, Limits
+from lib_lcm.catalog import OFFICIAL_LORAS
+from lib_lcm.families import ModelFamily
+from lib_lcm.options import DEFAULT_LIMITS, MAX_WEIGHT, MIN_WEIGHT, SCHEDULE_LABELS, TRAILING, Defaults, Limits
 from lib_lcm.webui import host
 from modules import shared
 
 SECTION = ("lcm", "LCM")
-TYPED_TAG_CHOICES = ("warn", "switch LCM on", "nothing")
+WARN, SWITCH_ON, NOTHING = "warn", "switch LCM on", "nothing"
+TYPED_TAG_CHOICES = (WARN, SWITCH_ON, NOTHING)
+STEPS_RANGE = (1, 50)
+CFG_RANGE = (1.0, 10.0)
+DEFAULT_DEBOUNCE, DEBOUNCE_RANGE = 0.3, (0.1, 3.0)
+DEFAULT_PATIENCE, PATIENCE_RANGE = 4.0, (0.0, 60.0)
+FAMILIES = tuple(lora.family for lora in OFFICIAL_LORAS)
+DEFAULTS = Defaults()
 
 
 def register() -> None:
     """Adds the section to the Settings page."""
-    info = shared.OptionInfo
-
-    def add(name: str, option) -> None:
-        option.section = SECTION
-        shared.opts.add_option(name, option)
-
-    steps = {"minimum": 1, "maximum": 50, "step": 1}
-    cfg = {"minimum": 1.0, "maximum": 10.0, "step": 0.1}
-    add("lcm_min_steps", info(DEFAULT_LIMITS.min_steps, "Fewest steps of an LCM generation", gr.Slider, steps))
-    add("lcm_max_steps", info(DEFAULT_LIMITS.max_steps, "Most steps of an LCM generation (requests above are lowered)", gr.Slider, steps))
-    add("lcm_min_cfg", info(DEFAULT_LIMITS.min_cfg, "Lowest CFG scale of an LCM generation", gr.Slider, cfg))
-    add("lcm_max_cfg", info(DEFAULT_LIMITS.max_cfg, "Highest CFG scale of an LCM generation (above 2 pictures burn)", gr.Slider, cfg))
-    add(
+    _add(
+        "lcm_min_steps",
+        DEFAULT_LIMITS.min_steps,
+        "Fewest steps of an LCM generation",
+        _slider(*STEPS_RANGE, 1),
+        "a request's own steps below it are raised",
+    )
+    _add(
+        "lcm_max_steps",
+        DEFAULT_LIMITS.max_steps,
+        "Most steps of an LCM generation",
+        _slider(*STEPS_RANGE, 1),
+        "a request's own steps above it are lowered; LCM gains nothing beyond 8",
+    )
+    _add(
+        "lcm_min_cfg",
+        DEFAULT_LIMITS.min_cfg,
+        "Lowest CFG scale of an LCM generation",
+        _slider(*CFG_RANGE, 0.1),
+        "a request's own CFG scale below it is raised; 1 is the fastest",
+    )
+    _add(
+        "lcm_max_cfg",
+        DEFAULT_LIMITS.max_cfg,
+        "Highest CFG scale of an LCM generation",
+        _slider(*CFG_RANGE, 0.1),
+        "a request's own CFG scale above it is lowered; above 2 pictures burn",
+    )
+    for family in FAMILIES:
+        _add(
+            f"lcm_steps_{family}",
+            DEFAULTS.steps,
+            f"Steps for {family.label} checkpoints",
+            _slider(*STEPS_RANGE, 1),
+            "what the accordion starts with when such a checkpoint is loaded, within the bounds above",
+        )
+        _add(
+            f"lcm_cfg_{family}",
+            DEFAULTS.cfg,
+            f"CFG scale for {family.label} checkpoints",
+            _slider(*CFG_RANGE, 0.1),
+            "what the accordion starts with, within the bounds above",
+        )
+        _add(
+            f"lcm_weight_{family}",
+            DEFAULTS.weight,
+            f"LoRA weight for {family.label} checkpoints",
+            _slider(MIN_WEIGHT, MAX_WEIGHT, 0.05),
+            "what the accordion starts with, and an API request that gives no weight gets",
+        )
+    _add(
+        "lcm_schedule",
+        SCHEDULE_LABELS[TRAILING],
+        "Schedule",
+        (gr.Radio, {"choices": list(SCHEDULE_LABELS.values())}),
+        "what the accordion starts with after Reload UI, and an API request that gives no schedule gets",
+    )
+    _add(
         "lcm_typed_tag",
-        info(TYPED_TAG_CHOICES[0], "An LCM-LoRA in the prompt while LCM is off", gr.Radio, {"choices": list(TYPED_TAG_CHOICES)}),
+        WARN,
+        "An LCM-LoRA in the prompt while LCM is off",
+        (gr.Radio, {"choices": list(TYPED_TAG_CHOICES)}),
+        "warn where sampler, steps or CFG scale cannot work with it, make the picture with LCM, or leave it alone",
     )
-    add(
+    _add(
         "lcm_trailing_by_hand",
-        info(False, 'Sampler "LCM" picked by hand with LCM off: use the trailing schedule instead of the WebUI\'s own LCM sampler'),
+        False,
+        'Use the trailing schedule for the sampler "LCM" picked by hand',
+        info="with LCM off; without this the WebUI's own LCM sampler runs as it would without the extension",
     )
+    _add(
+        "lcm_tag_in_infotext",
+        False,
+        "Write the LCM-LoRA's tag into the prompt of generation parameters",
+        info="for people who do not have this extension",
+    )
+    _add(
+        "lcm_live_debounce",
+        DEFAULT_DEBOUNCE,
+        "Live: seconds without a change before a picture is drawn",
+        _slider(*DEBOUNCE_RANGE, 0.1),
+        "less draws while you are still typing",
+    )
+    _add(
+        "lcm_live_patience",
+        DEFAULT_PATIENCE,
+        "Live: seconds that a newer change waits for the picture in progress",
+        _slider(*PATIENCE_RANGE, 0.5),
+        "after them that picture is interrupted; 0 interrupts at once",
+    )
+    _add(
+        "lcm_download_mirror",
+        "",
+        "Download LCM-LoRAs from this copy of the Hugging Face Hub",
+        (gr.Textbox, {"placeholder": "https://hf-mirror.com"}),
+        "empty: HF_ENDPOINT of the environment, or huggingface.co; what stands here wins over both and is not sent your Hugging Face token",
+    )
+
+
+def _add(name: str, default, label: str, component=None, info: str = "") -> None:
+    kind, args = (None, None) if component is None else component
+    option = shared.OptionInfo(default, label, kind, args)
+    option.section = SECTION
+    shared.opts.add_option(name, option.info(info) if info else option)
+
+
+def _slider(minimum, maximum, step):
+    return gr.Slider, {"minimum": minimum, "maximum": maximum, "step": step}
 
 
 def limits() -> Limits:
     """The bounds of steps and CFG; a pair in the wrong order counts as the defaults."""
-    min_steps, max_steps = (int(host.setting(f"lcm_{name}_steps", getattr(DEFAULT_LIMITS, f"{name}_steps"))) for name in ("min", "max"))
-    min_cfg, max_cfg = (float(host.setting(f"lcm_{name}_cfg", getattr(DEFAULT_LIMITS, f"{name}_cfg"))) for name in ("min", "max"))
+    min_steps, max_steps = (_whole(f"lcm_{end}_steps", getattr(DEFAULT_LIMITS, f"{end}_steps"), *STEPS_RANGE) for end in ("min", "max"))
+    min_cfg, max_cfg = (_number(f"lcm_{end}_cfg", getattr(DEFAULT_LIMITS, f"{end}_cfg"), *CFG_RANGE) for end in ("min", "max"))
     if min_steps > max_steps:
         min_steps, max_steps = DEFAULT_LIMITS.min_steps, DEFAULT_LIMITS.max_steps
     if min_cfg > max_cfg:
@@ -47,11 +148,51 @@ def limits() -> Limits:
     return Limits(min_steps, max_steps, min_cfg, max_cfg)
 
 
+def defaults(family: ModelFamily | None) -> Defaults:
+    """What is used for checkpoints of a family where nothing is given; steps and CFG lie within `limits`."""
+    bounds = limits()
+    schedule = _choice("lcm_schedule", tuple(SCHEDULE_LABELS.values()), SCHEDULE_LABELS[TRAILING])
+    steps = _whole(f"lcm_steps_{family}", DEFAULTS.steps, *STEPS_RANGE)
+    cfg = _number(f"lcm_cfg_{family}", DEFAULTS.cfg, *CFG_RANGE)
+    return Defaults(
+        steps=min(max(steps, bounds.min_steps), bounds.max_steps),
+        cfg=min(max(cfg, bounds.min_cfg), bounds.max_cfg),
+        weight=_number(f"lcm_weight_{family}", DEFAULTS.weight, MIN_WEIGHT, MAX_WEIGHT),
+        schedule=schedule.lower(),
+    )
+
+
 def typed_tag() -> str:
     """What an LCM-LoRA tag in the prompt does while LCM is off: one of TYPED_TAG_CHOICES."""
-    return host.setting("lcm_typed_tag", TYPED_TAG_CHOICES[0])
+    return _choice("lcm_typed_tag", TYPED_TAG_CHOICES, WARN)
 
 
 def trailing_by_hand() -> bool:
     """Whether the host's own LCM sampler, picked by hand, is to use the trailing schedule too."""
-    return bool(host.setting("lcm_trailing_by_hand", False))
+    return host.setting("lcm_trailing_by_hand", False) is True
+
+
+def tag_in_infotext() -> bool:
+    """Whether the prompt of a picture's generation parameters is to end in the LCM-LoRA's tag."""
+    return host.setting("lcm_tag_in_infotext", False) is True
+
+
+def download_mirror() -> str:
+    """The address of a copy of the Hugging Face Hub, "" where none is set. One that is no address is refused by the download."""
+    value = host.setting("lcm_download_mirror", "")
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _number(name: str, default: float, minimum: float, maximum: float) -> float:
+    value = host.setting(name, default)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and minimum <= value <= maximum else default  # NaN lies nowhere
+
+
+def _whole(name: str, default: int, minimum: int, maximum: int) -> int:
+    return int(_number(name, default, minimum, maximum))
+
+
+def _choice(name: str, choices: tuple[str, ...], default: str) -> str:
+    value: Any = host.setting(name, default)
+    return value if value in choices else default

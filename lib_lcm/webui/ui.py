@@ -1,25 +1,45 @@
-"""The LCM accordion on the txt2img and img2img tabs."""
+"""The LCM accordion on the txt2img and img2img tabs.
+
+Everything that may change what a generation does puts a new token into the hidden text box `ask`; that alone asks the server for the status
+line, so that answers come in order. gradio 3 drops a question that is asked while another is being answered: the answer carries its token,
+and where that is not the newest one the page asks again.
+"""
 
 from __future__ import annotations
 
-import html
+import itertools
+import json
+import time
 
 import gradio as gr
 
-from lib_lcm.catalog import LICENCE, OfficialLora, official_lora
-from lib_lcm.download import DownloadError, download_lora
-from lib_lcm.infotext import AUTO_LABEL
-from lib_lcm.options import MAX_WEIGHT, MIN_WEIGHT, OPTIONS, SCHEDULE_LABELS, TRAILING, OptionsError, options_from_args
-from lib_lcm.plan import PassRequest, Request, make_plan
-from lib_lcm.webui import host, infotext, networks, settings
-from lib_lcm.webui.generation import host_facts
+from lib_lcm import presets, texts
+from lib_lcm.infotext import is_lcm
+from lib_lcm.options import (
+    DEFAULT_GAMMA,
+    LCM,
+    MAX_GAMMA,
+    MAX_WEIGHT,
+    MIN_GAMMA,
+    MIN_WEIGHT,
+    OPTIONS,
+    SAMPLER_LABELS,
+    SCHEDULE_LABELS,
+    TCD,
+)
+from lib_lcm.webui import family_defaults, host, infotext, live, settings, status_panel
+from lib_lcm.webui.generation import Generation
+from lib_lcm.webui.host_controls import UNCHANGED, HostControls
+from lib_lcm.webui.lora_control import LoraControl, entry_now
 from modules import ui_components
 
-DEFAULT_STEPS = 4
-DEFAULT_CFG = 1.0
-REFRESH_SYMBOL = "\U0001f504"
-REFRESH_HELP = "Look for LoRA files again, and ask anew what a generation will do."
-TEXT = {option.name: option for option in OPTIONS}
+OPTION = {option.name: option for option in OPTIONS}
+PROBLEM = "problem: "
+"""How a token begins that brings a sentence for the status line."""
+TYPING_PAUSE, MOMENT = 400, 50
+"""Milliseconds without a change until the status line is asked for: in a text field, anywhere else."""
+
+_counter = itertools.count()
 
 
 class RestoredField(str):
@@ -38,106 +58,130 @@ class RestoredField(str):
 
 
 class Accordion:
-    """The controls of one tab, in the order of OPTIONS."""
+    """The controls of one tab; `controls` are the script's arguments, in the order of OPTIONS."""
 
-    def __init__(self, elem_id, strength: gr.components.Component | None):
-        """`elem_id` makes an element id from a short name; `strength` is the tab's denoising strength, None on txt2img."""
+    def __init__(self, elem_id, host_controls: HostControls, generation: Generation):
+        """`elem_id` makes an element id from a short name. `connect` makes it work, when the WebUI's own controls are all there."""
+        self.host_controls = host_controls
+        self.generation = generation
         limits = settings.limits()
-        with ui_components.InputAccordion(False, label=TEXT["enabled"].label, elem_id=elem_id("enabled")) as enabled:
-            status = gr.HTML(status_html(1.0, DEFAULT_STEPS, DEFAULT_CFG, AUTO_LABEL, TRAILING), elem_id=elem_id("status"))
-            with ui_components.FormRow():
-                first, last = limits.min_steps, limits.max_steps
-                steps = gr.Slider(
-                    first, last, _within(DEFAULT_STEPS, first, last), step=1, label=TEXT["steps"].label, elem_id=elem_id("steps")
-                )
-                low, high = limits.min_cfg, limits.max_cfg
-                cfg = gr.Slider(low, high, _within(DEFAULT_CFG, low, high), step=0.1, label=TEXT["cfg"].label, elem_id=elem_id("cfg"))
-            with ui_components.FormRow():
-                weight = gr.Slider(MIN_WEIGHT, MAX_WEIGHT, 1.0, step=0.05, label=TEXT["weight"].label, elem_id=elem_id("weight"))
-                lora = gr.Dropdown(
-                    networks.lora_choices(),
-                    value=AUTO_LABEL,
-                    allow_custom_value=True,
-                    label=TEXT["lora"].label,
-                    elem_id=elem_id("lora"),
-                )
-                refresh = ui_components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
-            download = gr.Button(visible=False, elem_id=elem_id("download"))
-            schedule = gr.Radio(
-                list(SCHEDULE_LABELS.values()),
-                value=SCHEDULE_LABELS[TRAILING],
-                label=TEXT["schedule"].label,
-                elem_id=elem_id("schedule"),
+        start = settings.defaults(family_defaults.loaded_family())
+
+        def slider(name: str, minimum, maximum, value, step, visible=True):
+            return gr.Slider(minimum, maximum, value, step=step, label=OPTION[name].label, elem_id=elem_id(name), visible=visible)
+
+        def radio(name: str, labels: dict[str, str], value: str):
+            return gr.Radio(list(labels.values()), value=labels[value], label=OPTION[name].label, elem_id=elem_id(name))
+
+        with ui_components.InputAccordion(False, label=OPTION["enabled"].label, elem_id=elem_id("enabled")) as enabled:
+            self.status = gr.HTML(self._status_of_fresh_page, elem_id=elem_id("status"))
+            self.quality = gr.Radio(
+                presets.preset_labels(limits), value=self._preset_of_fresh_page, label=texts.QUALITY, elem_id=elem_id("quality")
             )
-        host.set_tooltip(refresh, REFRESH_HELP)
-        self.controls = [enabled, weight, steps, cfg, lora, schedule]
+            with ui_components.FormRow():
+                steps = slider("steps", limits.min_steps, limits.max_steps, start.steps, 1)
+                cfg = slider("cfg", limits.min_cfg, limits.max_cfg, start.cfg, 0.1)
+            weight = slider("weight", MIN_WEIGHT, MAX_WEIGHT, start.weight, 0.05)
+            self.lora = LoraControl(elem_id)
+            with ui_components.FormRow():
+                schedule = radio("schedule", SCHEDULE_LABELS, start.schedule)
+                sampler = radio("sampler", SAMPLER_LABELS, LCM)
+                gamma = slider("gamma", MIN_GAMMA, MAX_GAMMA, DEFAULT_GAMMA, 0.05, visible=False)
+            live.create_controls(elem_id)
+            hidden = {"visible": False, "show_label": False}
+            self.ask = gr.Textbox("", elem_id=elem_id("ask"), **hidden)
+            self.answered = gr.Textbox("", elem_id=elem_id("answered"), **hidden)
+            self.kept = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept"), **hidden)
+            self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
+        self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
+        self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
-        fields = [RestoredField(f"LCM {option.name}", infotext.RESTORE[option.name]) for option in OPTIONS]
-        self.infotext_fields = list(zip(self.controls, fields, strict=True))
+        host.set_tooltip(self.quality, texts.QUALITY_HELP)
+        for component in (self.quality, self.ask, self.answered, self.kept, self.pasted):
+            component.do_not_save_to_config = True  # none of them is a setting of the user's
+        fields = [RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name])) for option in OPTIONS]
         self.paste_field_names = [str(field) for field in fields]
+        self.infotext_fields = [
+            *zip(self.controls, fields, strict=True),
+            (self.pasted, RestoredField("LCM pasted", lambda pasted: _token() if is_lcm(pasted) else None)),
+            (self.ask, RestoredField("LCM ask", lambda pasted: _token())),
+        ]
 
-        inputs = [weight, steps, cfg, lora, schedule] if strength is None else [weight, steps, cfg, lora, schedule, strength]
-        for control in inputs:
-            control.change(shown, inputs=inputs, outputs=[status, download], show_progress=False)
-        refresh.click(refreshed, inputs=inputs, outputs=[status, download, lora], show_progress=False)
-        download.click(downloaded, inputs=inputs, outputs=[status, download, lora])
+    def connect(self, generation_info) -> None:
+        """Makes the accordion work. `generation_info` is the text of the last generation: it changes when one has ended."""
+        components = self.host_controls.components
+        typed = {"prompt", "negative_prompt"}
+        for role, component in components.items():
+            self._ask_when_changed(component, TYPING_PAUSE if role in typed else MOMENT)
+        for component in [*self.controls, generation_info]:
+            self._ask_when_changed(component, MOMENT)
+        self.ask.change(
+            self._answer,
+            inputs=[self.ask, *self.controls, *components.values()],
+            outputs=[self.answered, self.status, self.quality, self.gamma],
+            show_progress=False,
+            queue=False,
+        )
+        again = f"(ask, answered) => ask === answered ? {UNCHANGED} : `${{Date.now()}}`"
+        self.answered.change(fn=None, _js=again, inputs=[self.ask, self.answered], outputs=[self.ask], show_progress=False)
+        self.quality.input(_sliders, inputs=[self.quality], outputs=[self.steps, self.cfg], show_progress=False, queue=False)
+        family_defaults.follow(self.lora.refresh, steps=self.steps, cfg=self.cfg, weight=self.weight)
+        self.lora.connect(self.ask, question=_token, complaint=lambda problem: f"{PROBLEM}{problem}")
+        self.host_controls.keep_through_paste(self.enabled, self.kept, self.pasted)
+
+    def _ask_when_changed(self, component, pause: int) -> None:
+        """Of several changes within the pause only the last one asks."""
+        js = (
+            "async () => { const asked = window.lcmAsked = {}; "
+            f"await new Promise(resolve => setTimeout(resolve, {pause})); "
+            f"return window.lcmAsked === asked ? `${{Date.now()}}` : {UNCHANGED}; }}"
+        )
+        component.change(fn=None, _js=js, inputs=[], outputs=[self.ask], show_progress=False)
+
+    def _answer(self, token: str, *values):
+        args, of_host = values[: len(self.controls)], values[len(self.controls) :]
+        problem = token[len(PROBLEM) :] if token.startswith(PROBLEM) else None
+        value = dict(zip(OPTION, args, strict=True))
+        preset = gr.update(value=presets.preset_of(value["steps"], value["cfg"]))
+        gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
+        return token, self._html(args, of_host, problem), preset, gamma
+
+    def _html(self, args, of_host, problem: str | None = None) -> str:
+        controls = dict(zip(self.host_controls.components, of_host, strict=True))
+        is_img2img = self.host_controls.tab == "img2img"
+        given = status_panel.answer(status_panel.Asked(args, controls, is_img2img, self.generation.seconds, problem))
+        return status_panel.render(given, self.host_controls)
+
+    # What a page shows when it is opened, before anything has asked: made anew each time, from the defaults that the user may have saved.
+
+    def _status_of_fresh_page(self) -> str:
+        if not hasattr(self, "controls"):
+            return ""
+        return self._html([control.value for control in self.controls], [c.value for c in self.host_controls.components.values()])
+
+    def _preset_of_fresh_page(self) -> str:
+        return presets.preset_of(self.steps.value, self.cfg.value) if hasattr(self, "controls") else texts.CUSTOM
+
+    def _kept_of_fresh_page(self) -> str:
+        return json.dumps(self.host_controls.overruled_values())
 
 
-def shown(*values):
-    """What depends on the settings: the status line and the download button."""
-    return gr.update(value=status_html(*values)), _download_button()
+def _token() -> str:
+    """Another one each time."""
+    return f"{time.time()} {next(_counter)}"
 
 
-def refreshed(*values):
-    """The same, and the LoRA drop-down's choices."""
-    return *shown(*values), gr.update(choices=networks.lora_choices())
+def _sliders(label: str):
+    """Steps and CFG scale for a preset that was picked."""
+    values = presets.sliders_of(label)
+    return (gr.update(), gr.update()) if values is None else (gr.update(value=values[0]), gr.update(value=values[1]))
 
 
-def downloaded(*values, progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
-    """Gets the official LCM-LoRA that the loaded checkpoint lacks; a failure is told in the status line."""
-    lora = missing_lora()
-    if lora is None:
-        return refreshed(*values)
-    try:
-        download_lora(lora, host.lora_dirs()[0], progress=lambda done, total: progress(done / total, desc=f"Downloading {lora.name}"))
-    except DownloadError as error:
-        return _status_line(str(error)), _download_button(), gr.update()
-    return refreshed(*values)
+def _read_lora(pasted):
+    option = infotext.RESTORE["lora"](pasted)
+    return None if option is None else entry_now(option)
 
 
-def missing_lora() -> OfficialLora | None:
-    """The official LCM-LoRA for the loaded checkpoint's family where the LoRA folder has none that serves it."""
-    model = host.loaded_model()
-    lora = None if model is None else official_lora(host.model_family(model))
-    return lora if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs() else None
-
-
-def _download_button():
-    lora = missing_lora()
-    if lora is None:
-        return gr.update(visible=False)
-    return gr.update(visible=True, value=f"Download {lora.name} ({lora.size / 1e6:.0f} MB, licence {LICENCE})")
-
-
-def status_html(weight, steps, cfg, lora, schedule, strength: float = 1.0) -> str:
-    """The status line: what a generation with these settings will do. `strength` is the denoising strength, on img2img."""
-    model = host.loaded_model()
-    if model is None:
-        # javascript/lcm.js asks again while it sees this attribute
-        return _status_line("No checkpoint is loaded yet; the LCM-LoRA is chosen when the generation starts.", " data-lcm-pending")
-    try:
-        limits = settings.limits()
-        options = options_from_args([True, weight, steps, cfg, lora, schedule], limits)
-    except OptionsError as error:
-        return _status_line(str(error))
-    request = Request(PassRequest(options.steps, float(strength)), cfg=options.cfg)
-    return _status_line(make_plan(options, request, host_facts(host.model_family(model)), limits).status_line())
-
-
-def _status_line(text: str, attributes: str = "") -> str:
-    return f'<div class="lcm-status" role="status"{attributes}>{html.escape(text)}</div>'
-
-
-def _within(value, minimum, maximum):
-    return min(max(value, minimum), maximum)
+READ = {"lora": _read_lora}
+"""Option name -> what reads it from pasted generation parameters, where the control shows it in another way."""

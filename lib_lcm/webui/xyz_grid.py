@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm.options import AUTO, NONE, OPTIONS, SCHEDULE_LABELS, SCRIPT_TITLE, OptionsError, options_from_args
+from lib_lcm.options import AUTO, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, SCRIPT_TITLE, OptionsError, options_from_args
 from lib_lcm.webui import host, networks, settings
 
 PREFIX = "[LCM] "
@@ -62,6 +62,8 @@ AXES = (
     Axis("cfg", "CFG scale", float),
     Axis("lora", "LoRA", str, networks.lora_choices),
     Axis("schedule", "Schedule", str, lambda: list(SCHEDULE_LABELS.values())),
+    Axis("sampler", "Sampler", str, lambda: list(SAMPLER_LABELS.values())),
+    Axis("gamma", "TCD gamma", float),
 )
 
 

@@ -1,0 +1,376 @@
+// Live mode: while "Live" is ticked, a new picture follows what is typed, dragged or drawn.
+//
+// It looks at the values of the page's controls, and presses the WebUI's own Generate when they have changed and then stayed as they are
+// for a moment: one run at a time, always with the latest values, never while an input method is composing. The run's task has a name of
+// its own, by which lib_lcm/webui/live.py knows that nothing of it is to be saved, and by which this file knows its picture.
+(function () {
+    "use strict";
+
+    const LOOK_EVERY = 100; // ms between two looks at the page
+    const ASK_EVERY = 300; // ms between two questions about the run
+    const PICTURE_OVERDUE = 1500; // ms: a run that is over and has shown no picture by then failed, or was taken back
+    const PRESS_OVERDUE = 5000; // ms
+    const SEEDS = 4294967294; // as many as the WebUI draws from
+    const STOP = "./internal/lcm/live-stop"; // live.STOP_ROUTE
+    const DEFAULTS = { lcm_live_debounce: 0.3, lcm_live_patience: 4 }; // seconds; the settings of the same names
+    const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
+    // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
+    // lib_lcm/webui/ui.py, which change after every run.
+    const NO_SETTINGS = ["live", "quality", "ask", "answered", "kept", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
+    const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
+    const LONG_TEXT = 2000; // characters; of longer values, such as pictures, samples are compared
+
+    const TEXT = {
+        unavailable: "Live does not work in this WebUI: its page lacks what presses Generate.",
+        needsLcm: "Live waits: tick LCM.",
+        script: "Live waits: a script is chosen.",
+        picture: "Live waits for a picture.",
+        batch: "Live waits: it does not draw batches.",
+        busy: "Live waits for another picture.",
+        queued: "Live is in the queue.",
+        drawing: "Live is drawing.",
+        failed: "No picture came; see below the gallery.",
+        press: "Generate did not answer.",
+        ready: "Live",
+        seed: "seed",
+    };
+
+    const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => (byte % 36).toString(36)).join("");
+    let runs = 0; // of this page so far
+    let composing = false;
+    let touched = true; // the user has done something since a run was started; without it, what changes is the WebUI's own doing
+    let strokes = 0; // in pictures, where no control has the value
+    let others = 0; // tasks of this page that are not live ones
+    let pressed = null; // the run whose task the next submit gets
+
+    const $ = (selector) => gradioApp().querySelector(selector);
+    const now = () => performance.now();
+
+    function setting(name) {
+        const value = typeof opts === "undefined" ? undefined : Number(opts[name]);
+        return 1000 * (Number.isFinite(value) && value >= 0 ? value : DEFAULTS[name]);
+    }
+
+    function sampled(text) {
+        if (text.length <= LONG_TEXT) return text;
+        let sample = `${text.length}:`;
+        for (let at = 0; at < text.length; at += Math.ceil(text.length / LONG_TEXT)) sample += text[at];
+        return sample;
+    }
+
+    function valueOf(control) {
+        if (control.type === "checkbox" || control.type === "radio") return control.checked ? "on" : "off";
+        return sampled(control.value);
+    }
+
+    // A run of a live picture.
+    class Run {
+        constructor(values) {
+            runs += 1;
+            this.file = `lcm-live-${session}-${runs}.png`;
+            this.task = `task(lcm-live-${session}-${runs})`;
+            this.values = values;
+            this.began = now();
+            this.asked = this.began;
+            this.submitted = false;
+            this.isQueued = false;
+            this.isStopped = false;
+            this.overSince = null;
+            this.atEnd = null; // what the WebUI wants to be called at the end
+        }
+
+        ask() {
+            if (!this.submitted || now() - this.asked < ASK_EVERY) return;
+            this.asked = Infinity; // not again before the answer
+            post("./internal/progress", { id_task: this.task, live_preview: false }).then((state) => {
+                this.isQueued = state.queued;
+                if ((state.completed || !(state.active || state.queued)) && this.overSince === null) this.overSince = now();
+                if (state.active || state.queued) this.overSince = null;
+            }, () => {
+                if (this.overSince === null) this.overSince = now(); // the server is gone
+            }).finally(() => { this.asked = now(); });
+        }
+
+        stop(alsoRunning) {
+            post(STOP, { task: this.task, also_running: alsoRunning }).catch(() => {});
+        }
+    }
+
+    function post(address, body) {
+        const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), keepalive: true };
+        return fetch(address, request).then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(answer.status))));
+    }
+
+    // One of the tabs txt2img and img2img.
+    class LiveTab {
+        constructor(name) {
+            this.name = name;
+            this.isOn = false;
+            this.run = null;
+            this.values = null; // of the page's controls, when last looked at
+            this.drawn = null; // those of the last run
+            this.changed = 0; // when they became what they are
+            this.waiting = null; // since when values have been ready while a run was going on
+            this.held = {}; // field -> the seed that stands for a random one
+            this.note = "";
+            this.seconds = null;
+        }
+
+        isTicked() {
+            const tick = $(`#script_${this.name}_lcm_live input[type=checkbox]`);
+            return tick !== null && tick.checked;
+        }
+
+        look() {
+            const ticked = this.isTicked();
+            if (ticked && !this.isOn) this.switchOn();
+            if (!ticked && this.isOn) this.switchOff();
+            if (this.run) this.follow();
+            if (!this.isOn) return;
+            const obstacle = this.obstacle();
+            if (!obstacle) this.consider();
+            this.say(obstacle);
+        }
+
+        switchOn() {
+            this.isOn = true;
+            this.drawn = this.values = null;
+            touched = true;
+        }
+
+        // Nothing is left behind: a run that waits in the queue is taken back, one that is being drawn comes to its end.
+        switchOff() {
+            this.isOn = false;
+            this.waiting = null;
+            if (this.run) this.run.stop(false);
+            for (const [field, value] of Object.entries(this.held)) {
+                const input = this.seedInput(field);
+                if (input && input.value === value) setValue(input, "-1");
+            }
+            this.held = {};
+            this.note = "";
+            this.seconds = null;
+            this.say(null);
+        }
+
+        // Why no run may be started whatever the values are, or null.
+        obstacle() {
+            if (!FUNCTIONS.every((name) => typeof window[name] === "function")) return "unavailable";
+            const lcm = $(`#script_${this.name}_lcm_enabled-checkbox input`);
+            if (!lcm || !lcm.checked) return "needsLcm";
+            const script = $(`#tab_${this.name} #script_list input`);
+            if (script && script.value && script.value !== "None") return "script";
+            if (this.name === "img2img") {
+                const mode = [...gradioApp().querySelectorAll("#mode_img2img > .tabitem")].find((item) => item.offsetParent !== null);
+                if (mode && mode.id.includes("batch")) return "batch";
+                if (mode && !mode.querySelector("img[src]:not([src='']), canvas")) return "picture";
+            }
+            return null;
+        }
+
+        consider() {
+            if (composing || document.hidden || !this.isInFront()) return;
+            this.holdSeeds();
+            const values = this.read();
+            if (values !== this.values) {
+                this.values = values;
+                this.changed = now();
+            }
+            const isNew = touched && values !== this.drawn;
+            const wait = setting("lcm_live_debounce") - (now() - this.changed);
+            const isReady = isNew && wait <= 0;
+            if (isNew && wait > 0 && wait < LOOK_EVERY) setTimeout(() => this.look(), wait + 1); // not later than that
+            if (!isNew) this.waiting = null;
+            if (!this.run) {
+                if (isReady && others === 0) this.start(values);
+            } else if (isReady || this.waiting !== null) {
+                if (this.waiting === null) this.waiting = now();
+                if (!this.run.isStopped && now() - this.waiting >= setting("lcm_live_patience")) {
+                    this.run.isStopped = true;
+                    this.run.stop(true);
+                }
+            }
+        }
+
+        isInFront() {
+            const tab = $(`#tab_${this.name}`);
+            return tab !== null && tab.style.display !== "none";
+        }
+
+        // All that decides what the picture looks like, as one text.
+        read() {
+            const within = "input:not([type=file]), textarea, select";
+            const places = [`#${this.name}_prompt`, `#${this.name}_neg_prompt`, `#${this.name}_styles`, `#${this.name}_settings`, "#quicksettings"];
+            const values = [String(strokes)];
+            for (const place of places) {
+                const element = $(place);
+                if (!element) continue;
+                for (const control of element.querySelectorAll(within)) {
+                    if (control.disabled || control.closest(NO_SETTINGS)) continue;
+                    // what is typed into a drop-down looks for a value, and is none
+                    if (control.getAttribute("role") === "listbox" && control.getAttribute("aria-expanded") === "true") continue;
+                    const value = valueOf(control);
+                    values.push(control.closest("[id$=_lcm_lora]") ? value.split(NOTE)[0] : value);
+                }
+                for (const token of element.querySelectorAll(".token")) values.push(token.textContent);
+                for (const image of element.querySelectorAll("img[src]")) values.push(sampled(image.src));
+            }
+            return values.join("\n");
+        }
+
+        seedInput(field) {
+            return $(`#${this.name}_${field} :is(input, textarea)`);
+        }
+
+        // A random seed is drawn once and shown where it would be typed. -1 again, by the WebUI's dice, means another one.
+        holdSeeds() {
+            const variation = $(`#${this.name}_subseed_show input`);
+            for (const field of variation && variation.checked ? ["seed", "subseed"] : ["seed"]) {
+                const input = this.seedInput(field);
+                if (!input || document.activeElement === input || !["", "-1"].includes(input.value.trim())) continue;
+                this.held[field] = String(Math.floor(Math.random() * SEEDS));
+                setValue(input, this.held[field]);
+            }
+        }
+
+        start(values) {
+            this.run = pressed = new Run(values);
+            this.drawn = values;
+            this.waiting = null;
+            touched = false;
+            $(`#${this.name}_generate`).click();
+        }
+
+        follow() {
+            const run = this.run;
+            if (!run.submitted) {
+                if (now() - run.began < PRESS_OVERDUE) return;
+                if (pressed === run) pressed = null;
+                this.finish("press");
+                return;
+            }
+            const image = $(`#${this.name}_gallery img[src*="${run.file}"]`);
+            if (image && image.complete) {
+                this.seconds = (now() - run.began) / 1000;
+                this.finish("");
+            } else if (run.overSince !== null && now() - run.overSince >= PICTURE_OVERDUE) {
+                this.finish(run.isStopped ? "" : "failed");
+            } else {
+                run.ask();
+            }
+        }
+
+        finish(note) {
+            const run = this.run;
+            this.run = null;
+            this.waiting = null;
+            this.note = note;
+            if (run.atEnd) run.atEnd();
+            if (this.isOn) this.look();
+        }
+
+        state() {
+            if (this.run) return this.run.isQueued ? "queued" : "drawing";
+            return others > 0 ? "busy" : this.note || "ready";
+        }
+
+        say(obstacle) {
+            const line = $(`#script_${this.name}_lcm_live_status .lcm-live-status`);
+            if (!line) return;
+            const parts = [];
+            if (this.isOn) {
+                parts.push(TEXT[obstacle || this.state()]);
+                if (!obstacle && "seed" in this.held) parts.push(TEXT.seed, this.held.seed);
+                if (!obstacle && this.seconds !== null) parts.push(`${this.seconds.toFixed(1)} s`);
+            }
+            if (line.dataset.parts === parts.join("\n")) return;
+            line.dataset.parts = parts.join("\n");
+            line.replaceChildren();
+            parts.forEach((part, index) => {
+                if (index > 0) line.append(parts[index - 1] === TEXT.seed ? " " : " · ");
+                const span = document.createElement("span"); // each text on its own, for the WebUI's localisation
+                span.textContent = part;
+                line.append(span);
+            });
+        }
+    }
+
+    function setValue(input, value) {
+        input.value = value;
+        updateInput(input);
+    }
+
+    // The WebUI's function that names the task and shows its progress. A live run gets its own name, and neither a progress bar nor the
+    // buttons in the place of Generate, which would come and go with every picture.
+    function wrapSubmit(name, tab) {
+        const original = window[name];
+        window[name] = function () {
+            const run = tab.run !== null && pressed === tab.run ? pressed : null;
+            if (!run) {
+                if (tab.isOn) tab.drawn = tab.values = tab.read();
+                return original.apply(this, arguments);
+            }
+            pressed = null;
+            const { randomId, requestProgress, showSubmitButtons } = window;
+            window.randomId = () => run.task;
+            window.requestProgress = (task, container, gallery, atEnd) => { run.atEnd = atEnd; };
+            window.showSubmitButtons = () => {};
+            try {
+                return original.apply(this, arguments);
+            } finally {
+                Object.assign(window, { randomId, requestProgress, showSubmitButtons });
+                run.submitted = true;
+                run.asked = now();
+            }
+        };
+    }
+
+    // Counts the page's other tasks, with which live runs must not get mixed up.
+    function wrapRequestProgress() {
+        const original = window.requestProgress;
+        window.requestProgress = function (task, container, gallery, atEnd, ...rest) {
+            others += 1;
+            let isOver = false;
+            return original.call(this, task, container, gallery, function () {
+                if (!isOver) others -= 1;
+                isOver = true;
+                return atEnd.apply(this, arguments);
+            }, ...rest);
+        };
+    }
+
+    function listen(tabs) {
+        const look = () => tabs.forEach((tab) => tab.look());
+        const onTouch = () => {
+            touched = true;
+            setTimeout(look, 0); // when the page has dealt with the event
+        };
+        for (const kind of ["input", "change", "keydown", "pointerup", "click", "drop", "paste"]) {
+            document.addEventListener(kind, onTouch, { capture: true, passive: true });
+        }
+        document.addEventListener("compositionstart", () => { composing = true; }, true);
+        document.addEventListener("compositionend", () => { composing = false; onTouch(); }, true);
+        // a stroke, or a button of a picture's editor; Forge's editor writes its picture into a text field instead
+        document.addEventListener("pointerup", (event) => {
+            const isEditor = event.target.closest && event.target.closest("#img2img_settings :is(canvas, [data-testid=image], .image-container)");
+            if (isEditor && !event.target.closest(".forge-container")) setTimeout(() => { strokes += 1; }, 0);
+        }, true);
+        window.addEventListener("pagehide", () => tabs.forEach((tab) => { if (tab.run) tab.run.stop(false); }));
+        for (const tab of tabs) {
+            const results = $(`#${tab.name}_results`);
+            // `load` does not bubble, but it is captured
+            if (results) results.addEventListener("load", () => { if (tab.run) tab.look(); }, true);
+        }
+        setInterval(look, LOOK_EVERY);
+    }
+
+    onUiLoaded(function () {
+        const tabs = [new LiveTab("txt2img"), new LiveTab("img2img")];
+        if (FUNCTIONS.every((name) => typeof window[name] === "function")) {
+            wrapRequestProgress();
+            wrapSubmit("submit", tabs[0]);
+            wrapSubmit("submit_img2img", tabs[1]);
+        }
+        listen(tabs);
+    });
+})();

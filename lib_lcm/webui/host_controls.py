@@ -1,0 +1,123 @@
+"""The WebUI's own controls on a tab: where to find them, and how the page shows that LCM decides in their place.
+
+Their values are never touched. While LCM is on, a style sheet that comes with the status line covers the ones that have no say, with the
+value that will be used. So whatever the user had is there again when it is off, and neither "Send to", saved defaults nor a page reload
+can take our values for the user's. Pasting is the one exception: the WebUI writes a picture's steps, CFG scale and sampler into its
+controls, and where they are those of LCM, `keep_through_paste` puts back what was there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# role -> element id, the same on all hosts; a host that lacks a control lacks the role
+_ELEMENT_IDS = {
+    "prompt": "{tab}_prompt",
+    "negative_prompt": "{tab}_neg_prompt",
+    "steps": "{tab}_steps",
+    "cfg": "{tab}_cfg_scale",
+    "sampler": "{tab}_sampling",
+    "scheduler": "{tab}_scheduler",
+    "width": "{tab}_width",
+    "height": "{tab}_height",
+    "strength": "{tab}_denoising_strength",
+    "hires": "{tab}_hr-checkbox",
+    "hires_steps": "{tab}_hires_steps",
+    "hires_scale": "{tab}_hr_scale",
+    "hires_width": "{tab}_hr_resize_x",
+    "hires_height": "{tab}_hr_resize_y",
+    "hires_cfg": "{tab}_hr_cfg",
+    "refiner": "{tab}_enable-checkbox",
+    "refiner_checkpoint": "{tab}_checkpoint",
+}
+# txt2img alone has these, without its name in them
+_HIRES_IDS = {"hires_sampler": "hr_sampler", "hires_scheduler": "hr_scheduler"}
+
+OVERRULED = ("steps", "cfg", "sampler", "hires_sampler", "hires_scheduler", "hires_cfg")
+"""The roles in which LCM decides alone, and which a pasted picture of LCM must not change."""
+
+UNCHANGED = "{__type__: 'update'}"
+"""What a JavaScript function of gradio returns to leave a component as it is."""
+
+
+class HostControls:
+    """The WebUI's controls of one tab, by role, as far as they have been made yet."""
+
+    def __init__(self, tab: str):
+        self.tab = tab
+        ids = {role: pattern.format(tab=tab) for role, pattern in _ELEMENT_IDS.items()}
+        self.element_ids = ids if tab == "img2img" else {**ids, **_HIRES_IDS}
+        self._roles = {element_id: role for role, element_id in self.element_ids.items()}
+        self.components: dict[str, Any] = {}
+
+    def note(self, component, element_id: str | None) -> None:
+        """A component of the page was made."""
+        role = self._roles.get(element_id)
+        if role is not None:
+            self.components[role] = component
+
+    def keep_through_paste(self, enabled, kept, pasted) -> None:
+        """Keeps in `kept` what the overruled controls held while LCM was off, and puts it back when `pasted` changes.
+
+        `enabled` is LCM's tick, `kept` and `pasted` are hidden text boxes; `pasted` changes when a picture made with LCM is pasted. All of
+        it happens in the page.
+        """
+        controls = [self.components[role] for role in OVERRULED if role in self.components]
+        if not controls:
+            return
+        remember = f"(enabled, ...rest) => enabled ? {UNCHANGED} : JSON.stringify(rest.slice(0, {len(controls)}))"
+        for trigger in [*controls, enabled]:
+            trigger.change(fn=None, _js=remember, inputs=[enabled, *controls], outputs=[kept], show_progress=False)
+        restore = f"(kept, ...rest) => kept ? JSON.parse(kept) : Array({len(controls)}).fill({UNCHANGED})"
+        if len(controls) == 1:
+            restore = f"(kept) => kept ? JSON.parse(kept)[0] : {UNCHANGED}"
+        pasted.change(fn=None, _js=restore, inputs=[kept], outputs=controls, show_progress=False)
+
+    def overruled_values(self) -> list[Any]:
+        """What a fresh page has in the controls that `keep_through_paste` keeps."""
+        return [self.components[role].value for role in OVERRULED if role in self.components]
+
+
+# --- the style sheet ----------------------------------------------------------------------------------------------------------
+
+
+def style_sheet(controls: HostControls, covered: Mapping[str, str], noted: Mapping[str, str]) -> str:
+    """CSS that covers controls with the value that will be used, and puts a note at others; both are role -> text."""
+    rules = []
+    for role, text in covered.items():
+        control = f"#{controls.element_ids[role]}"
+        rules.append(f"{control}{{--lcm-value:{css_string(text)}}}")
+    for role, text in noted.items():
+        control = f"#{controls.element_ids[role]}"
+        rules.append(f"{control}::after{{content:{css_string(text)}}}")
+    if covered:
+        rules += [rule.replace("CONTROL", _any_of(controls, covered)) for rule in _COVER]
+    if noted:
+        rules += [rule.replace("CONTROL", _any_of(controls, noted)) for rule in _NOTE]
+    return "\n".join(rules)
+
+
+def _any_of(controls: HostControls, roles) -> str:
+    return ":is(" + ",".join(f"#{controls.element_ids[role]}" for role in roles) + ")"
+
+
+# The control keeps its place and its label; what can be worked with makes room for the value, in the look of a disabled input.
+_COVER = (
+    "CONTROL *{visibility:hidden}",  # out of reach of the keyboard too
+    "CONTROL [data-testid=block-info]{visibility:visible}",
+    "CONTROL{cursor:not-allowed}",
+    "CONTROL::after{content:var(--lcm-value);position:absolute;left:.6em;right:.6em;bottom:.5em;padding:.1em .6em;overflow:hidden;"
+    "white-space:nowrap;text-overflow:ellipsis;line-height:1.5;border:1px dashed var(--border-color-primary);"
+    "border-radius:var(--radius-sm);color:var(--body-text-color);background:var(--background-fill-secondary)}",
+)
+_NOTE = (
+    "CONTROL::after{display:block;padding:.15em .6em;line-height:1.4;font-size:var(--text-sm);color:var(--body-text-color);"
+    "border-left:3px solid var(--color-accent);background:var(--background-fill-secondary)}",
+)
+
+
+def css_string(text: str) -> str:
+    """`text` as a string in CSS inside HTML."""
+    return '"' + re.sub(r"[^\w .,:→·–-]", lambda match: f"\\{ord(match[0]):x} ", text) + '"'

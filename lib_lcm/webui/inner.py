@@ -1,0 +1,30 @@
+"""Generations that another extension makes inside one with LCM without running our script in them: a detailer's pass over a face."""
+
+from __future__ import annotations
+
+from lib_lcm.webui import current, host, settings
+
+
+def belongs_to(run: current.Run, p) -> bool:
+    """Whether the inner generation of `p` is LCM's as the one around it is; its steps and CFG scale are clamped then, and it is said.
+
+    A detailer copies sampler, steps and CFG scale from the generation around it unless its user chose others for it. Another sampler at a
+    CFG scale that burns with an LCM-LoRA means a picture without LCM, so it gets none.
+    """
+    limits = settings.limits()
+    shown = current.processing() or p  # what an inner generation has to say is shown nowhere
+    if p.sampler_name != run.plan.sampler:
+        if p.cfg_scale <= limits.max_cfg:
+            return True
+        host.tell(shown, f"The inner generation with {p.sampler_name} at CFG scale {p.cfg_scale:g} is made without LCM and its LoRA.")
+        return False
+    steps = min(max(p.steps, limits.min_steps), limits.max_steps)
+    cfg = min(p.cfg_scale, limits.max_cfg)
+    if (steps, cfg) != (p.steps, p.cfg_scale):
+        host.tell(
+            shown,
+            f"Inner generation: steps {p.steps} → {steps}, CFG scale {p.cfg_scale:g} → {cfg:g}; "
+            f"LCM works with {limits.min_steps} to {limits.max_steps} steps and CFG {limits.max_cfg:g} at most.",
+        )
+        p.steps, p.cfg_scale = steps, cfg
+    return True

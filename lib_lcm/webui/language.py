@@ -1,0 +1,48 @@
+"""The language that the WebUI's page is shown in."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from lib_lcm.texts import Translations
+from lib_lcm.webui import host
+
+OWN_DIR = Path(__file__).parents[2] / "localizations"
+
+
+def translations() -> Translations:
+    """English text -> text in the page's language; empty where the page is in English.
+
+    Ours first, under the language of any pack ("zh_CN", "zh-Hans (Stable)"), then what the pack says itself.
+    """
+    name = host.setting("localization", "None")
+    if name in (None, "", "None"):
+        return {}
+    found: dict[str, str] = {}
+    for path in [*_own_files(name), *host.localization_files(name)]:
+        found.update(_read(path, _changed_at(path)))
+    return found
+
+
+def _own_files(name: str) -> list[Path]:
+    """Our file for the language that a localisation's name begins with."""
+    language = name.lower().replace("-", "_").partition("_")[0]
+    return sorted(path for path in OWN_DIR.glob("*.json") if path.stem.lower().startswith(language + "_"))
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, changed_at: float) -> Translations:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the WebUI itself reports a file that it cannot read
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, str)} if isinstance(content, dict) else {}

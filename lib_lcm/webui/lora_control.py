@@ -1,0 +1,177 @@
+"""The row of the accordion that is about the LCM-LoRA: which one, looking for files again, remembering, downloading.
+
+The drop-down's entries say what the options mean at the moment (`lib_lcm.lora_entries`); what it sends is one of them, and whoever reads
+it takes the option from it. So an entry that has become outdated is an ugly text, never a wrong choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gradio as gr
+
+from lib_lcm import texts
+from lib_lcm.catalog import LICENCE, OfficialLora, official_lora
+from lib_lcm.download import DownloadError, download_lora
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA, entries, entry_for, option_of
+from lib_lcm.lora_use import REMEMBERED, resolve_lora
+from lib_lcm.options import AUTO, NONE, OPTIONS, LcmOptions
+from lib_lcm.remembered import NotRemembered
+from lib_lcm.texts import Text
+from lib_lcm.webui import host, language, networks, remembered, settings
+from modules import ui_components
+
+REFRESH_SYMBOL = "\U0001f504"
+OPTION = next(option for option in OPTIONS if option.name == "lora")
+
+
+class LoraControl:
+    """`dropdown` is the script's argument; the rest of the row serves it."""
+
+    def __init__(self, elem_id: Callable[[str], str]):
+        """Draws the row. `elem_id` makes an element id from a short name."""
+        with ui_components.FormRow():
+            # As long as the page has not asked what they mean, the entries say what is always so: saved defaults are compared with them.
+            self.dropdown = gr.Dropdown(
+                entries(networks.listed_loras()),
+                value=AUTO_LABEL,
+                allow_custom_value=True,
+                label=OPTION.label,
+                elem_id=elem_id("lora"),
+            )
+            self.refresh = ui_components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
+        with ui_components.FormRow():
+            self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
+            self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
+        host.set_tooltip(self.refresh, texts.REFRESH_HELP)
+        host.set_tooltip(self.remember, texts.REMEMBER_HELP)
+        for button in (self.refresh, self.remember, self.download):
+            button.do_not_save_to_config = True
+
+    def connect(self, ask, question: Callable[[], str], complaint: Callable[[str], str]) -> None:
+        """Makes the row work. What it has done asks anew what a generation will do: the box `ask` gets `question()`, or
+        `complaint(sentence)` where something went wrong."""
+        outputs = [ask, self.dropdown, self.remember, self.download]
+
+        def refreshed(entry: str):
+            return question(), *row_for(entry)
+
+        def failed(error: Exception):
+            return complaint(str(error)), gr.update(), gr.update(), gr.update()
+
+        def remembered_or_forgotten(entry: str):
+            try:
+                toggle_remembered(entry)
+            except NotRemembered as error:
+                return failed(error)
+            return refreshed(AUTO_LABEL)
+
+        def downloaded(entry: str, progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
+            lora = missing_lora()
+            try:
+                if lora is not None:
+                    download_lora(
+                        lora,
+                        host.lora_dirs()[0],
+                        mirror=settings.download_mirror(),
+                        progress=lambda done, total: progress(done / total, desc=lora.name),
+                    )
+            except DownloadError as error:
+                return failed(error)
+            return refreshed(entry)
+
+        inputs = [self.dropdown]
+        self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
+        self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=outputs, show_progress=False)
+        self.download.click(downloaded, inputs=inputs, outputs=outputs)
+        self.dropdown.change(remember_button, inputs=[self.dropdown], outputs=[self.remember], show_progress=False)
+
+
+def row_for(option: str):
+    """Updates of drop-down, remember button and download button for an option, an entry, or an outdated entry."""
+    listed = entries_now()
+    return gr.update(choices=listed, value=entry_for(option, listed)), remember_button(option), download_button()
+
+
+def entry_now(option: str) -> str:
+    """The entry that shows an option at the moment."""
+    return entry_for(option, entries_now())
+
+
+def entries_now() -> list[str]:
+    """The drop-down's entries for the loaded checkpoint."""
+    model = host.loaded_model()
+    if model is None:
+        return entries(networks.listed_loras())
+    family = host.model_family(model)
+    return entries(networks.listed_loras(), family, meaning_of_auto(model, family))
+
+
+def meaning_of_auto(model, family: ModelFamily) -> str:
+    """What Auto means for a loaded model, in a few words."""
+    use = resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+    if use.problem is not None:
+        return f"none found for {family.label}"
+    name = NO_LORA if use.file is None else networks.library().name_of(use.file)
+    return f"{name}, remembered" if use.reason == REMEMBERED else name
+
+
+# --- remembering ----------------------------------------------------------------------------------------------------------
+
+
+def toggle_remembered(entry: str) -> None:
+    """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the loaded checkpoint."""
+    model = host.loaded_model()
+    option = _option(entry)
+    if option in (AUTO, remembered.lora_of(model)):
+        remembered.forget(model)
+        return
+    if model is not None:
+        use = resolve_lora("", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library())
+        if use.problem is not None:
+            raise NotRemembered(use.problem)
+    remembered.remember(model, option)
+
+
+def remember_button(entry: str):
+    """Says what the button would do: remember what is chosen, forget what is remembered; hidden where there is neither."""
+    model = host.loaded_model()
+    option, before = _option(entry), remembered.lora_of(model)
+    if model is None or (option == AUTO and before is None):
+        return gr.update(visible=False)
+    if option in (AUTO, before):
+        return gr.update(visible=True, value=_named(texts.FORGET, lora=_shown(before)))
+    return gr.update(visible=True, value=_named(texts.REMEMBER, lora=_shown(option)))
+
+
+def _option(entry: str) -> str:
+    option = option_of(entry)
+    return option.lower() if option.lower() in (AUTO, NONE) else option
+
+
+def _named(template: str, **values) -> str:
+    """A button's text, in the page's language."""
+    return Text(template, **values).translated(language.translations())
+
+
+def _shown(option: str) -> str:
+    return NO_LORA if option == NONE else option
+
+
+# --- downloading ----------------------------------------------------------------------------------------------------------
+
+
+def missing_lora() -> OfficialLora | None:
+    """The official LCM-LoRA for the loaded checkpoint's family where the LoRA folder has none that serves it."""
+    model = host.loaded_model()
+    lora = None if model is None else official_lora(host.model_family(model))
+    return lora if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs() else None
+
+
+def download_button():
+    """Names the file, its size and its licence; hidden where nothing is missing."""
+    lora = missing_lora()
+    if lora is None:
+        return gr.update(visible=False)
+    return gr.update(visible=True, value=_named(texts.DOWNLOAD, lora=lora.name, megabytes=lora.size / 1e6, licence=LICENCE))

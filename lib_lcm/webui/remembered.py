@@ -1,0 +1,49 @@
+"""The LCM-LoRA that Auto means for a checkpoint of this WebUI, where the user had one remembered."""
+
+from __future__ import annotations
+
+from lib_lcm.remembered import NotRemembered, RememberedLoras
+from lib_lcm.webui import host
+
+FILE_NAME = "lcm-loras.json"
+
+_store: RememberedLoras | None = None
+
+
+def store() -> RememberedLoras:
+    """What this WebUI remembers, in a file beside its settings."""
+    global _store
+    path = host.data_folder() / FILE_NAME
+    if _store is None or _store.path != path:
+        _store = RememberedLoras(path)
+        if _store.problem is not None:
+            host.log(_store.problem)
+    return _store
+
+
+def is_empty() -> bool:
+    """Whether nothing is remembered for any checkpoint."""
+    return store().is_empty()
+
+
+def lora_of(model) -> str | None:
+    """What Auto means for a loaded model, as the option `lora` has it; None where nothing is remembered, or no model is loaded."""
+    return None if model is None else store().get(host.checkpoint_sha256(model))
+
+
+def remember(model, lora: str) -> None:
+    """From now on Auto means `lora` for this model's checkpoint. Raises NotRemembered with one sentence."""
+    store().remember(_checkpoint(model), lora, name=host.checkpoint_name(model) or "")
+
+
+def forget(model) -> None:
+    """From now on Auto means what fits best. Raises NotRemembered with one sentence."""
+    store().forget(_checkpoint(model))
+
+
+def _checkpoint(model) -> str:
+    sha256 = None if model is None else host.checkpoint_sha256(model)
+    if sha256 is None:
+        why = "no checkpoint is loaded" if model is None else "the WebUI has no hash of this checkpoint (was it started with --no-hashing?)"
+        raise NotRemembered(f"Nothing can be remembered: {why}.")
+    return sha256

@@ -1,0 +1,164 @@
+"""What the accordion says: the status line, warnings, and the style sheet that shows them at the WebUI's own controls.
+
+It is asked with everything on the tab that decides something, and answers with HTML. It makes the plan as the generation will.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lib_lcm import texts
+from lib_lcm.lora_use import lcm_tags
+from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
+from lib_lcm.plan import PassRequest, Plan, Request, hires_side, make_plan
+from lib_lcm.status import SEPARATOR, status_line
+from lib_lcm.texts import Text, translated
+from lib_lcm.webui import host, host_controls, language, networks, settings
+from lib_lcm.webui.generation import host_facts, warning_of_tag
+
+NO_REFINER = (None, "", "None")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The tab as it stands: the accordion's values in the order of OPTIONS, the WebUI's own by role (`host_controls`)."""
+
+    args: Sequence[Any]
+    controls: Mapping[str, Any]
+    is_img2img: bool
+    seconds: float | None = None
+    """How long the last generation with LCM took."""
+    problem: str | None = None
+    """What just went wrong with a button of the accordion."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the page is to show."""
+
+    line: str
+    """In the page's language, as all of it."""
+    warnings: tuple[str, ...] = ()
+    covered: tuple[tuple[str, str], ...] = ()
+    """(role, text) of the WebUI's controls that have no say, with the value that is used instead."""
+    noted: tuple[tuple[str, str], ...] = ()
+    """(role, text) of the WebUI's controls that need a word."""
+    is_waiting: bool = False
+    """Whether it will be another once a checkpoint is loaded."""
+
+
+def answer(asked: Asked) -> Answer:
+    """What a generation started now would do, whether the accordion is ticked or not."""
+    words = language.translations()
+    limits = settings.limits()
+    prompt = asked.controls.get("prompt") or ""
+    is_ticked = bool(asked.args[0])
+    tag = _lcm_tag(prompt)
+    is_switched_on = not is_ticked and tag is not None and settings.typed_tag() == settings.SWITCH_ON
+    warnings = []
+    if is_switched_on:
+        warnings.append(Text(texts.SWITCHED_ON_BY_TAG, lora=tag))
+    elif not is_ticked and tag is not None and settings.typed_tag() == settings.WARN:
+        of_webui = asked.controls
+        sampler, steps, cfg = of_webui.get("sampler"), _number(of_webui.get("steps"), 0), _number(of_webui.get("cfg"), 0.0)
+        warnings.append(warning_of_tag(tag, sampler, steps, cfg, limits))
+    warnings = [warning for warning in warnings if warning is not None]
+    prompt_notes = tuple(("prompt", translated(warning, words)) for warning in warnings)
+    try:
+        options = LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
+    except OptionsError as error:
+        return Answer(str(error), noted=prompt_notes)
+    model = host.loaded_model()
+    if model is None or not host.is_selected(model):
+        line = translated(Text(texts.NO_CHECKPOINT_YET), words)
+        covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
+        return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
+    plan = make_plan(options, _request(asked, options), host_facts(host.model_family(model)), limits)
+    line = status_line(plan, words)
+    if not (is_ticked or is_switched_on):
+        line = translated(Text(texts.LCM_IS_OFF, status=line), words)
+        return Answer(line, _shown([asked.problem, *warnings], words), noted=prompt_notes)
+    if asked.seconds is not None and plan.problem is None:
+        line += SEPARATOR + translated(Text(texts.TOOK, seconds=asked.seconds), words)
+    shown = _shown([asked.problem, *warnings, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
+    covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
+    if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
+        covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
+    return Answer(line, shown, covered, (*prompt_notes, *_notes(plan, asked, is_switched_on, words)))
+
+
+def render(given: Answer, controls: host_controls.HostControls) -> str:
+    """The answer as HTML."""
+    here = controls.components
+    covered = {role: text for role, text in given.covered if role in here}
+    noted = {role: text for role, text in given.noted if role in here}
+    sheet = host_controls.style_sheet(controls, covered, noted)
+    waiting = " data-lcm-pending" if given.is_waiting else ""  # javascript/lcm.js asks again while it sees this
+    warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
+    return (
+        (f"<style>{sheet}</style>" if sheet else "")
+        + f'<div class="lcm-status" role="status"{waiting}>{html.escape(given.line)}</div>'
+        + (f'<ul class="lcm-warnings" role="alert">{warnings}</ul>' if warnings else "")
+    )
+
+
+def _lcm_tag(prompt: str) -> str | None:
+    """The name of an LCM-LoRA in the prompt."""
+    tags = lcm_tags(prompt, networks.library()) if "<" in prompt else []
+    return tags[-1].tag.name if tags else None
+
+
+def _request(asked: Asked, options: LcmOptions) -> Request:
+    """The generation's request, as `generation.request_of` reads it from the processing object."""
+    controls = asked.controls
+    strength = _number(controls.get("strength"), 1.0)
+    side = int(max(_number(controls.get("width"), 0), _number(controls.get("height"), 0)))
+    hires = None
+    if controls.get("hires") and not asked.is_img2img:
+        width, height = (int(_number(controls.get(role), 0)) for role in ("hires_width", "hires_height"))
+        hires_pixels = hires_side(side, _number(controls.get("hires_scale"), 1.0), width, height)
+        hires = PassRequest(int(_number(controls.get("hires_steps"), 0)), strength, hires_pixels)
+    refiner = controls.get("refiner_checkpoint") if controls.get("refiner") else None
+    return Request(
+        first=PassRequest(int(_number(controls.get("steps"), options.steps or 1)), strength if asked.is_img2img else 1.0, side),
+        cfg=_number(controls.get("cfg"), options.cfg or 1.0),
+        hires=hires,
+        prompt=controls.get("prompt") or "",
+        negative_prompt=controls.get("negative_prompt") or "",
+        scheduler=controls.get("scheduler"),
+        refiner=None if refiner in NO_REFINER else refiner,
+    )
+
+
+def _covered(steps: int, cfg: float, sampler: str, asked: Asked, scheduler: str | None = None) -> tuple[tuple[str, str], ...]:
+    values = {"steps": f"LCM: {steps}", "cfg": f"LCM: {cfg:g}", "sampler": sampler}
+    if not asked.is_img2img:
+        values |= {"hires_sampler": sampler, "hires_scheduler": scheduler or sampler, "hires_cfg": f"LCM: {cfg:g}"}
+    return tuple(values.items())
+
+
+def _notes(plan: Plan, asked: Asked, is_switched_on: bool, words) -> list[tuple[str, str]]:
+    """What the WebUI's controls that keep their say need a word about: their value is not quite what will be used."""
+    notes = []
+    if plan.ignores_negative_prompt:
+        notes.append(("negative_prompt", translated(texts.IGNORED_AT_CFG_ONE, words)))
+    if plan.hires is not None and plan.hires.steps != asked.controls.get("hires_steps"):
+        notes.append(("hires_steps", f"LCM: {plan.hires.steps}"))
+    if is_switched_on:
+        if plan.first.steps != asked.controls.get("steps"):
+            notes.append(("steps", f"LCM: {plan.first.steps}"))
+        if plan.cfg != asked.controls.get("cfg"):
+            notes.append(("cfg", f"LCM: {plan.cfg:g}"))
+    return notes
+
+
+def _shown(sentences, words) -> tuple[str, ...]:
+    return tuple(translated(sentence, words) for sentence in sentences if sentence)
+
+
+def _number(value: Any, default: float) -> float:
+    """A number field of the page; `default` where it is empty."""
+    return default if value is None or value == "" else float(value)
