@@ -11,11 +11,16 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
-def open_page(browser, url: str, errors: list[str] | None = None):
-    """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into `errors`."""
+def open_page(browser, url: str, errors: list[str] | None = None, blocked: str | None = None):
+    """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into `errors`.
+
+    Files whose address matches the pattern `blocked` do not arrive.
+    """
     page = browser.new_page(viewport={"width": 1280, "height": 1400})
     page.on("pageerror", lambda error: None if errors is None else errors.append(str(error)))
     page.set_default_timeout(60_000)
+    if blocked is not None:
+        page.route(blocked, lambda route: route.abort())
     page.goto(url, wait_until="domcontentloaded")
     page.wait_for_selector("#txt2img_generate")
     return page

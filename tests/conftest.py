@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,8 +22,19 @@ settings.load_profile("reproducible")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("LCM for the WebUI")
     group.addoption("--webui-url", metavar="URL", help="run tests/live against the WebUI that listens here, not the workbench")
+    group.addoption("--webui", metavar="DIR", type=Path, help="run tests/live against the WebUI installed here, started for it")
+    group.addoption("--webui-python", metavar="FILE", type=Path, help="the Python that runs --webui; default: its own venv's")
+    group.addoption("--webui-models", metavar="DIR", type=Path, help="holds Stable-diffusion and Lora for --webui; default: its own models")
+    group.addoption("--webui-args", metavar="ARGS", default="", help='more arguments for --webui, such as "--use-cpu all --no-half"')
+    group.addoption("--worker-url", metavar="URL", help="a second WebUI, to which that one distributes work")
+    group.addoption("--generations", type=int, default=200, metavar="N", help="how many the test of memory makes (200)")
     hosts = "a1111-1.6 ... a1111-1.10, forge, reforge"
-    group.addoption("--webui-name", metavar="NAME", default="a1111-1.10", help=f"what that WebUI is: {hosts}")
+    group.addoption("--webui-name", metavar="NAME", help=f"what that WebUI is ({hosts}), where it is not to be found out")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--webui") and config.getoption("--webui-url"):
+        raise pytest.UsageError("--webui starts a WebUI and --webui-url takes a running one: give one of the two.")
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,31 @@
 """One suite for any WebUI: the workbench in each of its profiles, or a real one.
 
     python dev.py test tests/live                                     the workbench
+    python dev.py test tests/live --webui DIR                         an installed WebUI, started for it; see webui_install.py
     python dev.py test tests/live --webui-url http://127.0.0.1:7860   a running WebUI
 
-A real WebUI needs, beside the extension, tests/live/probe in its extensions folder, a checkpoint of each family whose name
-contains "sd15" or "sdxl", the LCM-LoRAs of both, and the command line flag --api. Its first SD 1.5 checkpoint must be the selected one.
+A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both. A running one also needs, beside the extension,
+tests/live/probe in its extensions folder, the LCM-LoRAs under the names lcm_lora_sd15 and lcm_lora_sdxl, the command line flag --api,
+and as its selected checkpoint the SD 1.5 one that the tests will pick: the first with "sd15" in its name, else the first.
 """
 
 from __future__ import annotations
 
+import shlex
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from workbench.client import Client, Generated
-from workbench.server import Server
+from tests.browser import open_page
+from tests.live.page import KNOWN_PAGE_ERRORS
+from tests.live.webui_install import InstalledWebUI, InstallProblem, pick_checkpoints
+from workbench.client import ApiError, Client, Generated
+from workbench.server import HostProcess, Server
 
 PROFILES = ("a1111-1.10", "a1111-1.8", "a1111-1.7", "a1111-1.6", "forge")
 PROBE = Path(__file__).parent / "probe"
@@ -26,14 +34,18 @@ MODELS = Path(__file__).parents[2] / "workbench" / "models"
 
 @dataclass
 class WebUI:
-    """The WebUI under test. `side` is the width and height of test pictures, `sd15` and `sdxl` are checkpoint names."""
+    """The WebUI under test. `side` is the width and height of test pictures, `sd15` and `sdxl` are checkpoint names.
+
+    `server` is its process where the tests have started it; `start` then starts another one like it, `start(auth="user:password")`.
+    """
 
     client: Client
     name: str
     side: int
     sd15: str
     sdxl: str
-    server: Server | None = None
+    server: HostProcess | None = None
+    start: Callable[..., HostProcess] | None = None
     events: list[dict] = field(default_factory=list)
 
     def txt2img(self, prompt: str, checkpoint: str | None = None, **payload) -> tuple[Generated, list[dict]]:
@@ -81,6 +93,15 @@ class WebUI:
         finally:
             self.client.post("/sdapi/v1/options", {name: before[name] for name in changes})
 
+    def script_info(self) -> list[dict]:
+        """The scripts and their arguments as the API describes them; skips the test where this WebUI fails at that."""
+        try:
+            return self.client.get("/sdapi/v1/script-info")
+        except ApiError as error:
+            if error.status == 500 and self.name == "a1111-1.6":  # its model of an answer does not allow for its own drop-downs
+                pytest.skip("A1111 1.6 cannot describe its scripts over the API, with or without extensions")
+            raise
+
     def calls(self) -> list[dict]:
         """The UNet's calls since this was last asked."""
         calls = self.client.get("/lcm-test-probe/calls")
@@ -110,29 +131,85 @@ class WebUI:
         return [999, 672, 346, 19] if self.name in ("forge", "reforge") else [999, 679, 339, 19]
 
 
-def _connect(client: Client, name: str, side: int, server: Server | None = None) -> WebUI:
-    names = [model["model_name"] for model in client.get("/sdapi/v1/sd-models")]
-    sd15, sdxl = (next(model for model in sorted(names) if family in model) for family in ("sd15", "sdxl"))
-    return WebUI(client, name, side, sd15, sdxl, server)
+def _connect(client: Client, name: str | None, side: int, **started) -> WebUI:
+    """`name` is what the WebUI is, None to ask the probe in it; `started` are `server` and `start` where the tests have started it."""
+    try:
+        models = client.get("/sdapi/v1/sd-models")
+        name = name or client.get("/lcm-test-probe/host")["name"]
+    except ApiError as error:
+        where = f"{client.url} has no --api, or tests/live/probe is not in its extensions folder" if error.status == 404 else client.url
+        raise InstallProblem(f"{where}: {error}") from None
+    picked = pick_checkpoints((model["model_name"], Path(model["filename"])) for model in models)
+    return WebUI(client, name, side, *picked.values(), **started)
 
 
 def pytest_generate_tests(metafunc):
     if "webui" in metafunc.fixturenames:
-        url = metafunc.config.getoption("--webui-url")
+        real = metafunc.config.getoption("--webui-url") or metafunc.config.getoption("--webui")
         marker = metafunc.definition.get_closest_marker("profiles")
         profiles = marker.args if marker else PROFILES
-        metafunc.parametrize("webui", [url] if url else profiles, indirect=True, scope="session")
+        metafunc.parametrize("webui", [str(real)] if real else profiles, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def webui(request, tmp_path_factory):
-    if request.param.startswith("http"):
-        name = request.config.getoption("--webui-name")
-        yield _connect(Client(request.param, timeout=600), name, 128)
+    option = request.config.getoption
+    if option("--webui-url"):
+        connect = partial(_connect, Client(option("--webui-url"), timeout=600), option("--webui-name"), 128)
+        yield _or_end_of_run(connect)
         return
+    if option("--webui"):
+        start = partial(_start_installed, option, tmp_path_factory)
+        name, side = option("--webui-name"), 128
+    else:
+        start = partial(_start_workbench, request.param, tmp_path_factory)
+        name, side = request.param, 64
+    with _or_end_of_run(start) as server:
+        server.client.timeout = 600
+        yield _or_end_of_run(partial(_connect, server.client, name, side, server=server, start=start))
+
+
+def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) -> Server:
     data_dir = tmp_path_factory.mktemp("data")
     loras = shutil.copytree(MODELS / "Lora", data_dir / "Lora")  # tests add LoRAs and take them away
-    with Server(
-        ["--profile", request.param, "--data-dir", str(data_dir), "--lora-dir", str(loras), "--extension", str(PROBE)]
-    ) as server:
-        yield _connect(server.client, request.param, 64, server)
+    arguments = ["--profile", profile, "--data-dir", str(data_dir), "--lora-dir", str(loras), "--extension", str(PROBE)]
+    return Server(arguments, auth=auth)
+
+
+def _start_installed(option, tmp_path_factory, auth: str | None = None) -> InstalledWebUI:
+    places = {"python": option("--webui-python"), "models": option("--webui-models")}
+    arguments = shlex.split(option("--webui-args"))
+    return InstalledWebUI(option("--webui"), tmp_path_factory.mktemp("webui"), arguments=arguments, auth=auth, **places)
+
+
+def _or_end_of_run(start):
+    """What `start()` gives; where it cannot, one message instead of one for each test."""
+    try:
+        return start()
+    except (InstallProblem, RuntimeError, OSError) as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.fixture(autouse=True)
+def webui_lives(request):
+    """Where the test's WebUI has died, its log is shown and the run ends: every later test could only say that it is not there."""
+    yield
+    webui = getattr(request.node, "funcargs", {}).get("webui")
+    if webui is not None and webui.server is not None and not webui.server.is_running:
+        pytest.exit(f"{webui.server.name} has died. {webui.server.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+@pytest.fixture
+def page(browser, webui):
+    """The WebUI's page with a checkpoint loaded and the accordion there; a test fails where a script of the page does."""
+    webui.txt2img("a star", steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    errors = []
+    page = open_page(browser, webui.client.url, errors)
+    page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
+    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
+    # the first answer has come: before that, a change could be lost while the page is still being put together
+    answered = "document.querySelector('#script_txt2img_lcm_answered :is(textarea, input)')"
+    page.wait_for_function(f"!{answered} || {answered}.value !== ''")
+    yield page
+    page.close()
+    assert [error for error in errors if not any(known in error for known in KNOWN_PAGE_ERRORS)] == []

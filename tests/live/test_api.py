@@ -180,7 +180,7 @@ def test_only_known_families_can_be_downloaded(webui, body):
 
 
 def test_script_info_describes_the_arguments_in_their_order(webui):
-    infos = [info for info in webui.client.get("/sdapi/v1/script-info") if info["name"] == "lcm"]
+    infos = [info for info in webui.script_info() if info["name"] == "lcm"]
     assert [info["is_img2img"] for info in infos] == [False, True]
     for info in infos:
         assert info["is_alwayson"]

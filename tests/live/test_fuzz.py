@@ -64,10 +64,12 @@ OPTION_OBJECTS = st.one_of(
             "cfg": st.one_of(st.floats(1, 2), SCALARS),
             "lora": TEXTS,
             "schedule": st.one_of(st.sampled_from(["trailing", "webui"]), SCALARS),
+            "sampler": st.one_of(st.sampled_from(["lcm", "tcd"]), SCALARS),
+            "gamma": st.one_of(st.floats(0, 1), SCALARS),
         },
     ),
 )
-ARGS = st.one_of(st.lists(JSON, max_size=8), st.tuples(OPTION_OBJECTS, JSON).map(list), st.lists(OPTION_OBJECTS, max_size=1))
+ARGS = st.one_of(st.lists(JSON, max_size=10), st.tuples(OPTION_OBJECTS, JSON).map(list), st.lists(OPTION_OBJECTS, max_size=1))
 REQUEST_FIELDS = [
     "prompt", "negative_prompt", "steps", "cfg_scale", "scheduler", "denoising_strength", "enable_hr", "hr_second_pass_steps",
     "refiner_checkpoint", "init_images", "alwayson_scripts", "args", "other",

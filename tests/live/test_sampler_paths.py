@@ -28,6 +28,10 @@ def levels_apart(one, other) -> int:
     return int(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).max())
 
 
+def levels_apart_on_average(one, other) -> float:
+    return float(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).mean())
+
+
 def same(one, other) -> bool:
     return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
 
@@ -81,6 +85,27 @@ def test_soft_inpainting(webui):
     soft, calls = webui.img2img(PROMPT, [start], **fields, alwayson_scripts={"Soft Inpainting": {"args": [True]}})
     assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
     assert "Soft inpainting enabled: True" in soft.infotext and not same(hard.image, soft.image)
+
+
+@pytest.mark.profiles("a1111-1.8", "a1111-1.10", "forge")
+@pytest.mark.parametrize("sampler", ["lcm", "tcd"])
+def test_a_mask_that_another_extension_softens_is_blended_at_every_step(webui, sampler):
+    if webui.name in ("a1111-1.6", "a1111-1.7"):
+        pytest.skip("this WebUI lets no extension blend masks")
+    side = webui.side
+    start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
+    mask = Image.new("L", (side, side), 0)
+    mask.paste(255, (side // 2, 0, side, side))
+    fields = {"mask": mask, "lcm": {**ON, "sampler": sampler}, "denoising_strength": 0.5, "mask_blur": 0, "inpainting_fill": 1}
+    hard, _ = webui.img2img(PROMPT, [start], **fields, inpaint_full_res=False)
+    webui.disturb_next(soft_mask=True)
+    soft, calls = webui.img2img(PROMPT, [start], **fields, inpaint_full_res=False)
+    levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
+    assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
+    assert [event["sigma"] for event in webui.events_of("mask_blend")] == [*levels, None]
+    painted = (side // 2, 0, side, side)
+    by_hard, by_soft = (levels_apart_on_average(made.image.crop(painted), start.crop(painted)) for made in (hard, soft))
+    assert 0 < by_soft < by_hard
 
 
 # --- interrupt, skip, failure, preview ----------------------------------------------------------------------------------
@@ -305,6 +330,23 @@ def test_other_extensions_see_the_shapes_they_expect(webui):
     assert [(event["x"], len(event["sigma"]), event["cond"]) for event in before] == [(both, both, 2)] * 4
     assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 2] * 4
     assert [event["x"] for event in after] == ([] if webui.leaves_out_uncond else [4] * 4)
+
+
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
+def test_an_image_editing_checkpoint_is_computed_in_full(webui):
+    if webui.leaves_out_uncond:
+        pytest.skip("this WebUI guides image editing by itself")
+    start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
+    fields = {"lcm": {**ON, "lora": "none"}, "denoising_strength": 1.0}
+    webui.disturb_next(edit_model=True)
+    made, calls = webui.img2img(PROMPT, [start], **fields, image_cfg_scale=1.5)
+    # text and picture, picture alone, neither
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [3] * 4 and "Image CFG scale: 1.5" in made.infotext
+    webui.disturb_next(edit_model=True)
+    made, calls = webui.img2img(PROMPT, [start], **fields, image_cfg_scale=1.0)  # guidance of the usual kind
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4
+    _, calls = webui.img2img(PROMPT, [start], **fields)
+    assert rows(calls) == [1] * 4
 
 
 @two_hosts

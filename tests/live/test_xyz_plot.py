@@ -6,12 +6,12 @@ from workbench.client import ApiError
 
 PROMPT = "a big red star on a blue background"
 ON = {"enabled": True, "steps": 4, "cfg": 1}
-LABELS = ["[LCM] Enabled", "[LCM] Weight", "[LCM] Steps", "[LCM] CFG scale", "[LCM] LoRA", "[LCM] Schedule"]
+LABELS = [f"[LCM] {name}" for name in ("Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma")]
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 
 
 def plot_script(webui, is_img2img: bool = False) -> dict:
-    infos = webui.client.get("/sdapi/v1/script-info")
+    infos = webui.script_info()
     return next(info for info in infos if info["name"] == "x/y/z plot" and info["is_img2img"] == is_img2img)
 
 
@@ -72,6 +72,13 @@ def test_cfg_lora_and_schedule(webui):
     assert ["LCM LoRA: None" in text for text in infotexts] == [False, True] * 4
     assert ["LCM schedule: WebUI" in text for text in infotexts] == [False, False, True, True] * 2
     assert ["CFG scale: 1.5" in text for text in infotexts] == [False] * 4 + [True] * 4
+
+
+def test_sampler_and_gamma(webui):
+    images, infotexts, _ = plot(webui, ON, ("[LCM] Sampler", "LCM, TCD"), ("[LCM] TCD gamma", "0, 0.5"))
+    assert rgb(images[0]) == rgb(images[2]) and len({rgb(image) for image in images}) == 3  # LCM has no gamma
+    assert ["Sampler: TCD" in text for text in infotexts] == [False, True] * 2
+    assert [text.count("LCM gamma") for text in infotexts] == [0, 1] * 2 and "LCM gamma: 0.5" in infotexts[3]
 
 
 def test_checkpoints_of_two_families_get_their_own_lora(webui):

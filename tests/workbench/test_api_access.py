@@ -1,17 +1,16 @@
 """Who may use the routes under /lcm/v1, and a download through them, against a hub on this machine that does not have the file."""
 
 import base64
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 
 import pytest
 
+from tests.hub import Hub
 from workbench.client import Client
 from workbench.server import ROOT, Server
 
@@ -19,25 +18,11 @@ PAIRS = "ada:first:secret,bob:zweites Geheimnis äöü"
 ROUTES = [("GET", "status"), ("GET", "schema"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
 
 
-class _NothingHere(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.paths.append(self.path)
-        self.send_error(404)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="module")
 def hub():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NothingHere)
-    server.paths = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = Hub()
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +35,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def server(hub, folder):
     """A workbench with passwords, an empty LoRA folder, and that hub."""
-    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     arguments = ["--data-dir", str(folder / "data"), "--lora-dir", str(folder / "models" / "Lora")]
-    with Server(arguments, auth=PAIRS, environment=environment) as server:
+    with Server(arguments, auth=PAIRS, environment=hub.environment) as server:
         yield server
 
 
@@ -136,7 +120,7 @@ def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada
         time.sleep(0.1)
     assert state["state"] == "failed"
     assert "HTTP 404" in state["problem"] and state["problem"].endswith("save it as Lora/lcm_lora_sdxl.safetensors.")
-    assert hub.paths[0].startswith("/latent-consistency/lcm-lora-sdxl/")
+    assert hub.requests[0][0].startswith("/latent-consistency/lcm-lora-sdxl/")
     ada.post("/sdapi/v1/txt2img", {"prompt": "a star", "steps": 1, "width": 64, "height": 64})  # so that a checkpoint is loaded
     plan = ada.post("/lcm/v1/plan", {"args": [True]})
     assert "put pytorch_lora_weights.safetensors" in plan["problem"] and "into Lora as lcm_lora_sd15" in plan["problem"]

@@ -1,53 +1,66 @@
-"""The button that gets a missing LCM-LoRA, in a real browser, against a hub on this machine that does not have the file."""
+"""The button that gets a missing LCM-LoRA, in a real browser, against a hub on this machine."""
 
-import http.server
-import threading
+from pathlib import Path
 
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
+from tests.hub import Hub
 from workbench.server import Server
+from workbench.small_models import LORAS
 
 pytestmark = needs_chromium
-
-
-class _NothingHere(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.paths.append(self.path)
-        self.send_error(404)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *args):
-        pass
+SMALL_CATALOG = Path(__file__).parent / "small_catalog"
 
 
 @pytest.fixture
 def hub():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NothingHere)
-    server.paths = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = Hub()
     yield server
-    server.shutdown()
-    server.server_close()
+    server.stop()
 
 
-def test_a_missing_lora_can_be_fetched_from_the_page_and_a_failure_is_one_sentence(browser, hub, tmp_path):
-    loras = tmp_path / "Lora"
-    loras.mkdir()
-    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_address[1]}", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
-    arguments = ["--data-dir", str(tmp_path / "data"), "--lora-dir", str(loras)]
-    with Server(arguments, environment=environment) as server:
-        server.client.txt2img("a star", steps=1)  # so that a checkpoint is loaded
-        page = open_page(browser, server.url)
-        open_accordion(page)
-        button = page.locator("#script_txt2img_lcm_download").first
-        button.wait_for(state="visible")
-        assert button.inner_text() == "Download lcm_lora_sd15 (135 MB, licence OpenRAIL++)"
-        status = page.locator(".lcm-status").first
-        assert "No LCM-LoRA for SD 1.5 was found" in status.inner_text()
+def without_loras(tmp_path, hub, *arguments) -> Server:
+    """A workbench with an empty LoRA folder."""
+    (tmp_path / "Lora").mkdir()
+    folders = ["--data-dir", str(tmp_path / "data"), "--lora-dir", str(tmp_path / "Lora")]
+    return Server([*folders, *arguments], environment=hub.environment)
+
+
+def opened(browser, server):
+    server.client.txt2img("a star", steps=1)  # so that a checkpoint is loaded
+    page = open_page(browser, server.url)
+    open_accordion(page)
+    button = page.locator("#script_txt2img_lcm_download").first
+    button.wait_for(state="visible")
+    assert "No LCM-LoRA for SD 1.5 was found" in page.locator(".lcm-status").first.inner_text()
+    return page, button
+
+
+def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path):
+    hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
+    hub.script = ["cut"]
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+        page, button = opened(browser, server)
+        assert button.inner_text().startswith("Download lcm_lora_sd15 (") and "licence OpenRAIL++" in button.inner_text()
+        assert not hub.requests, "something was downloaded that nobody had asked for"
         button.click()
-        page.wait_for_function("document.querySelector('.lcm-status').innerText.includes('404')")
-        assert "latent-consistency/lcm-lora-sdv1-5" in hub.paths[0]
+        page.wait_for_function("document.querySelector('.lcm-status').innerText.startsWith('SD 1.5 · lcm_lora_sd15 · ')")
+        button.wait_for(state="hidden")
+        assert page.locator("#script_txt2img_lcm_lora input").first.input_value().endswith("lcm_lora_sd15")
+        assert (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").read_bytes() == hub.content
+        assert len(hub.requests) == 2, "it did not go on after the connection broke"
+        made = server.client.txt2img("a star", lcm={"enabled": True, "steps": 1, "cfg": 1})
+        assert "LCM LoRA: lcm_lora_sd15" in made.infotext
         page.close()
-    assert list(loras.glob("*.safetensors")) == []
+
+
+def test_a_failure_is_one_sentence(browser, hub, tmp_path):
+    with without_loras(tmp_path, hub) as server:
+        page, button = opened(browser, server)
+        assert button.inner_text() == "Download lcm_lora_sd15 (135 MB, licence OpenRAIL++)"
+        button.click()
+        page.wait_for_function("document.querySelector('#script_txt2img_lcm_status').innerText.includes('404')")
+        assert "latent-consistency/lcm-lora-sdv1-5" in hub.requests[0][0]
+        page.close()
+    assert list((tmp_path / "Lora").glob("*.safetensors")) == []

@@ -65,6 +65,11 @@ def test_pasting_an_infotext_fills_in_the_tab_and_the_scripts(page):
     assert page.input_value("#txt2img_scheduler input") == "Karras"
 
 
+def test_a_tooltip_is_shown(page, host):
+    assert page.get_attribute("#paste", "title") == "Read generation parameters"
+    assert "GradioUnusedKwargWarning" not in host.log
+
+
 def test_reload_ui_loads_the_scripts_again(page, host):
     before = host.log.count("Startup time:")
     page.evaluate("switchToTab('Settings')")

@@ -87,3 +87,35 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
                 assert getattr(networks, name).keys() == before[name].keys(), name
         """,
     )
+
+
+def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_ours_goes(tmp_path):
+    run_in_host(
+        tmp_path,
+        """
+        from modules import sd_samplers, sd_samplers_common
+        from lib_lcm.webui import registry
+        before = list(sd_samplers.all_samplers)
+        assert [entry.name for entry in before].count("LCM") == 1
+        registry.register()
+        registry.register()
+        assert [entry.name for entry in sd_samplers.all_samplers] == [entry.name for entry in before] + ["TCD"]
+        assert registry.own_samplers() == {"LCM"}
+        registry.unregister()
+        assert sd_samplers.all_samplers == before and "TCD" not in sd_samplers.all_samplers_map
+
+        made = []
+        theirs = sd_samplers_common.SamplerData("TCD", lambda model: made.append(model) or "their sampler", ["k_tcd"], {"their": "option"})
+        sd_samplers.all_samplers.insert(2, theirs)
+        sd_samplers.all_samplers_map["TCD"] = theirs
+        for _ in range(2):
+            registry.register()
+        ours = sd_samplers.all_samplers[2]
+        assert ours is sd_samplers.all_samplers_map["TCD"] is not theirs and ours.options == theirs.options
+        assert registry.own_samplers() == {"LCM", "TCD"}
+        assert ours.constructor("model") == "their sampler" and made == ["model"], "no generation of LCM's is running"
+        registry.unregister()
+        assert sd_samplers.all_samplers[2] is theirs is sd_samplers.all_samplers_map["TCD"]
+        assert registry.own_samplers() == {"LCM", "TCD"}
+        """,
+    )

@@ -14,7 +14,19 @@ from lib_lcm import infotext
 from lib_lcm.families import ModelFamily
 from lib_lcm.library import LoraLibrary
 from lib_lcm.lora_use import resolve_lora
-from lib_lcm.options import MAX_WEIGHT, MIN_WEIGHT, SCHEDULE_LABELS, LcmOptions, options_from_args
+from lib_lcm.options import (
+    DEFAULT_GAMMA,
+    LCM,
+    MAX_GAMMA,
+    MAX_WEIGHT,
+    MIN_GAMMA,
+    MIN_WEIGHT,
+    SAMPLER_LABELS,
+    SCHEDULE_LABELS,
+    TRAILING,
+    LcmOptions,
+    options_from_args,
+)
 from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
 from tests.unit.lora_fixtures import header_bytes, official_lora_tensors, write_header
 from workbench.client import decode_image
@@ -73,8 +85,12 @@ def through_the_host():
     weight=st.one_of(st.floats(MIN_WEIGHT, MAX_WEIGHT), st.sampled_from([0.0, 1.0, 0.85, 1.5])),
     schedule=st.sampled_from(list(SCHEDULE_LABELS)),
     is_chosen=st.booleans(),
+    sampler=st.sampled_from(list(SAMPLER_LABELS)),
+    gamma=st.floats(MIN_GAMMA, MAX_GAMMA),
 )
-def test_options_survive_the_hosts_infotext(through_the_host, tmp_path_factory, name, folder, decoy, weight, schedule, is_chosen):
+def test_options_survive_the_hosts_infotext(
+    through_the_host, tmp_path_factory, name, folder, decoy, weight, schedule, is_chosen, sampler, gamma
+):
     root = tmp_path_factory.mktemp("loras")
     try:
         write_header(root / f"{folder}{name}.safetensors", *HEADER)
@@ -83,14 +99,15 @@ def test_options_survive_the_hosts_infotext(through_the_host, tmp_path_factory, 
         library = LoraLibrary(root, sha256_of=lambda path: None)
         wanted = next(file for file in library.scan() if file.path == root / f"{folder}{name}.safetensors")
         lora = library.name_of(wanted) + ".safetensors" * (library.name_of(wanted).lower() in ("none", "auto")) if is_chosen else "auto"
-        options = LcmOptions(True, weight, 4, 1.0, lora, schedule)
+        schedule, gamma = (schedule, DEFAULT_GAMMA) if sampler == LCM else (TRAILING, gamma)  # what the others have no use for
+        options = LcmOptions(True, weight, 4, 1.0, lora, schedule, sampler, gamma)
         plan = make_plan(options, Request(PassRequest(20), 7.0), HostFacts(SD15, library))
         assert plan.problem is None and (plan.lora == wanted or not is_chosen)
 
-        pasted = through_the_host(infotext.parameters(plan, library))
+        pasted = through_the_host({"Sampler": plan.sampler, **infotext.parameters(plan, library)})
         restored = {option: read(pasted, library) for option, read in infotext.RESTORE.items()}
         again = options_from_args([{**restored, "cfg": 1.0}])
-        assert again == LcmOptions(True, weight, 4, 1.0, again.lora, schedule)
+        assert again == LcmOptions(True, weight, 4, 1.0, again.lora, schedule, sampler, gamma)
         assert resolve_lora("", again, SD15, library).file == plan.lora
 
         elsewhere = LoraLibrary(root.parent / "nowhere")  # a machine where no file has that name
@@ -108,7 +125,19 @@ def test_no_lora_survives_the_hosts_infotext(through_the_host, tmp_path):
 def test_a_picture_made_without_lcm_leaves_the_accordion_off(through_the_host, tmp_path):
     pasted = through_the_host({"Sampler": "Euler a"})
     restored = {option: read(pasted, LoraLibrary(tmp_path)) for option, read in infotext.RESTORE.items()}
-    assert restored == {"enabled": False, "weight": None, "steps": None, "cfg": None, "lora": None, "schedule": None}
+    assert restored.pop("enabled") is False
+    assert set(restored) == {"weight", "steps", "cfg", "lora", "schedule", "sampler", "gamma"} and set(restored.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    "sampler,expected",
+    [("LCM", {"sampler": "LCM", "schedule": "WebUI"}), ("TCD", {"sampler": "TCD"})],  # made by a sampler that is not ours
+)
+def test_a_picture_of_the_hosts_own_sampler_selects_it_and_leaves_the_accordion_off(through_the_host, tmp_path, sampler, expected):
+    pasted = through_the_host({"Sampler": sampler})
+    restored = {option: read(pasted, LoraLibrary(tmp_path)) for option, read in infotext.RESTORE.items()}
+    assert restored.pop("enabled") is False
+    assert {option: value for option, value in restored.items() if value is not None} == expected
 
 
 # --- from picture to picture ------------------------------------------------------------------------------------------------------
@@ -141,6 +170,7 @@ def again(client, text: str) -> tuple[bytes, str]:
         ({"steps": 3, "cfg": 1.7, "weight": 0.123456789}, {"negative_prompt": "green, blue: x"}),
         ({"lora": "none"}, {"steps": 20, "cfg_scale": 7}),
         ({"schedule": "webui", "steps": 5}, {}),
+        ({"sampler": "tcd", "gamma": 0.7, "steps": 3}, {}),
         ({"steps": 4, "cfg": 1}, {"prompt": f"{PROMPT} <lora:lcm_lora_sd15:0.5>"}),
         ({"steps": 4, "cfg": 1}, {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}),
     ],

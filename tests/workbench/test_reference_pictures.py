@@ -1,4 +1,5 @@
-"""Whole pictures against the reference: the same checkpoint, prompt and noise through diffusers' LCMScheduler, without any WebUI.
+"""Whole pictures against the references: the same checkpoint, prompt and noise through diffusers' LCMScheduler and TCDScheduler,
+without any WebUI.
 
 The models have random weights, so every difference in timesteps, noise levels, scalings or start is seen.
 """
@@ -6,10 +7,11 @@ The models have random weights, so every difference in timesteps, noise levels, 
 from __future__ import annotations
 
 import diffusers.schedulers.scheduling_lcm as scheduling_lcm
+import diffusers.schedulers.scheduling_tcd as scheduling_tcd
 import numpy as np
 import pytest
 import torch
-from diffusers import LCMScheduler
+from diffusers import LCMScheduler, TCDScheduler
 
 from workbench.server import Server
 from workbench.small_models import build_model, load_checkpoint, save_checkpoint
@@ -39,12 +41,16 @@ def client(request, checkpoints, tmp_path_factory):
 
 
 @torch.no_grad()
-def reference_picture(path, steps: int, monkeypatch) -> np.ndarray:
-    """[SIDE, SIDE, 3] in levels of 0 to 255, from the scheduler's own loop; noise as the WebUI draws it, from one generator."""
+def reference_picture(path, steps: int, monkeypatch, gamma: float | None = None) -> np.ndarray:
+    """[SIDE, SIDE, 3] in levels of 0 to 255, from the scheduler's own loop; noise as the WebUI draws it, from one generator.
+
+    The scheduler is LCM's, or with a `gamma` TCD's.
+    """
     model = load_checkpoint(path)
     generator = torch.Generator().manual_seed(SEED)
-    monkeypatch.setattr(scheduling_lcm, "randn_tensor", lambda shape, **kwargs: torch.randn(shape, generator=generator))
-    scheduler = LCMScheduler(
+    for module in (scheduling_lcm, scheduling_tcd):
+        monkeypatch.setattr(module, "randn_tensor", lambda shape, **kwargs: torch.randn(shape, generator=generator))
+    scheduler = (LCMScheduler if gamma is None else TCDScheduler)(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=model.prediction_type
     )  # fmt: skip
     scheduler.set_timesteps(steps)
@@ -52,18 +58,19 @@ def reference_picture(path, steps: int, monkeypatch) -> np.ndarray:
     sample = torch.randn((1, 4, SIDE // 8, SIDE // 8), generator=generator)
     for timestep in scheduler.timesteps:
         output = model.unet(sample, timestep, hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
-        sample = scheduler.step(output, timestep, sample, return_dict=False)[0]
+        sample = scheduler.step(output, timestep, sample, return_dict=False, **({} if gamma is None else {"eta": gamma}))[0]
     picture = (model.decode_latents(sample)[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)
     return (picture * 255).numpy().astype(int)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+@pytest.mark.parametrize("steps,gamma", [(1, None), (2, None), (4, None), (8, None), (1, 0.3), (4, 0), (4, 0.3), (3, 1)])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_pictures_equal_the_references(client, checkpoints, monkeypatch, name, steps):
-    expected = reference_picture(checkpoints / f"{name}.safetensors", steps, monkeypatch)
+def test_pictures_equal_the_references(client, checkpoints, monkeypatch, name, steps, gamma):
+    expected = reference_picture(checkpoints / f"{name}.safetensors", steps, monkeypatch, gamma)
+    sampler = {} if gamma is None else {"sampler": "tcd", "gamma": gamma}
     made = client.txt2img(
         PROMPT,
-        lcm={"enabled": True, "steps": steps, "cfg": 1, "lora": "none"},
+        lcm={"enabled": True, "steps": steps, "cfg": 1, "lora": "none", **sampler},
         seed=SEED,
         override_settings={"sd_model_checkpoint": name},
     )

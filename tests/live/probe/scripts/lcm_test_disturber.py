@@ -1,18 +1,22 @@
 """A WebUI extension for tests: does in the midst of a generation what other extensions and users do.
 
 Its one argument, over the API: "detail" makes a generation of its own inside the outer one, as detailers do: prompt, seed, steps, CFG
-scale and sampler copied, and no always-on script run in it; "detail off" runs LCM's in it, switched off;
+scale and sampler copied, and no always-on script run in it; {"steps": 28, ...} gives that one settings of its own;
+"detail off" runs LCM's in it, switched off;
 "fail" raises where the WebUI does not swallow it, "interrupt" interrupts in the midst of sampling; a list of prompts replaces those of
-the batches.
+the batches; "delete 1 PATH" deletes a file before the batch of that number, counted from 0, is begun.
+There is a saved prompt style STYLE with an LCM-LoRA in it.
 """
 
 import copy
+import os
 
 import gradio as gr
 
-from modules import processing, script_callbacks, scripts, shared
+from modules import processing, script_callbacks, scripts, shared, styles
 
 INTERRUPT = {"after": None}
+STYLE, STYLE_PROMPT = "LCM test style", "{prompt} <lora:lcm_lora_sd15:0.5>"
 
 
 class DisturberScript(scripts.Script):
@@ -25,6 +29,17 @@ class DisturberScript(scripts.Script):
     def ui(self, is_img2img):
         return [gr.Textbox(visible=False)]  # without a component the API passes no argument
 
+    def before_process(self, p, mode=None, *args):
+        fields = {"name": STYLE, "prompt": STYLE_PROMPT, "negative_prompt": "", "path": None}
+        known = {name: value for name, value in fields.items() if name in styles.PromptStyle._fields}  # 1.6 has no path
+        shared.prompt_styles.styles[STYLE] = styles.PromptStyle(**known)
+
+    def before_process_batch(self, p, mode=None, *args, batch_number=0, **kwargs):
+        if isinstance(mode, str) and mode.startswith("delete "):
+            _, number, path = mode.split(" ", 2)
+            if batch_number == int(number):
+                os.remove(path)
+
     def process(self, p, mode=None, *args):
         INTERRUPT["after"] = 1 if mode == "interrupt" else None
         if isinstance(mode, list):
@@ -35,15 +50,15 @@ class DisturberScript(scripts.Script):
             p.setup_conds = fail
 
     def postprocess_image(self, p, pp, mode=None, *args):
-        if mode in ("detail", "detail off"):
-            pp.image = detail(p, pp.image, ["LCM"] if mode == "detail off" else [])
+        if mode in ("detail", "detail off") or isinstance(mode, dict):
+            pp.image = detail(p, pp.image, ["LCM"] if mode == "detail off" else [], mode if isinstance(mode, dict) else {})
 
 
 def fail():
     raise RuntimeError("the test disturber fails")
 
 
-def detail(p, image, titles):
+def detail(p, image, titles, own_settings):
     index = p.iteration * p.batch_size + p.batch_index
     inner = processing.StableDiffusionProcessingImg2Img(
         init_images=[image],
@@ -52,9 +67,7 @@ def detail(p, image, titles):
         prompt=p.all_prompts[index],
         negative_prompt=p.all_negative_prompts[index],
         seed=p.all_seeds[index],
-        sampler_name=p.sampler_name,
-        steps=p.steps,
-        cfg_scale=p.cfg_scale,
+        **{"sampler_name": p.sampler_name, "steps": p.steps, "cfg_scale": p.cfg_scale, **own_settings},
         width=p.width,
         height=p.height,
         denoising_strength=0.5,

@@ -2,15 +2,22 @@
 
 GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"timesteps": [...], "rows": n, "loras": [names]}.
 GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
+GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
-    {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call
+    {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call; 0: before sampling
+    {"at_call": 2, "do": "out of memory" | "nan"}                     it fails for want of memory, or sees a latent of nothing but NaN
+    {"at_call": 2, "do": "hold"}                                      it waits there until POST /lcm-test-probe/release
     {"sigmas": [14.6, 2.0, 0.0]}                                      p.sampler_noise_scheduler_override
     {"count_latents": true}                                           events say how many latents are in memory
+    {"soft_mask": true}                                               on_mask_blend, as by soft inpainting: half of the original stays
+    {"edit_model": true}                                              the checkpoint passes for an image-editing one (InstructPix2Pix)
 Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
 """
 
 import gc
+import importlib.util
 import sys
+import threading
 
 import torch
 from fastapi import Body
@@ -19,6 +26,8 @@ from modules import script_callbacks, scripts, shared
 
 CALLS = []
 EVENTS = []
+RELEASED = threading.Event()
+LONGEST_HOLD = 120  # seconds
 BEHAVIOUR = {"next": {}, "now": {}, "calls": 0}
 
 
@@ -50,20 +59,35 @@ class ProbeScript(scripts.Script):
         sigmas = BEHAVIOUR["now"].get("sigmas")
         if sigmas:
             p.sampler_noise_scheduler_override = lambda steps: torch.tensor(sigmas)
+        EVENTS.append({"callback": "process", "prompts": list(p.all_prompts), "seed": p.all_seeds[0], "width": p.width})
+        if BEHAVIOUR["now"].get("edit_model"):
+            p.sd_model.cond_stage_key = "edit"
         self.watch()
+        if BEHAVIOUR["now"].get("at_call") == 0:
+            disturb(BEHAVIOUR["now"]["do"])
+
+    def before_process_batch(self, p, *args, **kwargs):
+        self.watch()  # after a hires pass with a checkpoint of its own
 
     def before_hr(self, p, *args):
-        self.watch()  # the hires pass may have a checkpoint of its own
+        self.watch()
 
     def watch(self):
         if ProbeScript.handle is not None:
             ProbeScript.handle.remove()
         ProbeScript.handle = unet().register_forward_pre_hook(record, with_kwargs=True)
 
+    def on_mask_blend(self, p, mba, *args):
+        if not BEHAVIOUR["now"].get("soft_mask"):
+            return
+        EVENTS.append({"callback": "mask_blend", "sigma": None if mba.is_final_blend else round(float(mba.sigma[0]), 4)})
+        if not mba.is_final_blend:
+            mba.blended_latent = torch.lerp(mba.blended_latent, mba.init_latent, 0.5)
+
     def postprocess(self, p, processed, *args):
-        if ProbeScript.handle is not None:
-            ProbeScript.handle.remove()
-            ProbeScript.handle = None
+        if BEHAVIOUR["now"].get("edit_model"):
+            p.sd_model.cond_stage_key = "txt"
+        # the watch goes on: a detailer calls this before its inner generation, in which it runs none of our callbacks
         EVENTS.append({"callback": "postprocess", "comments": processed.comments})
 
 
@@ -75,6 +99,9 @@ def record(module, args, kwargs):
     count_latents(sample)
     BEHAVIOUR["calls"] += 1
     if BEHAVIOUR["now"].get("at_call") == BEHAVIOUR["calls"]:
+        if BEHAVIOUR["now"]["do"] == "nan":
+            no_number = torch.full_like(sample, torch.nan)
+            return ((no_number, *args[1:]), kwargs) if args else (args, {**kwargs, "x": no_number})
         disturb(BEHAVIOUR["now"]["do"])
 
 
@@ -94,10 +121,15 @@ def count_latents(like):
 def disturb(what):
     if what == "fail":
         raise RuntimeError("the LCM test probe fails in the middle of sampling")
+    if what == "out of memory":
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory: the LCM test probe takes all of it")
     if what == "preview":
         previews = shared.state.id_live_preview
         shared.state.do_set_current_image()
         EVENTS.append({"callback": "preview", "made": shared.state.id_live_preview - previews})
+    elif what == "hold":
+        EVENTS.append({"callback": "held"})
+        RELEASED.wait(LONGEST_HOLD)
     else:
         getattr(shared.state, what)()
 
@@ -131,7 +163,31 @@ def after_guidance(params):
     count_latents(params.x)
 
 
+HOSTS = {  # the newest first, with a module that none before it has
+    "a1111-1.10": "modules.models.sd3",
+    "a1111-1.9": "modules.sd_schedulers",
+    "a1111-1.8": "modules.sd_samplers_lcm",
+    "a1111-1.7": "modules.ui_toprow",
+}
+
+
+def host_name():
+    def has(module):
+        try:
+            return importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:  # not even the package that it would be in
+            return False
+
+    if has("modules_forge"):
+        return "reforge" if has("ldm_patched") else "forge"
+    return next((name for name, module in HOSTS.items() if has(module)), "a1111-1.6")
+
+
 def add_routes(demo, app):
+    @app.get("/lcm-test-probe/host")
+    def get_host():
+        return {"name": host_name()}
+
     @app.get("/lcm-test-probe/calls")
     def get_calls():
         return CALLS
@@ -148,10 +204,21 @@ def add_routes(demo, app):
 
     @app.post("/lcm-test-probe/behaviour")
     def set_behaviour(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
+        RELEASED.clear()
         BEHAVIOUR["next"] = wanted
         return {}
+
+    @app.post("/lcm-test-probe/release")
+    def release():
+        RELEASED.set()
+        return {}
+
+
+def after_saving(params):
+    EVENTS.append({"callback": "image_saved", "filename": params.filename})
 
 
 script_callbacks.on_app_started(add_routes)
 script_callbacks.on_cfg_denoiser(before_guidance)
 script_callbacks.on_cfg_denoised(after_guidance)
+script_callbacks.on_image_saved(after_saving)

@@ -1,0 +1,71 @@
+"""What tests do on the page of a WebUI, and what they read from it."""
+
+PROMPT = "a big red star on a blue background"
+KNOWN_PAGE_ERRORS = ("reading 'props'",)
+"""Errors of A1111's own page, there without any extension."""
+STATUS = "#script_txt2img_lcm_status"
+
+
+def accordion(page, tab="txt2img"):
+    return page.locator(f"#script_{tab}_lcm_enabled").first
+
+
+def is_ticked(page) -> bool:
+    return accordion(page).locator("input[type=checkbox]").first.is_checked()
+
+
+def number(page, name: str):
+    return page.locator(f"#script_txt2img_lcm_{name} input[type=number]").first
+
+
+def set_number(page, name: str, value) -> None:
+    number(page, name).fill(str(value))
+    number(page, name).press("Tab")
+
+
+def status(page) -> str:
+    return page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text()
+
+
+def wait_for_status(page, text: str) -> None:
+    page.wait_for_function("text => document.querySelector('.lcm-status').innerText.includes(text)", arg=text)
+
+
+def infotext(page) -> str:
+    info = page.locator("#html_info_txt2img").first
+    info.filter(has_text="Steps:").wait_for()
+    return info.inner_text()
+
+
+def generate(page, webui) -> None:
+    page.fill("#txt2img_prompt textarea", PROMPT)
+    for name in ("width", "height"):
+        field = page.locator(f"#txt2img_{name} input[type=number]").first
+        field.fill(str(webui.side))
+        field.press("Tab")
+    page.click("#txt2img_generate")
+
+
+def set_host_number(page, element_id: str, value) -> None:
+    field = page.locator(f"#{element_id} input[type=number]").first
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def choose(page, element_id: str, label: str, is_beginning: bool = False) -> None:
+    """Picks the entry of one of the WebUI's drop-downs that is, or begins with, `label`."""
+    page.locator(f"#{element_id} input").first.click()
+    page.locator(f'#{element_id} li[aria-label{"^" if is_beginning else ""}="{label}"]').first.click()
+
+
+def wait_for_preset(page, label: str) -> None:
+    page.locator("#script_txt2img_lcm_quality label:has(input:checked)", has_text=label).first.wait_for()
+
+
+def warnings(page) -> list[str]:
+    return page.locator(f"{STATUS} .lcm-warnings li").all_text_contents()
+
+
+def note_at(page, element_id: str) -> str:
+    """The note that the accordion puts at one of the WebUI's controls, or "none"."""
+    return page.evaluate("id => getComputedStyle(document.getElementById(id), '::after').content", element_id)

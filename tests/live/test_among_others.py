@@ -1,0 +1,337 @@
+"""Among other extensions: real ones where this WebUI has them, and stand-ins (tests/live/probe) for kinds of them."""
+
+import time
+
+import pytest
+
+from tests.live.test_generation import ON, OTHER, PROMPT, TRAILING_4, levels_apart, rows, same, timesteps
+from tests.live.test_loras import SD15, disturbed, loras
+from workbench.client import Client, encode_image
+
+newest = pytest.mark.profiles("a1111-1.10")  # the workbench has none of the real extensions: one profile says so
+
+
+def script(webui, title: str, *args) -> dict:
+    """A request's field for the always-on script whose title begins like this. Skips the test where the WebUI has no such extension."""
+    titles = webui.client.get("/sdapi/v1/scripts")["txt2img"]
+    found = next((name for name in titles if name.startswith(title)), None)
+    if found is None:
+        pytest.skip(f"the extension {title!r} is not in this WebUI")
+    return {"alwayson_scripts": {found: {"args": list(args)}}}
+
+
+# --- ControlNet (models: tests/live/tiny_neighbours.py) ---------------------------------------------------------------------
+
+
+def control(webui, picture, **unit) -> dict:
+    """A request's field for one unit of ControlNet."""
+    unit = {"enabled": True, "module": "none", "model": "None", "image": encode_image(picture), **unit}
+    field = script(webui, "controlnet", unit)
+    if unit["model"] == "None":
+        return field
+    models = webui.client.get("/controlnet/model_list")["model_list"]
+    found = next((name for name in models if name.startswith(unit["model"])), None)
+    if found is None:
+        pytest.skip(f"ControlNet has no model {unit['model']} here: run tests/live/tiny_neighbours.py")
+    unit["model"] = found
+    return field
+
+
+@newest
+@pytest.mark.parametrize(
+    "unit,levels",
+    [
+        ({"model": "tiny-controlnet"}, 2),
+        ({"model": "tiny-controlnet", "control_mode": "ControlNet is more important"}, 2),
+        ({"model": "tiny-t2i-adapter"}, 2),
+        ({"module": "reference_only"}, 8),  # it adds noise to its reference that depends on the number of rows
+    ],
+)
+def test_controlnet_steers_an_lcm_picture_at_half_the_work(webui, unit, levels):
+    field = control(webui, webui.txt2img(OTHER, lcm=ON)[0].image, **unit)
+    without, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=2)
+    made, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=2, **field)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4 and loras(calls) == [[SD15]] * 4
+    assert levels_apart(made.image, without.image) > 10 and made.infotext.count("ControlNet 0") == 1
+    # a CFG scale that is not quite 1: both halves are computed
+    full, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.0002}, batch_size=2, **field)
+    assert rows(calls) == [4] * 4
+    assert max(levels_apart(*pair) for pair in zip(made.images[:2], full.images[:2], strict=True)) <= levels
+    again, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=2)
+    assert same(again.image, without.image)
+
+
+@newest
+def test_controlnet_in_the_hires_pass_and_in_img2img(webui):
+    start = webui.txt2img(OTHER, lcm=ON)[0].image
+    field = control(webui, start, model="tiny-controlnet")
+    _, calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires, **field)
+    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and rows(calls) == [1] * 8 and loras(calls) == [[SD15]] * 8
+    made, calls = webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=0.5, **field)
+    assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
+    assert not same(made.image, webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=0.5)[0].image)
+
+
+@newest
+def test_controlnet_acts_where_a_refiner_was_asked_for_too(webui):
+    field = control(webui, webui.txt2img(OTHER, lcm=ON)[0].image, model="tiny-controlnet")
+    made, _ = webui.txt2img(PROMPT, lcm=ON, **field)
+    skipped, calls = webui.txt2img(PROMPT, lcm=ON, refiner_checkpoint=webui.sdxl, refiner_switch_at=0.5, **field)
+    assert timesteps(calls) == TRAILING_4 and same(made.image, skipped.image)
+
+
+# --- AnimateDiff (motion modules: tests/live/tiny_neighbours.py) -------------------------------------------------------------
+
+FRAMES = 8
+
+
+def animated(webui, model: str, lcm=ON, length=FRAMES):
+    """The GIF of an AnimateDiff request, its frames as computed, and the UNet's calls."""
+    video = {"enable": True, "model": model, "video_length": length, "batch_size": FRAMES, "format": ["GIF", "Frame"], "closed_loop": "N"}
+    made, calls = webui.txt2img(PROMPT, lcm=lcm, width=64, height=64, **script(webui, "animatediff", video))
+    assert made.image.format == "GIF", f"AnimateDiff made no GIF (does it have {model}? see tests/live/tiny_neighbours.py)"
+    return made.image, made.images[1:], calls, made
+
+
+@newest
+@pytest.mark.parametrize("model", ["tiny-motion-v3.safetensors", "tiny-motion-v2.safetensors"])
+def test_animatediff_computes_one_half(webui, model):
+    gif, frames, calls, made = animated(webui, model)
+    assert gif.n_frames == len(frames) == FRAMES
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [FRAMES] * 4 and loras(calls) == [[SD15]] * 4
+    assert "AnimateDiff" in made.infotext and "LCM LoRA: lcm_lora_sd15" in made.infotext
+    _, full, calls, _ = animated(webui, model, lcm={**ON, "cfg": 1.0002})
+    assert rows(calls) == [2 * FRAMES] * 4
+    assert max(levels_apart(*pair) for pair in zip(frames, full, strict=True)) <= 2
+
+
+@newest
+def test_animatediffs_first_motion_modules_count_on_both_halves(webui):
+    _, frames, calls, _ = animated(webui, "tiny-motion-v1.ckpt")
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [2 * FRAMES] * 4 and len(frames) == FRAMES
+
+
+@newest
+def test_a_long_video_is_computed_in_windows_of_frames(webui):
+    still, _ = webui.txt2img(PROMPT, lcm=ON)
+    gif, frames, calls, _ = animated(webui, "tiny-motion-v3.safetensors", length=12)
+    assert gif.n_frames == 12 and set(rows(calls)) == {FRAMES} and list(dict.fromkeys(timesteps(calls))) == TRAILING_4
+    _, full, _, _ = animated(webui, "tiny-motion-v3.safetensors", lcm={**ON, "cfg": 1.0002}, length=12)
+    assert max(levels_apart(*pair) for pair in zip(frames, full, strict=True)) <= 2
+    assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, still.image)
+
+
+# --- ADetailer (detector: tests/live/tiny_neighbours.py) ----------------------------------------------------------------------
+
+
+def detailer(webui, **settings) -> dict:
+    """A request's field for ADetailer's pass over the one largest thing that it finds."""
+    settings = {"ad_model": "tiny-detector.pt", "ad_mask_k": 1, "ad_denoising_strength": 0.5, **settings}
+    return script(webui, "adetailer", True, False, settings)
+
+
+@newest
+def test_adetailers_inner_pass_is_lcms_too(webui):
+    plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    for prompt in (PROMPT, f"{PROMPT} <lora:lcm_lora_sd15:1>"):
+        made, calls = webui.txt2img(prompt, lcm=ON, n_iter=2, **detailer(webui))
+        assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] * 2
+        assert rows(calls) == [1] * 16 and loras(calls) == [[SD15]] * 16
+        assert made.infotext.startswith(f"{prompt}\n") and "ADetailer model: tiny-detector.pt" in made.infotext
+    assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
+@newest
+def test_settings_of_adetailers_own(webui):
+    own = {"ad_use_steps": True, "ad_steps": 28, "ad_use_cfg_scale": True, "ad_cfg_scale": 7.0}
+    _, calls = webui.txt2img(PROMPT, lcm=ON, **detailer(webui, **own))
+    assert len(calls) == 4 + 8 and rows(calls)[4:] == [2] * 8 and loras(calls) == [[SD15]] * 12
+    _, calls = webui.txt2img(PROMPT, lcm=ON, **detailer(webui, **own, ad_use_sampler=True, ad_sampler="Euler"))
+    assert len(calls) > 4 and loras(calls) == [[SD15]] * 4 + [[]] * (len(calls) - 4)
+
+
+@newest
+def test_adetailer_with_all_scripts_in_its_inner_pass(webui):
+    field = detailer(webui)
+    webui.client.post("/sdapi/v1/options", {"ad_only_selected_scripts": False})  # extensions' settings cannot be asked for
+    try:
+        _, calls = webui.txt2img(PROMPT, lcm=ON, **field)
+    finally:
+        webui.client.post("/sdapi/v1/options", {"ad_only_selected_scripts": True})
+    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and loras(calls) == [[SD15]] * 8
+
+
+# --- Dynamic Prompts ----------------------------------------------------------------------------------------------------------
+
+
+@newest
+def test_dynamic_prompts_gives_each_picture_its_own_prompt_and_lora_tag(webui):
+    template = "a {big|small} {red|blue|green|yellow} {star|circle} {<lora:lcm_lora_sd15:0.5>|<lora:lcm_lora_sd15:0.8>}"
+    made, calls = webui.txt2img(template, lcm=ON, n_iter=4, **script(webui, "dynamic prompts", True))
+    assert timesteps(calls) == TRAILING_4 * 4 and rows(calls) == [1] * 16 and loras(calls) == [[SD15]] * 16
+    prompts, texts, images = made.info["all_prompts"], made.infotexts[-4:], made.images[-4:]
+    assert len(set(prompts)) > 1 and "{" not in "".join(prompts)
+    for i, (prompt, text, image) in enumerate(zip(prompts, texts, images, strict=True)):
+        weight = prompt.partition("sd15:")[2].rstrip(">")
+        assert text.startswith(f"{prompt}\n") and f"LCM weight: {weight}," in text
+        alone, _ = webui.txt2img(prompt, lcm=ON, seed=1 + i, **script(webui, "dynamic prompts", False))
+        assert same(alone.image, image)
+
+
+# --- stable-diffusion-webui-distributed --------------------------------------------------------------------------------------
+
+
+@newest
+def test_a_batch_is_distributed_over_two_webuis_with_lcm_in_both(webui, request):
+    """The second WebUI's LCM-LoRA should have another name and folder there; its address is in the extension's configuration."""
+    script(webui, "distribute")
+    url = request.config.getoption("--worker-url")
+    if not url:
+        pytest.skip("no --worker-url is given")
+    worker = Client(url)
+    worker.request("DELETE", "/lcm-test-probe/calls")
+    with webui.settings(return_grid=False):  # the extension counts a grid in, which the API does not make
+        made, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=4, negative_prompt="dark")
+    theirs = worker.get("/lcm-test-probe/calls")
+    assert timesteps(calls) == timesteps(theirs) == TRAILING_4 and rows(calls) == rows(theirs) == [2] * 4
+    assert loras(calls) == [[SD15]] * 4
+    [(other_name,)] = {tuple(call["loras"]) for call in theirs}
+    listed = next(lora for lora in worker.get("/sdapi/v1/loras") if lora["name"] == other_name)
+    assert listed["path"] != next(lora["path"] for lora in webui.client.get("/sdapi/v1/loras") if lora["name"] == SD15)
+    texts, images = made.infotexts[-4:], made.images[-4:]
+    for i, (text, image) in enumerate(zip(texts, images, strict=True)):
+        assert f"Seed: {1 + i}," in text and "Steps: 4, Sampler: LCM," in text and "CFG scale: 1," in text
+        assert f"LCM LoRA: {SD15 if i < 2 else other_name}," in text
+        alone, _ = webui.txt2img(PROMPT, lcm=ON, seed=1 + i, negative_prompt="dark")
+        assert levels_apart(alone.image, image) <= 1
+
+
+# --- a detailer with settings of its own ----------------------------------------------------------------------------------
+
+
+def detailed(webui, **own_settings):
+    """The UNet's calls of the inner generation."""
+    _, calls = webui.txt2img(PROMPT, lcm=ON, **disturbed(own_settings))
+    assert timesteps(calls[:4]) == TRAILING_4
+    return calls[4:]
+
+
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_a_detailers_own_steps_and_cfg_are_kept_where_lcm_works(webui):
+    calls = detailed(webui, steps=28, cfg_scale=7)
+    assert rows(calls) == [2] * 8 and loras(calls) == [[SD15]] * 8
+    assert "steps 28 → 8, CFG scale 7 → 2" in webui.comments
+
+
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_a_detailer_told_to_use_another_sampler_and_cfg_gets_no_lora(webui):
+    calls = detailed(webui, sampler_name="Euler", steps=6, cfg_scale=7)
+    assert calls and not any(loras(calls)) and "without LCM" in webui.comments
+    again = detailed(webui, sampler_name="Euler", steps=6)
+    assert loras(again) == [[SD15]] * len(again)
+
+
+# --- an extension that acts where a refiner is asked for, and elsewhere where not ------------------------------------------
+
+
+def test_the_request_for_a_refiner_looks_the_same_in_all_callbacks(webui):
+    webui.txt2img(PROMPT, lcm=ON, refiner_checkpoint=webui.sdxl, refiner_switch_at=0.5)
+    seen = webui.client.get("/lcm-test-neighbours/refiners")
+    assert seen["process"] == seen["before_process_batch"] == webui.sdxl
+
+
+# --- an extension with a sampler "LCM" of its own ---------------------------------------------------------------------------
+
+
+def reload_ui(webui, marker, **how) -> None:
+    """Does what "Reload UI" does; see tests/live/probe."""
+    marker.unlink(missing_ok=True)
+    webui.client.post("/lcm-test-neighbours/reload", {"marker": str(marker), **how})
+    deadline = time.monotonic() + 300
+    while not marker.exists():
+        assert time.monotonic() < deadline, "the WebUI did not come back"
+        time.sleep(0.2)
+    while True:  # the routes are there; the last of its work may not be done
+        try:
+            webui.client.get("/sdapi/v1/samplers")
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "the WebUI does not answer"
+            time.sleep(0.2)
+
+
+def aliases_of_lcm(webui) -> list[list[str]]:
+    """The aliases of each sampler "LCM" that the WebUI lists."""
+    return [sampler["aliases"] for sampler in webui.client.get("/sdapi/v1/samplers") if sampler["name"] == "LCM"]
+
+
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6", "forge")
+@pytest.mark.parametrize("stage", ["now", "load", "before_ui", "app_started"])
+def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui, stage, tmp_path):
+    def by_hand():
+        return webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
+
+    before = webui.client.get("/sdapi/v1/samplers")
+    ticked, calls = webui.txt2img(PROMPT, lcm=ON)
+    euler, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=1)
+    try:
+        reload_ui(webui, tmp_path / "with", rival=stage)
+        if stage != "app_started":  # the page is built by then; that latecomer goes when the next picture is made
+            assert len(aliases_of_lcm(webui)) == 1
+        made, calls_beside = webui.txt2img(PROMPT, lcm=ON)
+        assert calls_beside == calls and same(made.image, ticked.image)
+        assert len(aliases_of_lcm(webui)) == 1
+        assert same(by_hand()[0].image, euler.image), "the sampler picked by hand is not the other extension's"
+        reload_ui(webui, tmp_path / "without", lcm=False)
+        left = aliases_of_lcm(webui)
+        assert left.count(["k_rival"]) == 1 and len(left) == 1 + webui.has_own_lcm
+        assert same(by_hand()[0].image, euler.image)
+    finally:
+        webui.client.request("DELETE", "/lcm-test-neighbours/rival")
+        reload_ui(webui, tmp_path / "as before")
+    assert webui.client.get("/sdapi/v1/samplers") == before
+    made, calls_after = webui.txt2img(PROMPT, lcm=ON)
+    assert calls_after == calls and same(made.image, ticked.image)
+
+
+# --- an extension that computes a batch in windows ------------------------------------------------------------------------
+
+
+def in_windows(webui, **request):
+    """The images of one request, computed at once and in overlapping windows of two, and the UNet's calls for the latter."""
+    at_once, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=5, **request)
+    webui.client.post("/lcm-test-neighbours/next", {"windows": 2})
+    windowed, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=5, **request)
+    return at_once.images, windowed.images, calls
+
+
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
+def test_images_computed_in_overlapping_windows_are_the_same(webui):
+    if webui.leaves_out_uncond:
+        pytest.skip("this WebUI does not call the k-diffusion denoiser")
+    at_once, windowed, calls = in_windows(webui)
+    assert rows(calls) == [2] * 5 * 4 and timesteps(calls)[::5] == TRAILING_4
+    assert max(levels_apart(*pair) for pair in zip(at_once, windowed, strict=True)) <= 1
+
+
+@pytest.mark.profiles("a1111-1.10")
+def test_windows_with_halves_that_are_not_batched(webui):
+    if webui.leaves_out_uncond:
+        pytest.skip("this WebUI does not call the k-diffusion denoiser")
+    with webui.settings(batch_cond_uncond=False):
+        at_once, windowed, calls = in_windows(webui)
+    assert rows(calls) == [2] * 5 * 4
+    assert max(levels_apart(*pair) for pair in zip(at_once, windowed, strict=True)) <= 1
+
+
+@pytest.mark.profiles("a1111-1.10")
+def test_nothing_is_left_out_where_other_extensions_changed_the_unet_too(webui):
+    if webui.leaves_out_uncond:
+        pytest.skip("this WebUI does not call the k-diffusion denoiser")
+    at_once, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=3)
+    webui.client.post("/lcm-test-neighbours/next", {"windows": 2, "unet": True})
+    windowed, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=3)
+    assert rows(calls) == [4] * 3 * 4
+    assert max(levels_apart(*pair) for pair in zip(at_once.images, windowed.images, strict=True)) <= 1
+    again, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=3)
+    assert rows(calls) == [3] * 4 and all(same(*pair) for pair in zip(at_once.images, again.images, strict=True))

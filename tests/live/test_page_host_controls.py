@@ -1,0 +1,178 @@
+"""While LCM is on, the WebUI's own controls show what will be used; when it is off, they are exactly as the user left them."""
+
+import pytest
+
+from tests.browser import needs_chromium, open_accordion, open_page
+from tests.live.page import PROMPT, accordion, choose, generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
+
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+
+STEPS, CFG, SAMPLER = "txt2img_steps", "txt2img_cfg_scale", "txt2img_sampling"
+MINE = {"steps": "27", "cfg": "5.5", "sampler": "Euler"}
+
+
+def shown(page, element_id: str) -> str | None:
+    """What covers one of the WebUI's controls, None where nothing does."""
+    return page.evaluate(
+        """id => {
+            const control = document.getElementById(id);
+            const content = getComputedStyle(control, '::after').content;
+            const inputs = [...control.querySelectorAll('input')].filter(input => getComputedStyle(input).visibility === 'visible');
+            return inputs.length ? null : content.replaceAll('"', '');
+        }""",
+        element_id,
+    )
+
+
+def wait_until_shown(page, element_id: str, text: str) -> None:
+    page.wait_for_function(
+        "([id, text]) => getComputedStyle(document.getElementById(id), '::after').content.includes(text)", arg=[element_id, text]
+    )
+
+
+def host_values(page) -> dict[str, str]:
+    """What the WebUI's controls hold, covered or not."""
+    return {
+        "steps": page.locator(f"#{STEPS} input[type=number]").first.input_value(),
+        "cfg": page.locator(f"#{CFG} input[type=number]").first.input_value(),
+        "sampler": page.locator(f"#{SAMPLER} input").first.input_value(),
+    }
+
+
+def set_mine(page) -> None:
+    set_host_number(page, STEPS, MINE["steps"])
+    set_host_number(page, CFG, MINE["cfg"])
+    choose(page, SAMPLER, MINE["sampler"])
+    wait_for_values(page, MINE)
+
+
+def wait_for_values(page, values: dict[str, str]) -> None:
+    for _ in range(100):
+        if host_values(page) == values:
+            return
+        page.wait_for_timeout(100)
+    assert host_values(page) == values
+
+
+def switch_off(page) -> None:
+    accordion(page).locator("input[type=checkbox]").first.uncheck()
+    page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=STEPS)
+
+
+def test_the_controls_show_what_lcm_uses_and_get_their_own_back(page, webui):
+    set_mine(page)
+    open_accordion(page)
+    wait_until_shown(page, STEPS, "LCM: 4")
+    assert (shown(page, CFG), shown(page, SAMPLER)) == ("LCM: 1", "LCM")
+    set_number(page, "steps", 2)
+    wait_until_shown(page, STEPS, "LCM: 2")
+    generate(page, webui)
+    assert "Steps: 2, Sampler: LCM" in infotext(page) and "CFG scale: 1" in infotext(page)
+    switch_off(page)
+    assert (shown(page, STEPS), shown(page, CFG), shown(page, SAMPLER)) == (None, None, None)
+    assert host_values(page) == MINE
+
+
+def test_covered_controls_are_out_of_reach_of_the_keyboard(page, webui):
+    open_accordion(page)
+    wait_until_shown(page, STEPS, "LCM: 4")
+    for element_id in (STEPS, CFG, SAMPLER):
+        focused = page.evaluate(
+            """id => [...document.querySelectorAll(`#${id} input`)]
+                .filter(input => { input.focus(); return document.activeElement === input; }).length""",
+            element_id,
+        )
+        assert focused == 0
+
+
+def test_the_hires_pass_has_its_sampler_covered_and_its_steps_not(page, webui):
+    open_accordion(page)
+    page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
+    wait_for_status(page, "hires 4 steps")
+    assert shown(page, "hr_sampler") == "LCM" and shown(page, "txt2img_hires_steps") is None
+
+
+@pytest.mark.parametrize("is_on_before", [False, True])
+def test_pasting_a_picture_of_lcm_keeps_what_the_user_had(page, webui, is_on_before):
+    made, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 6, "cfg": 1.5}, seed=77)
+    set_mine(page)
+    if is_on_before:
+        open_accordion(page)
+    page.fill("#txt2img_prompt textarea", made.infotext)
+    page.click("#paste")
+    wait_for_status(page, "6 steps")
+    wait_until_shown(page, STEPS, "LCM: 6")
+    assert is_ticked(page) and shown(page, CFG) == "LCM: 1.5"
+    wait_for_values(page, MINE)
+    switch_off(page)
+    assert host_values(page) == MINE
+
+
+def test_pasting_a_picture_of_lcm_on_a_fresh_page_keeps_its_defaults(page, webui):
+    made, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 6, "cfg": 1.5}, seed=77)
+    defaults = host_values(page)
+    page.fill("#txt2img_prompt textarea", made.infotext)
+    page.click("#paste")
+    wait_until_shown(page, STEPS, "LCM: 6")
+    wait_for_values(page, defaults)
+    switch_off(page)
+    assert host_values(page) == defaults
+
+
+def test_pasting_a_picture_without_lcm_sets_the_controls_and_uncovers_them(page, webui):
+    made, _ = webui.txt2img(PROMPT, steps=5, cfg_scale=3, sampler_name="Euler")
+    open_accordion(page)
+    wait_until_shown(page, STEPS, "LCM: 4")
+    page.fill("#txt2img_prompt textarea", made.infotext)
+    page.click("#paste")
+    wait_for_values(page, {"steps": "5", "cfg": "3", "sampler": "Euler"})
+    page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=STEPS)
+    made_again, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
+    page.fill("#txt2img_prompt textarea", made_again.infotext)
+    page.click("#paste")  # what was pasted last is now what the user had
+    wait_until_shown(page, STEPS, "LCM: 2")
+    switch_off(page)
+    assert host_values(page) == {"steps": "5", "cfg": "3", "sampler": "Euler"}
+
+
+def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
+    set_mine(page)
+    open_accordion(page)
+    set_number(page, "steps", 2)
+    generate(page, webui)
+    infotext(page)
+    page.click("#txt2img_send_to_img2img")
+    page.wait_for_function("getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')")
+    tick = page.locator("#script_img2img_lcm_enabled input[type=checkbox]").first
+    assert tick.is_checked()
+    assert page.locator("#img2img_sampling input").first.input_value() != "LCM"
+    assert page.locator("#img2img_cfg_scale input[type=number]").first.input_value() == "7"
+    wait_for_values(page, MINE)
+
+
+def test_a_reload_brings_the_users_defaults(page, webui):
+    defaults = host_values(page)
+    open_accordion(page)
+    wait_until_shown(page, STEPS, "LCM: 4")
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector("#txt2img_generate")
+    accordion(page).locator(".label-wrap").first.wait_for()
+    assert not is_ticked(page) and host_values(page) == defaults and shown(page, STEPS) is None
+
+
+def test_without_our_javascript_the_page_works_all_the_same(browser, webui):
+    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
+    errors = []
+    page = open_page(browser, webui.client.url, errors, blocked="**/lcm*.js*")
+    assert page.locator("head script[src*='/lcm']").count() >= 1  # so the pattern is right
+    set_mine(page)
+    open_accordion(page)
+    wait_until_shown(page, STEPS, "LCM: 4")
+    set_number(page, "steps", 2)
+    wait_for_status(page, "2 steps: 999 499")
+    generate(page, webui)
+    assert "Steps: 2, Sampler: LCM" in infotext(page)
+    switch_off(page)
+    assert host_values(page) == MINE
+    page.close()
+    assert errors == []

@@ -1,0 +1,43 @@
+"""From a picture to the page and back to the same picture: PNG Info and "Send to"."""
+
+import io
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from tests.browser import needs_chromium
+from tests.live.page import PROMPT, infotext, is_ticked, wait_for_status
+
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+
+
+def gallery_picture(page) -> Image.Image:
+    """The picture that the txt2img gallery shows."""
+    address = page.locator("#txt2img_gallery img").first.evaluate("img => img.src")
+    return Image.open(io.BytesIO(page.request.get(address).body()))
+
+
+@pytest.mark.parametrize(
+    "lcm,fields",
+    [
+        ({"steps": 3, "cfg": 1.5, "weight": 0.85}, {"negative_prompt": "green, blue: x"}),
+        ({"steps": 2, "cfg": 1}, {"prompt": f"{PROMPT} <lora:lcm_lora_sd15:0.5>"}),
+    ],
+)
+def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm, fields):
+    made, _ = webui.txt2img(**{"prompt": PROMPT, "seed": 77, **fields}, lcm={"enabled": True, **lcm})
+    texts = PngInfo()
+    texts.add_text("parameters", made.infotext)
+    made.image.save(tmp_path / "lcm.png", pnginfo=texts)
+    page.locator("#tabs > .tab-nav button", has_text="PNG Info").first.click()
+    page.locator("#pnginfo_image input[type=file]").first.set_input_files(tmp_path / "lcm.png")
+    page.locator("#tab_pnginfo", has_text="LCM LoRA").first.wait_for()
+    page.locator("#tab_pnginfo #txt2img_tab").first.click()
+    wait_for_status(page, f"{lcm['steps']} steps")
+    page.wait_for_function("text => document.querySelector('#txt2img_prompt textarea').value === text", arg=fields.get("prompt", PROMPT))
+    assert is_ticked(page)
+    page.click("#txt2img_generate")
+    shown = infotext(page)
+    assert made.infotext.splitlines()[-1] in shown
+    assert gallery_picture(page).convert("RGB").tobytes() == made.image.convert("RGB").tobytes()

@@ -1,0 +1,122 @@
+"""The accordion says what will happen, whatever on the page is changed, and warns where the eye is."""
+
+import pytest
+
+from tests.browser import needs_chromium, open_accordion
+from tests.live.page import PROMPT, STATUS, choose, note_at, number, set_host_number, set_number, wait_for_preset, wait_for_status, warnings
+
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+
+
+def test_presets_set_the_sliders_and_moving_one_makes_them_custom(page, webui):
+    open_accordion(page)
+    wait_for_preset(page, "Standard 4")
+    set_number(page, "cfg", 1.5)
+    wait_for_preset(page, "Custom")
+    for label, steps in (("Preview 1", "1"), ("Final 8", "8"), ("Draft 2", "2")):
+        page.locator("#script_txt2img_lcm_quality label", has_text=label).first.click()
+        wait_for_status(page, f"{steps} step")
+        assert number(page, "steps").input_value() == steps and number(page, "cfg").input_value() == "1"
+    set_number(page, "steps", 5)
+    wait_for_preset(page, "Custom")
+    set_number(page, "steps", 4)
+    wait_for_preset(page, "Standard 4")
+
+
+def test_of_many_quick_changes_the_last_one_is_shown(page, webui):
+    open_accordion(page)
+    for value in [1, 2, 3, 4, 5, 6, 7, 8] * 3:
+        number(page, "steps").fill(str(value))
+    number(page, "steps").fill("3")
+    wait_for_status(page, "3 steps: 999 679 339")
+    page.wait_for_timeout(1_000)
+    wait_for_status(page, "3 steps: 999 679 339")
+
+
+def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(page, webui):
+    open_accordion(page)
+    wait_for_status(page, "CFG 1 · ")
+    assert note_at(page, "txt2img_neg_prompt") == "none" and warnings(page) == []
+    page.fill("#txt2img_neg_prompt textarea", "blurry")
+    wait_for_status(page, "CFG 1: negative prompt ignored")
+    assert "ignored at CFG 1" in note_at(page, "txt2img_neg_prompt")
+    assert any("negative prompt is ignored" in warning for warning in warnings(page))
+    set_number(page, "cfg", 1.5)
+    wait_for_status(page, "CFG 1.5: negative prompt used · 2 × 4 UNet calls")
+    assert note_at(page, "txt2img_neg_prompt") == "none" and warnings(page) == []
+
+
+def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(page, webui):
+    open_accordion(page)
+    page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
+    wait_for_status(page, "hires 4 steps at strength 0.7: 699 539 359 179")
+    assert "LCM: 4" in note_at(page, "txt2img_hires_steps")
+    set_host_number(page, "txt2img_hires_steps", 2)
+    wait_for_status(page, "hires 2 steps at strength 0.7: 699 359 · ")
+    assert note_at(page, "txt2img_hires_steps") == "none"
+    set_host_number(page, "txt2img_denoising_strength", 0.5)
+    wait_for_status(page, "hires 2 steps at strength 0.5: 499 259")
+    set_host_number(page, "txt2img_hires_steps", 30)
+    wait_for_status(page, "hires 8 steps at strength 0.5")
+    assert "LCM: 8" in note_at(page, "txt2img_hires_steps")
+
+
+def test_a_schedule_picked_in_the_webuis_own_list_is_told(page, webui):
+    if webui.name not in ("a1111-1.9", "a1111-1.10", "forge", "reforge"):
+        pytest.skip("this WebUI has no list of schedules on its page")
+    open_accordion(page)
+    choose(page, "txt2img_scheduler", "Karras")
+    wait_for_status(page, "4 steps · schedule Karras")
+    assert any('"Karras" was picked by hand' in warning for warning in warnings(page))
+    choose(page, "txt2img_scheduler", "Automatic")
+    wait_for_status(page, "4 steps: 999 759 499 259")
+
+
+def test_a_tag_in_the_prompt_is_taken_into_account(page, webui):
+    open_accordion(page)
+    page.fill("#txt2img_prompt textarea", f"{PROMPT} <lora:lcm_lora_sd15:0.6>")
+    wait_for_status(page, "lcm_lora_sd15 at 0.6")
+    page.fill("#txt2img_prompt textarea", PROMPT)
+    page.wait_for_function("() => !document.querySelector('.lcm-status').textContent.includes('at 0.6')")
+
+
+def test_an_lcm_lora_in_the_prompt_with_lcm_off_is_warned_of_at_the_prompt(page, webui):
+    page.fill("#txt2img_prompt textarea", f"{PROMPT} <lora:lcm_lora_sd15:1>")
+    page.wait_for_function("getComputedStyle(document.getElementById('txt2img_prompt'), '::after').content.includes('lcm_lora_sd15')")
+    assert "tick LCM" in note_at(page, "txt2img_prompt")
+    open_accordion(page)
+    page.wait_for_function("getComputedStyle(document.getElementById('txt2img_prompt'), '::after').content === 'none'")
+
+
+def test_large_sdxl_pictures_in_few_steps_are_warned_of(page, webui):
+    field = page.locator("#txt2img_width input[type=number]").first
+    if field.get_attribute("max") is not None and int(field.get_attribute("max")) < 1024:
+        pytest.skip("this page's pictures are smaller")
+    with webui.settings(sd_model_checkpoint=webui.sdxl):
+        webui.txt2img(PROMPT, webui.sdxl, steps=1)  # so that it is loaded, on Forge too
+        open_accordion(page)
+        set_host_number(page, "txt2img_width", 1024)
+        wait_for_status(page, "SDXL · ")
+        page.locator(f"{STATUS} .lcm-warnings li", has_text="raise steps to 6–8").first.wait_for()
+        set_number(page, "steps", 6)
+        page.wait_for_function("() => !document.querySelector('.lcm-warnings')")
+
+
+def test_the_line_follows_the_checkpoint(page, webui):
+    open_accordion(page)
+    wait_for_status(page, "SD 1.5 · lcm_lora_sd15")
+    for title, family in ((webui.sdxl, "SDXL · lcm_lora_sdxl"), (webui.sd15, "SD 1.5 · lcm_lora_sd15")):
+        if page.locator("#setting_sd_model_checkpoint input").count() == 0:
+            pytest.skip("this WebUI's list of checkpoints is elsewhere")
+        choose(page, "setting_sd_model_checkpoint", title, is_beginning=True)
+        wait_for_status(page, family)
+    assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
+
+
+def test_an_lcm_lora_beside_settings_that_suit_it_is_not_warned_of(page, webui):
+    set_host_number(page, "txt2img_steps", 4)
+    set_host_number(page, "txt2img_cfg_scale", 1)
+    choose(page, "txt2img_sampling", "LCM")
+    page.fill("#txt2img_prompt textarea", f"{PROMPT} <lora:lcm_lora_sd15:0.7>")
+    page.wait_for_function("document.querySelector('.lcm-status').textContent.includes('lcm_lora_sd15 at 0.7')")
+    assert note_at(page, "txt2img_prompt") == "none"

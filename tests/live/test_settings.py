@@ -1,0 +1,139 @@
+"""Settings -> LCM: each one does what its sentence says, and a value that is nonsense, or none at all, counts as the default."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.browser import needs_chromium, open_accordion, open_page
+from workbench.server import ROOT
+
+PROMPT = "a big red star on a blue background"
+ON = {"enabled": True, "steps": 4, "cfg": 1}
+NONSENSE = ["abc", "", None, [], {}, True, -3, 1e9, float(2**70), "trailing "]
+pytestmark = pytest.mark.profiles("a1111-1.10")
+
+
+def plan(webui, body=None) -> dict:
+    return webui.client.post("/lcm/v1/plan", {"args": [{"enabled": True}], "steps": 4, "cfg_scale": 1, **(body or {})})
+
+
+def weight_and_schedule(webui, lcm=None, checkpoint=None) -> tuple[str, str]:
+    made, _ = webui.txt2img(PROMPT, checkpoint, lcm={**ON, **(lcm or {})})
+    fields = dict(part.split(": ", 1) for part in made.infotext.splitlines()[-1].split(", ") if ": " in part)
+    return fields["LCM weight"], fields["LCM schedule"]
+
+
+def test_weight_and_schedule_that_a_request_does_not_give_are_those_of_the_settings(webui):
+    with webui.settings(lcm_weight_sd15=0.8, lcm_weight_sdxl=0.6, lcm_schedule="WebUI"):
+        assert weight_and_schedule(webui) == ("0.8", "WebUI")
+        assert weight_and_schedule(webui, {"weight": 0.9, "schedule": "trailing"}) == ("0.9", "Trailing")
+        assert weight_and_schedule(webui, checkpoint=webui.sdxl) == ("0.6", "WebUI")
+    assert weight_and_schedule(webui) == ("1", "Trailing")
+
+
+def test_a_typed_weight_wins_over_the_setting(webui):
+    with webui.settings(lcm_weight_sd15=0.8):
+        made, _ = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:0.5>", lcm=ON)
+    assert "LCM weight: 0.5" in made.infotext
+
+
+def test_the_schema_gives_the_settings_as_defaults(webui):
+    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
+    with webui.settings(lcm_weight_sd15=0.8, lcm_schedule="WebUI"):
+        properties = webui.client.get("/lcm/v1/schema")["$defs"]["options"]["properties"]
+    assert (properties["weight"]["default"], properties["schedule"]["default"]) == (0.8, "webui")
+
+
+def test_the_bounds_are_what_requests_are_clamped_to(webui):
+    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
+    with webui.settings(lcm_max_steps=6, lcm_max_cfg=3.0):
+        made = plan(webui, {"steps": 20, "cfg_scale": 7})
+    assert (made["steps"], made["cfg"]) == (6, 3.0)
+    with webui.settings(lcm_min_steps=5, lcm_max_steps=3):  # in the wrong order
+        assert plan(webui, {"steps": 20})["steps"] == 8
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=repr)
+def test_a_nonsense_value_counts_as_the_default(webui, value):
+    names = ["lcm_min_steps", "lcm_max_steps", "lcm_min_cfg", "lcm_max_cfg", "lcm_weight_sd15", "lcm_schedule", "lcm_typed_tag"]
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    with webui.settings(**{name: value for name in names}):
+        assert webui.client.get("/lcm/v1/status")["limits"] == {"steps": [1, 8], "cfg": [1.0, 2.0]}
+        after, _ = webui.txt2img(PROMPT, lcm=ON)
+    assert (after.infotext, after.image.tobytes()) == (before.infotext, before.image.tobytes())
+
+
+def test_a_mirror_that_is_no_address_is_refused_by_the_download(webui):
+    with webui.settings(lcm_download_mirror="not an address"):
+        webui.client.post("/lcm/v1/download", {"family": "ssd1b"})
+        for _ in range(300):
+            states = {entry["family"]: entry for entry in webui.client.get("/lcm/v1/download")["downloads"]}
+            if states["ssd1b"]["state"] != "running":
+                break
+            time.sleep(0.1)
+    assert states["ssd1b"]["state"] == "failed"
+    assert "'not an address' in Settings → LCM" in states["ssd1b"]["problem"]
+
+
+READ_ALL = """
+import sys, tempfile
+from pathlib import Path
+from benchmarks.in_process import import_host
+with tempfile.TemporaryDirectory() as folder:
+    import_host(Path(folder))
+    sys.path.insert(0, {root!r})
+    from lib_lcm.options import DEFAULT_LIMITS, Defaults
+    from lib_lcm.webui import settings
+    assert not any(name.startswith("lcm_") for name in settings.shared.opts.data_labels)
+    assert settings.limits() == DEFAULT_LIMITS and settings.defaults("sdxl") == Defaults() == settings.defaults(None)
+    assert (settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()) == ("warn", False, "")
+    settings.register()
+    options = {name: option for name, option in settings.shared.opts.data_labels.items() if name.startswith("lcm_")}
+    unexplained = [name for name, option in options.items() if not option.comment_after]
+    assert len(options) >= 19 and unexplained == [], unexplained
+"""
+
+
+def test_reading_tolerates_that_the_settings_are_not_there(webui):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", READ_ALL.replace("{root!r}", repr(str(ROOT)))],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+# --- on the page --------------------------------------------------------------------------------------------------------------
+
+
+def slider(page, name):
+    return page.locator(f"#script_txt2img_lcm_{name} input[type=number]").first
+
+
+def load(webui, page, checkpoint):
+    webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": checkpoint})
+    webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)  # a host may load it only now
+    page.locator("#script_txt2img_lcm_refresh").first.click()  # as javascript/lcm.js does for a change made on the page
+
+
+@needs_chromium[0]
+@needs_chromium[1]
+def test_the_sliders_follow_the_family_until_they_are_moved(browser, webui):
+    with webui.settings(sd_model_checkpoint=webui.sd15, lcm_steps_sdxl=6, lcm_weight_sdxl=0.9, lcm_cfg_sdxl=1.5):
+        webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)
+        page = open_page(browser, webui.client.url)
+        page.locator("#script_txt2img_lcm_enabled").wait_for()
+        open_accordion(page)
+        assert slider(page, "steps").input_value() == "4"
+        slider(page, "cfg").fill("1.2")
+        slider(page, "cfg").press("Tab")
+        load(webui, page, webui.sdxl)
+        page.wait_for_function("document.querySelector('#script_txt2img_lcm_steps input[type=number]').value === '6'")
+        assert slider(page, "weight").input_value() == "0.9"
+        assert slider(page, "cfg").input_value() == "1.2"  # the user's own
+        load(webui, page, webui.sd15)
+        page.wait_for_function("document.querySelector('#script_txt2img_lcm_steps input[type=number]').value === '4'")
+        assert slider(page, "weight").input_value() == "1"
+        page.close()

@@ -1,0 +1,121 @@
+"""The sampler TCD on the paths of the WebUI; its arithmetic is compared with the reference in tests/unit/test_tcd.py."""
+
+import pytest
+from PIL import Image
+
+from tests.live.test_loras import files, loras
+from tests.live.test_sampler_paths import OTHER, PROMPT, TRAILING_4, levels_apart, oldest_and_newest, rows, same, timesteps, two_hosts
+
+TCD = {"enabled": True, "steps": 4, "cfg": 1, "sampler": "tcd"}
+
+
+def test_it_visits_the_timesteps_of_lcm_at_the_cost_of_lcm(webui):
+    made, calls = webui.txt2img(PROMPT, lcm=TCD, steps=20, cfg_scale=7)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+    for part in ("Steps: 4, Sampler: TCD,", "CFG scale: 1,", "LCM LoRA: lcm_lora_sd15", "LCM schedule: Trailing", "LCM gamma: 0.3"):
+        assert part in made.infotext
+    lcm, _ = webui.txt2img(PROMPT, lcm={**TCD, "sampler": "lcm"})
+    assert not same(made.image, lcm.image) and "gamma" not in lcm.infotext
+
+
+@oldest_and_newest
+def test_gamma_decides_how_random_it_is(webui):
+    pictures = [webui.txt2img(PROMPT, lcm={**TCD, "gamma": gamma})[0] for gamma in (0, 0.3, 1)]
+    assert not any(same(one.image, other.image) for one, other in zip(pictures, pictures[1:], strict=False))
+    assert "LCM gamma: 0," in pictures[0].infotext + ","
+    # noise of the steps starts from other generators: without any, nothing changes
+    with webui.settings(eta_noise_seed_delta=31337):
+        moved = [webui.txt2img(PROMPT, lcm={**TCD, "gamma": gamma})[0] for gamma in (0, 0.3)]
+    assert same(moved[0].image, pictures[0].image) and not same(moved[1].image, pictures[1].image)
+
+
+@oldest_and_newest
+def test_img2img_hires_pass_and_inpainting_run_all_steps(webui):
+    start = webui.txt2img(OTHER, lcm=TCD)[0].image.convert("RGB")
+    made, calls = webui.img2img(PROMPT, [start], lcm=TCD, denoising_strength=0.5)
+    assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4 and not same(made.image, start)
+    assert "Sampler: TCD" in made.infotext
+    mask = Image.new("L", start.size, 0)
+    mask.paste(255, (webui.side // 2, 0, webui.side, webui.side))
+    fields = {"mask": mask, "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": False}
+    painted, calls = webui.img2img(PROMPT, [start], lcm=TCD, denoising_strength=0.5, **fields)
+    assert timesteps(calls) == [499, 379, 259, 139] and not same(painted.image, start)
+    left = (0, 0, webui.side // 2 - 8, webui.side)
+    assert levels_apart(painted.image.crop(left), start.crop(left)) <= 2
+    made, calls = webui.txt2img(PROMPT, lcm=TCD, **webui.hires)
+    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and rows(calls) == [1] * 8
+
+
+@two_hosts
+def test_pictures_of_a_batch_are_those_made_alone(webui):
+    batch, calls = webui.txt2img(PROMPT, lcm=TCD, batch_size=2, seed=5)
+    assert rows(calls) == [2] * 4
+    single, _ = webui.txt2img(PROMPT, lcm=TCD, seed=6)
+    assert levels_apart(batch.images[-1], single.image) <= 1
+
+
+@two_hosts
+def test_cfg_above_one_computes_both_halves(webui):
+    _, calls = webui.txt2img(PROMPT, lcm={**TCD, "cfg": 1.5})
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4
+
+
+@two_hosts
+def test_schedule_webui_is_said_not_to_exist(webui):
+    ours, _ = webui.txt2img(PROMPT, lcm=TCD)
+    made, calls = webui.txt2img(PROMPT, lcm={**TCD, "schedule": "webui"})
+    assert same(made.image, ours.image) and "LCM schedule: Trailing" in made.infotext
+    assert "The WebUI has no TCD sampler of its own" in webui.comments
+
+
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_a_schedule_picked_by_hand_is_that_of_lcm(webui):
+    if webui.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8"):
+        pytest.skip("this WebUI has no drop-down for the schedule")
+    webui.txt2img(PROMPT, lcm={**TCD, "sampler": "lcm"}, scheduler="Karras")
+    levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
+    made, calls = webui.txt2img(PROMPT, lcm=TCD, scheduler="Karras")
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels and rows(calls) == [1] * 4
+    assert "Schedule type: Karras" in made.infotext
+
+
+@oldest_and_newest
+def test_noise_levels_set_by_another_extension_go_first(webui):
+    levels = [14.6146, 4.2606, 0.7194]
+    webui.disturb_next(sigmas=[*levels, 0.0])
+    _, calls = webui.txt2img(PROMPT, lcm={**TCD, "steps": 3})
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels and timesteps(calls) == [999, 759, 259]
+
+
+@oldest_and_newest
+def test_picked_by_hand_it_is_the_same_sampler(webui):
+    ours, _ = webui.txt2img(PROMPT, lcm=TCD)
+    by_hand, calls = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:1>", sampler_name="TCD", steps=4, cfg_scale=1)
+    assert timesteps(calls) == TRAILING_4 and levels_apart(by_hand.image, ours.image) <= 1
+    assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("TCD") == 1
+
+
+# --- LoRAs of its own -----------------------------------------------------------------------------------------------------
+
+HYPER = "Hyper-SD15-8steps-lora"
+
+
+@two_hosts
+def test_a_typed_few_step_lora_takes_the_place_of_the_lcm_lora(webui):
+    with files(webui, **{HYPER: "lcm_lora_sd15"}):
+        made, calls = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.8>", lcm=TCD)
+        assert loras(calls) == [[HYPER]] * 4 and rows(calls) == [1] * 4
+        assert "LCM LoRA: None" in made.infotext
+        assert f"{HYPER} in the prompt makes pictures in few steps by itself" in webui.comments
+        without, _ = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.8>", lcm={**TCD, "lora": "none"})
+        assert same(made.image, without.image)
+
+
+@two_hosts
+def test_a_few_step_lora_that_is_chosen_and_typed_is_applied_once_at_the_typed_weight(webui):
+    with files(webui, **{HYPER: "lcm_lora_sd15"}):
+        made, calls = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.5>", lcm={**TCD, "lora": HYPER})
+        assert loras(calls) == [[HYPER]] * 4
+        assert f"LCM LoRA: {HYPER}" in made.infotext and "LCM weight: 0.5" in made.infotext
+    halved, _ = webui.txt2img(PROMPT, lcm={**TCD, "weight": 0.5})
+    assert same(made.image, halved.image)
