@@ -4,7 +4,7 @@
     python dev.py demo [--port 7861] [...]   start the workbench, a page with everything the extension does
     python dev.py demo --check [...]         start it, make pictures, say what came out, end
     python dev.py test [pytest arguments]    run the tests
-    python dev.py bench [...]                run the benchmarks
+    python dev.py bench [NAME] [...]         run a benchmark, `quality` without a name; `bench list` names them
     python dev.py setup                      prepare .venv, nothing else
 
 The first call creates `.venv` beside this file (Python 3.10 or 3.11) and installs the pinned packages; later calls start at once.
