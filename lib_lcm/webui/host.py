@@ -174,6 +174,31 @@ def noise_sampler(p):
     return lambda sigma, sigma_next: p.rng.next()
 
 
+# --- sampling -----------------------------------------------------------------------------------------------------------
+
+
+def set_known(p, **fields) -> None:
+    """Sets those fields of a generation that this WebUI has: `scheduler` is there since 1.9, `hr_cfg` on Forge and reForge alone."""
+    for name, value in fields.items():
+        if hasattr(p, name):
+            setattr(p, name, value)
+
+
+def effective_cfg(denoiser, cond_scale: float) -> float:
+    """The CFG scale of a step as the host will use it: extensions may set a factor on its denoiser."""
+    return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic) A1111's spelling
+
+
+def look_at_samplers_again() -> None:
+    """Makes the WebUI take notice of changes in its registry of samplers."""
+    from modules import sd_samplers
+
+    sd_samplers.set_samplers()
+    cached = getattr(sd_samplers, "get_sampler_and_scheduler", None)  # 1.9 and later remember names that they did not find
+    if hasattr(cached, "cache_clear"):
+        cached.cache_clear()
+
+
 # --- LoRA ---------------------------------------------------------------------------------------------------------------
 
 

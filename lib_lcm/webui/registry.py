@@ -79,7 +79,7 @@ def register() -> None:
     """
     changed = [name for name in SAMPLER_LABELS.values() if _register(name)]
     if changed:
-        _refresh()
+        host.look_at_samplers_again()
 
 
 def _register(name: str) -> bool:
@@ -122,16 +122,8 @@ def unregister() -> None:
             del sd_samplers.all_samplers_map[name]
         else:
             sd_samplers.all_samplers_map[name] = ours.constructor.own
-    _refresh()
+    host.look_at_samplers_again()
 
 
 def _place(entry) -> int:
     return next(i for i, data in enumerate(sd_samplers.all_samplers) if data is entry)
-
-
-def _refresh() -> None:
-    """Makes the WebUI look at its registry again."""
-    sd_samplers.set_samplers()
-    cached = getattr(sd_samplers, "get_sampler_and_scheduler", None)  # 1.9 and later remember names that they did not find
-    if hasattr(cached, "cache_clear"):
-        cached.cache_clear()
