@@ -209,6 +209,16 @@ def why_not_held(file: LoraFile, matched: int | None) -> str | None:
     )
 
 
+def why_partly_held(file: LoraFile, failed: int) -> str | None:
+    """The sentence for a LoRA that the host could not put into `failed` layers, else None: where they are few it is LCM all the same."""
+    if file.modules - failed >= LEAST_SHARE_MATCHED * file.modules:
+        return None
+    return (
+        f"{shown_name(file.path)} did not take hold: the WebUI could not change {failed} of its {file.modules} layers, most often for want "
+        f"of memory, so the picture would not be LCM's; free memory and try again, or use another LCM-LoRA."
+    )
+
+
 def first_prompt(prompts: Sequence[str] | str) -> str:
     """The prompt whose tags count: the WebUI applies the networks of a batch's first prompt to the whole batch."""
     if isinstance(prompts, str):

@@ -5,7 +5,8 @@ each batch, the hires pass after its own checkpoint was loaded, a refiner's swit
 whose script runner knows nothing of us. So that is the one place where tags are completed. What stands in the prompt, in a saved style
 or in the setting "Add network to prompt" is known there; the loaded model is the one that will draw; and the conditioning, which the
 WebUI caches by these tags, is not made yet. Prompts are never touched. It is also where an exception stops the generation instead of
-being swallowed, and after which it can be seen whether the LoRA took hold.
+being swallowed, and after which it can be seen whether the LoRA took hold. What cannot be seen then, because the host changes a
+layer's weights when that is first computed, is looked at after sampling (`check_applied`).
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from lib_lcm.lora_files import LoraFile, shown_name
-from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held
+from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held, why_partly_held
 from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
 from lib_lcm.webui import current, host, infotext, inner, remembered, settings
 from lib_lcm.webui.networks import library
+from modules import shared
 
 _read: dict[Path, tuple[int, int]] = {}
 """Size and time of change that LoRA files had when the WebUI was last given them."""
+
+_applied: tuple[current.Run, LoraFile] | None = None
+"""The LCM-LoRA that was activated last, and for which run."""
 
 
 def install() -> None:
@@ -40,6 +45,8 @@ def activate(host_activate, p, tags) -> None:
     `tags` is changed, since it is what the WebUI caches conditionings by. Doing it again, as some hosts do for a hires pass, starts
     from what was typed. Raises LcmRefusal where LCM is on and the picture would not be LCM's.
     """
+    global _applied
+    _applied = None
     run = current.run_around(p)
     if run is None or not host.are_own_tags(p, tags) or (current.is_inner(p) and not inner.belongs_to(run, p)):
         host_activate(p, tags)
@@ -69,8 +76,23 @@ def activate(host_activate, p, tags) -> None:
     if problem is not None:
         host.forget_networks(p.sd_model)
         raise host.LcmRefusal(problem)
+    if use.weight:
+        _applied = (run, use.file)
     if is_first_pass_of_ours and settings.tag_in_infotext():
         _write_tag(p, use, name)
+
+
+def check_applied() -> None:
+    """To be called when sampling is over. Raises LcmRefusal where the LoRA did not get into the layers that were computed."""
+    if _applied is None or _applied[0] is not current.run():
+        return
+    file = _applied[1]
+    failed = host.layers_failed(file.path)
+    if failed:
+        host.forget_networks(shared.sd_model)  # else the host takes those layers for done, and says nothing of them from now on
+        problem = why_partly_held(file, failed)
+        if problem is not None:
+            raise host.LcmRefusal(problem)
 
 
 def _typed(tags) -> list[tuple[LoraTag, object]]:

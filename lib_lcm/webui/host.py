@@ -394,6 +394,30 @@ def layers_matched(model, path: Path) -> int | None:
     return None
 
 
+def layers_failed(path: Path) -> int:
+    """Into how many of the layers that the host has computed since the networks were activated it could not put the loaded file.
+
+    A1111 changes a layer's weights when that layer is first computed. Where this fails, mostly for want of memory, it goes on with the
+    layer as it was, and only counts. Forge fails; reForge writes to its log what nothing can count.
+    """
+    errors = getattr(getattr(_networks(), "extra_network_lora", None), "errors", {})
+    return sum(errors.get(name, 0) for name in {net.name for net in _loaded_networks(path)})
+
+
+def after_sampling(sampler, check) -> None:
+    """`check()` is called when this sampler of the host has sampled, in every pass; what it raises ends the generation."""
+    launch = getattr(sampler, "launch_sampling", None)
+    if launch is None:  # another extension's sampler, which need not be the host's kind
+        return
+
+    def launch_and_check(*args, **kwargs):
+        samples = launch(*args, **kwargs)
+        check()
+        return samples
+
+    sampler.launch_sampling = launch_and_check
+
+
 def forget_networks(model) -> None:
     """Makes the host read LoRA files again: no network is loaded then, and none is remembered."""
     networks = _networks()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib_lcm.options import LCM, SAMPLER_LABELS, TCD, WEBUI
-from lib_lcm.webui import current, host, settings
+from lib_lcm.webui import activation, current, host, settings
 from modules import sd_samplers, sd_samplers_common
 
 ALIASES = {SAMPLER_LABELS[LCM]: ["k_lcm"], SAMPLER_LABELS[TCD]: ["k_tcd"]}
@@ -21,6 +21,12 @@ class LcmSamplerConstructor:
 
     def __call__(self, sd_model):
         run = current.run()
+        sampler = self._sampler(run, sd_model)
+        if run is not None:
+            host.after_sampling(sampler, activation.check_applied)
+        return sampler
+
+    def _sampler(self, run, sd_model):
         if self.own is not None:
             by_hand = run is None and not (self.name == SAMPLER_LABELS[LCM] and settings.trailing_by_hand())
             handed_over = run is not None and run.plan.schedule == WEBUI

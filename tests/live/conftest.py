@@ -48,6 +48,11 @@ class WebUI:
     start: Callable[..., HostProcess] | None = None
     events: list[dict] = field(default_factory=list)
 
+    @property
+    def draws(self) -> bool:
+        """Whether its models are known to be trained, so that a picture shows what was asked for."""
+        return isinstance(self.server, Server)
+
     def txt2img(self, prompt: str, checkpoint: str | None = None, **payload) -> tuple[Generated, list[dict]]:
         """A picture from text and the UNet's calls for it."""
         return self._run(self.client.txt2img, (prompt,), checkpoint, payload)
