@@ -14,10 +14,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from lib_lcm import texts
 from lib_lcm.lora_files import LoraFile, shown_name
 from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held
 from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
-from lib_lcm.webui import current, host, infotext, inner, remembered, settings
+from lib_lcm.texts import Text
+from lib_lcm.webui import current, host, infotext, inner, messages, remembered, settings
 from lib_lcm.webui.networks import library
 
 _read: dict[Path, tuple[int, int]] = {}
@@ -48,9 +50,9 @@ def activate(host_activate, p, tags) -> None:
     tags_typed = [tag for tag, _ in typed]
     use = resolve_lora(tags_typed, run.options, host.model_family(p.sd_model), library(), remembered.lora_of(p.sd_model))
     if use.problem is not None:
-        raise host.LcmRefusal(use.problem)
+        raise messages.refusal(p, use.problem)
     for message in use.messages:
-        host.tell(p, message)
+        messages.tell(p, message)
     if use.file is None:
         host_activate(p, tags)
         return
@@ -58,7 +60,7 @@ def activate(host_activate, p, tags) -> None:
     name = library().name_of(use.file)
     with host.reachable(use.file.path, name) as network_name:
         if network_name is None:
-            raise host.LcmRefusal("The WebUI applies no LoRAs, so LCM cannot work: switch the built-in extension Lora on, or LCM off.")
+            raise messages.refusal(p, Text(texts.NO_LORA_MACHINERY))
         _complete(tags, typed, use, network_name)
         is_first_pass_of_ours = tags is p.extra_network_data and current.run_of(p) is not None
         if is_first_pass_of_ours:
@@ -68,7 +70,7 @@ def activate(host_activate, p, tags) -> None:
     problem = _why_not_applied(p, use, tags_typed)
     if problem is not None:
         host.forget_networks(p.sd_model)
-        raise host.LcmRefusal(problem)
+        raise messages.refusal(p, problem)
     if is_first_pass_of_ours and settings.tag_in_infotext():
         _write_tag(p, use, name)
 
@@ -105,8 +107,7 @@ def _write_tag(p, use: LoraUse, name: str) -> None:
             return prompt  # it says so already
         text = with_tag(prompt, name, use.weight, [item.tag for item in typed])
         if text is None:
-            name_of_file = shown_name(use.file.path)
-            host.tell(p, f"No tag can hold the name {name_of_file}, so none was written into the generation parameters: rename the file.")
+            messages.tell(p, Text(texts.TAG_NOT_WRITTEN, file=shown_name(use.file.path)))
         return prompt if text is None else text
 
     host.rewrite_prompts_of_batch(p, tagged)
@@ -142,8 +143,5 @@ def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
         return why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
     missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)]
     if missing:
-        return f"The WebUI applied no LoRA at all, since {missing[0]!r} in the prompt is not in the LoRA folder: correct or remove its tag."
-    return (
-        f"The WebUI did not apply {shown_name(use.file.path)} (its log says why), so the picture would not be LCM's: "
-        f"check that the file is still there and whole."
-    )
+        return Text(texts.OTHER_LORA_MISSING, name=missing[0])
+    return Text(texts.LORA_NOT_APPLIED, file=shown_name(use.file.path))

@@ -453,13 +453,18 @@ def xyz_grid_module():
 # --- telling the user -----------------------------------------------------------------------------------------------------
 
 
-def tell(p, sentence: str) -> None:
-    """Shows a sentence under the picture and in the log, once."""
+def is_for_api(p) -> bool:
+    """Whether a generation was asked for over the API, not on the page."""
+    return bool(getattr(p, "is_api", False))
+
+
+def comment(p, sentence: str) -> bool:
+    """Shows a sentence under the picture, once. Returns whether it was not there yet, as far as is known."""
     comments = getattr(p, "comments", None)
-    if not isinstance(comments, dict) or sentence not in comments:
-        log(sentence)
+    is_new = not isinstance(comments, dict) or sentence not in comments
     if hasattr(p, "comment"):
         p.comment(sentence)
+    return is_new
 
 
 def log(sentence: str) -> None:
@@ -471,8 +476,8 @@ def log(sentence: str) -> None:
         print(text.encode("ascii", "replace").decode())
 
 
-def refuse(p, sentence: str) -> None:
-    """Makes the generation fail with one sentence.
+def refuse(p, refusal: LcmRefusal) -> None:
+    """Makes the generation fail with this exception.
 
     The WebUI swallows an exception raised in a script's callback, so it is raised from the next thing that the WebUI itself calls
     on the processing object: `init`, after process().
@@ -480,7 +485,7 @@ def refuse(p, sentence: str) -> None:
 
     def fail(*args, **kwargs):
         p.__dict__.pop("init", None)
-        raise LcmRefusal(sentence)
+        raise refusal
 
     p.init = fail
 
