@@ -512,6 +512,19 @@ def leave_init_image_unsaved(p) -> None:
     p.init = init
 
 
+def change_page_config(component, attributes) -> None:
+    """What the page is told of the component has `attributes()` in it, asked for as late as the page is put together.
+
+    By then the WebUI has put saved defaults into the component; before, and while a page is built in parts, it has not.
+    """
+    get_config = component.get_config
+
+    def changed(*args, **kwargs):
+        return {**get_config(*args, **kwargs), **attributes()}
+
+    component.get_config = changed
+
+
 def set_tooltip(component, text: str) -> None:
     """Shows `text` while the mouse is over the component; the hosts' own JavaScript reads this attribute."""
     # what one sees of an InputAccordion is its accordion; the component itself is a hidden checkbox
