@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
-from lib_lcm import __version__
+from lib_lcm import __version__, texts
 from lib_lcm.catalog import OfficialLora
+from lib_lcm.texts import Text
 
 if TYPE_CHECKING:
     import requests
@@ -92,7 +93,13 @@ class _Job:
     @property
     def by_hand(self) -> str:
         """The way that is left when this program cannot get the file."""
-        return f"download {self.lora.filename} from {self.lora.url} by hand and save it as {self.target}"
+        return Text(texts.BY_HAND, file=self.lora.filename, url=self.lora.url, target=self.target)
+
+    def says(self, template: str, **values) -> Text:
+        """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
+        if "{server}" in template:  # a Python without huggingface_hub does not know it, and may have other things to say
+            values["server"] = self.endpoint
+        return Text(template, lora=self.lora.name, by_hand=self.by_hand, **values)
 
     def is_there(self) -> bool:
         """Whether the target has the official content; raises DownloadError when it is something else."""
@@ -100,12 +107,12 @@ class _Job:
             return False
         if self.target.is_file() and self.sha256(self.target) in (self.lora.sha256, *self.lora.other_sha256):
             return True
-        raise DownloadError(f"{self.target} is there already and is not the official {self.lora.name}: move or rename it, then try again.")
+        raise DownloadError(self.says(texts.OTHER_FILE_THERE, target=self.target))
 
     def refuse_offline(self) -> None:
         for variable in _OFFLINE_VARIABLES:
             if os.environ.get(variable, "").upper() in _TRUE:
-                raise DownloadError(f"{variable} is set, so {self.lora.name} is not downloaded: unset it, or {self.by_hand}.")
+                raise DownloadError(self.says(texts.OFFLINE, variable=variable))
 
     @property
     def endpoint(self) -> str:
@@ -114,22 +121,19 @@ class _Job:
 
     def check_mirror(self) -> None:
         if self.mirror and not is_mirror(self.mirror):
-            raise DownloadError(
-                f"The download mirror {self.mirror!r} in Settings → LCM is no address such as https://hf-mirror.com: correct or empty it."
-            )
+            raise DownloadError(Text(texts.MIRROR_NO_ADDRESS, mirror=self.mirror))
 
     def prepare_folder(self) -> None:
         folder = self.target.parent
         if not folder.is_dir():
             if not folder.parent.is_dir():
-                raise DownloadError(f"The LoRA folder {folder} does not exist: create it or name another one.")
+                raise DownloadError(Text(texts.NO_SUCH_FOLDER, folder=folder))
             folder.mkdir(exist_ok=True)
         missing = self.lora.size - self.size_so_far()
         free = shutil.disk_usage(folder).free
         if free < missing:
-            raise DownloadError(
-                f"{self.lora.name} needs {_megabytes(missing)} in {folder}, where {_megabytes(free)} are free: make room, then try again."
-            )
+            space = {"needed": _megabytes(missing), "free": _megabytes(free), "folder": folder}
+            raise DownloadError(self.says(texts.TOO_LITTLE_SPACE, **space))
 
     def size_so_far(self) -> int:
         """Bytes of the file that have arrived earlier."""
@@ -163,7 +167,7 @@ class _Job:
         """
         import requests
 
-        lost = f"The connection broke while {self.lora.name} was downloading: try again, it goes on where it stopped; or {self.by_hand}."
+        lost = self.says(texts.CONNECTION_LOST)
         try:
             with self.request(offset) as response:
                 start = self.check(response, offset)
@@ -173,23 +177,19 @@ class _Job:
                         self.stop_if_cancelled()
                         if file.tell() + len(chunk) > self.lora.size:
                             file.truncate(0)
-                            raise self.wrong_size(file.tell() + len(chunk), "at least ")
+                            raise self.wrong_size(file.tell() + len(chunk), texts.AT_LEAST_WRONG_SIZE)
                         file.write(chunk)
                         self.progress(file.tell(), self.lora.size)
                     done = file.tell()
                     _to_disk(file)
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             if isinstance(error, requests.exceptions.SSLError):
-                raise DownloadError(
-                    f"The certificate of {self.endpoint} is not trusted here, as happens behind company proxies: set REQUESTS_CA_BUNDLE, "
-                    f"or {self.by_hand}."
-                ) from error
+                raise DownloadError(self.says(texts.CERTIFICATE_NOT_TRUSTED)) from error
             if not self.size_so_far():
-                reach = f"{self.endpoint} cannot be reached for {self.lora.name}: check the network and proxy, or {self.by_hand}."
-                raise _TryAgain(reach) from error
+                raise _TryAgain(self.says(texts.NOT_REACHED)) from error
             raise _TryAgain(lost) from error
         except requests.RequestException as error:
-            raise DownloadError(f"{self.lora.name} cannot be downloaded ({error}): {self.by_hand}.") from error
+            raise DownloadError(self.says(texts.NOT_DOWNLOADED, error=str(error))) from error
         if done < self.lora.size:
             raise _TryAgain(lost)
 
@@ -205,11 +205,11 @@ class _Job:
 
     def check(self, response: requests.Response, offset: int) -> int:
         """Where in the file the body of `response` begins, in bytes; raises what its status calls for."""
-        status, name = response.status_code, self.lora.name
+        status = response.status_code
         if status == 206:
             start, total = _content_range(response)
             if start is None or start > offset:
-                raise DownloadError(f"{self.endpoint} sent another part of {name} than the one asked for: {self.by_hand}.")
+                raise DownloadError(self.says(texts.WRONG_PART))
             if total not in (None, self.lora.size):
                 raise self.wrong_size(total)
             return start
@@ -220,38 +220,28 @@ class _Job:
             return 0  # a server that cannot resume: the same bytes over again
         if status == 416:  # what is there is no beginning of what the server has
             self.part.unlink(missing_ok=True)
-            raise _TryAgain(f"{self.endpoint} cannot go on with the download of {name}: {self.by_hand}.")
+            raise _TryAgain(self.says(texts.NOT_RESUMED))
         if status in (401, 403):
-            raise DownloadError(
-                f"{self.endpoint} refused {name} (HTTP {status}): remove or renew HF_TOKEN or the saved login, which the file does not "
-                f"need, or {self.by_hand}."
-            )
+            raise DownloadError(self.says(texts.REFUSED, status=status))
         if status in (404, 410):
-            raise DownloadError(f"{self.endpoint} does not have {self.lora.repo}/{self.lora.filename} (HTTP {status}): {self.by_hand}.")
+            raise DownloadError(self.says(texts.NOT_ON_SERVER, file=f"{self.lora.repo}/{self.lora.filename}", status=status))
         if status == 429 or status >= 500:
             wait = _retry_after(response)
-            busy = "is asked for too much at the moment" if status == 429 else "has a problem of its own"
-            later = f"in {wait:.0f} seconds" if wait else "in a few minutes"
-            sentence = f"{self.endpoint} {busy} (HTTP {status}): try {name} again {later}."
+            later = Text(texts.IN_SECONDS, seconds=wait) if wait else Text(texts.IN_MINUTES)
+            sentence = self.says(texts.SERVER_BUSY if status == 429 else texts.SERVER_FAILED, status=status, later=later)
             if wait is not None and wait > LONGEST_WAIT:
                 raise DownloadError(sentence)
             raise _TryAgain(sentence, wait)
-        raise DownloadError(f"{self.endpoint} answered HTTP {status} for {name}: {self.by_hand}.")
+        raise DownloadError(self.says(texts.WRONG_ANSWER, status=status))
 
-    def wrong_size(self, size: int, bound: str = "") -> DownloadError:
-        return DownloadError(
-            f"{self.endpoint} offers {bound}{size:,} bytes as {self.lora.name}, which has {self.lora.size:,}: see whether a login page or "
-            f"HF_ENDPOINT answers in its place, or {self.by_hand}."
-        )
+    def wrong_size(self, size: int, template: str = texts.WRONG_SIZE) -> DownloadError:
+        return DownloadError(self.says(template, offered=size, size=self.lora.size))
 
     def verify(self) -> None:
         """Reads the `.part` file back from the disk; deletes it and raises DownloadError when it is not the official one."""
         if self.part.exists() and self.sha256(self.part) != self.lora.sha256:
             self.part.unlink(missing_ok=True)
-            raise DownloadError(
-                f"What arrived as {self.lora.name} is not the official file (its SHA-256 differs) and was deleted: try again, "
-                f"or {self.by_hand}."
-            )
+            raise DownloadError(self.says(texts.WRONG_CONTENT))
 
     def sha256(self, path: Path) -> str:
         digest = hashlib.sha256()
@@ -269,7 +259,7 @@ class _Job:
 
     def stop_if_cancelled(self) -> None:
         if self.cancel():
-            raise DownloadCancelled(f"The download of {self.lora.name} was cancelled: the next one goes on where it stopped.")
+            raise DownloadCancelled(self.says(texts.CANCELLED))
 
 
 class _TryAgain(Exception):
@@ -287,7 +277,7 @@ def _only_once(target: Path) -> Iterator[None]:
     key = target.absolute()
     with _under_way_lock:
         if key in _under_way:
-            raise DownloadError(f"{target.name} is being downloaded already: wait for it to finish.")
+            raise DownloadError(Text(texts.UNDER_WAY, file=target.name))
         _under_way.add(key)
     try:
         yield
@@ -303,17 +293,13 @@ def _as_sentences(job: _Job) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise DownloadError(f"This Python has no {error.name}: use the WebUI's own Python, or {job.by_hand}.") from error
+        raise DownloadError(Text(texts.NO_PACKAGE, package=error.name, by_hand=job.by_hand)) from error
     except PermissionError as error:
-        raise DownloadError(
-            f"{error.filename or folder} may not be written: allow that, or close the program that has it open, then try again."
-        ) from error
+        raise DownloadError(Text(texts.NOT_WRITABLE, path=error.filename or folder)) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise DownloadError(
-                f"The disk of {folder} is full: make room, then try again; {job.lora.name} goes on where it stopped."
-            ) from error
-        raise DownloadError(f"{job.lora.name} cannot be saved in {folder} ({error}): correct that, or name another folder.") from error
+            raise DownloadError(Text(texts.DISK_FULL, folder=folder, lora=job.lora.name)) from error
+        raise DownloadError(Text(texts.NOT_SAVED, lora=job.lora.name, folder=folder, error=str(error))) from error
 
 
 def is_mirror(address: str) -> bool:

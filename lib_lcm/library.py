@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from lib_lcm import texts
 from lib_lcm.catalog import FAMILIES_WITH_LORA, OFFICIAL_LORAS, OfficialLora, family_of_sha256, official_lora
 from lib_lcm.families import ModelFamily
 from lib_lcm.few_step_names import names_steps, other_method
 from lib_lcm.file_hashes import FileHashes, Version
-from lib_lcm.lora_files import PICKLE_ENDINGS, LoraFile, inspect_lora, shown_name
+from lib_lcm.lora_files import PICKLE_ENDINGS, LoraFile, inspect_lora, listed_problem, shown_name
 from lib_lcm.prompt_tags import conventional_family
+from lib_lcm.texts import Text, joined
 
 # What the WebUIs list as LoRAs.
 LORA_ENDINGS = frozenset({".safetensors", ".pt", ".ckpt"})
@@ -153,9 +155,8 @@ class LoraLibrary:
         family = ModelFamily(family)
         if family not in FAMILIES_WITH_LORA:
             known = ", ".join(lora.family.label for lora in OFFICIAL_LORAS)
-            name = "This kind of checkpoint" if family is ModelFamily.unknown else family.label
-            todo = f"load a checkpoint of another family ({known}), or choose a LoRA by name"
-            return Choice(family, problem=f"{name} has no LCM-LoRA: {todo}.")
+            name = Text(texts.THIS_KIND_OF_CHECKPOINT) if family is ModelFamily.unknown else family.label
+            return Choice(family, problem=Text(texts.FAMILY_WITHOUT_LORA, family=name, known=known))
         ranked = self._ranked(family)
         if ranked:
             reason, file = ranked[0]
@@ -305,24 +306,23 @@ class LoraLibrary:
     def _why_none(self, family: ModelFamily) -> str:
         official = official_lora(family)
         misses = [*self._mistyped_endings(official), *self._misnamed(official), *self._other_distillations(family)]
-        missing = f"No LCM-LoRA for {family.label} was found"
-        download = f"download it with the LCM panel's button or with `python install.py --download {family}`"
+        said = {"family": family.label, "short": family.value}
         if misses:
-            return f"{missing} ({'; '.join(misses[:3])}): correct that, or {download}."
-        folder = self.lora_dirs[0] if self.lora_dirs else "the LoRA folder"
-        return f"{missing}: {download}, or put {official.filename} from {official.url} into {folder} as {official.name}.safetensors."
+            return Text(texts.NO_USABLE_LORA_FOUND, misses=joined(misses[:3], "; "), **said)
+        folder = str(self.lora_dirs[0]) if self.lora_dirs else Text(texts.THE_LORA_FOLDER)
+        return Text(texts.NO_LORA_FOUND, file=official.filename, url=official.url, folder=folder, name=official.name, **said)
 
     def _mistyped_endings(self, official: OfficialLora) -> Iterable[str]:
         for path in self._mistyped:
             if path.suffix.lower().lstrip(".") in _UNFINISHED:
                 if conventional_family(path.stem) is official.family:
-                    yield f"{shown_name(path)} is a download that was not finished"
+                    yield Text(texts.DOWNLOAD_UNFINISHED, file=shown_name(path))
                 continue
             file = inspect_lora(path)
             if file.family is official.family and (file.is_lcm or conventional_family(path.stem) is official.family):
-                yield f'{shown_name(path)} has a mis-typed ending: rename it to "{shown_name(path.stem)}.safetensors"'
+                yield Text(texts.ENDING_MISTYPED, file=shown_name(path), right=f"{shown_name(path.stem)}.safetensors")
             elif file.problem and conventional_family(path.stem) is official.family:
-                yield file.problem.rstrip(".")
+                yield listed_problem(file)
 
     def _misnamed(self, official: OfficialLora) -> Iterable[str]:
         for file in self._scanned():
@@ -331,16 +331,16 @@ class LoraLibrary:
             is_download = file.path.name.lower() == official.filename and file.family in (None, official.family)
             if file.problem:
                 if is_conventional or is_download:
-                    yield file.problem.rstrip(".")
+                    yield listed_problem(file)
             elif is_conventional:
-                actually = f"was made for {file.family.label}" if file.family else f"does not look made for {official.family.label}"
-                yield f"{shown_name(file.path)} {actually}, whatever its name"
+                template = texts.MADE_FOR_OTHER_FAMILY if file.family else texts.NOT_MADE_FOR_FAMILY
+                yield Text(template, file=shown_name(file.path), family=(file.family or official.family).label)
 
     def _other_distillations(self, family: ModelFamily) -> Iterable[str]:
         for file in self._scanned():
             method = other_method(self._places[file.path].relative)
             if file.family is family and file.is_lcm and method:
-                yield f'{shown_name(file.path)} is by its name a "{method}" LoRA, not an LCM-LoRA'
+                yield Text(texts.OTHER_METHOD, file=shown_name(file.path), method=method)
 
 
 def _walk(folders: Iterable[Path]) -> Iterable[tuple[os.DirEntry[str], _Place]]:

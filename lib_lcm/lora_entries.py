@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lib_lcm import texts
 from lib_lcm.families import ModelFamily
+from lib_lcm.texts import Text, Translations, translated
 
 AUTO_LABEL, NO_LORA = "Auto", "None"
 SEPARATOR = "\u00a0\u00b7\u00a0"
@@ -32,17 +34,21 @@ def option_of(entry: str) -> str:
     return entry.rpartition(SEPARATOR)[0] or entry
 
 
-def entries(loras: Iterable[ListedLora], checkpoint: ModelFamily | None = None, auto: str | None = None) -> list[str]:
+def entries(
+    loras: Iterable[ListedLora], checkpoint: ModelFamily | None = None, auto: str | None = None, words: Translations | None = None
+) -> list[str]:
     """All entries: Auto, None, the LoRAs that fit the checkpoint, those that do not (marked), those that could not be checked.
 
     `checkpoint` is the loaded model's family, None where none is loaded; `auto` is what Auto means for it, None where that is unknown.
+    The notes are in English without `words`.
     """
+    words = words or {}
 
     def order(lora: ListedLora):
         fits = lora.family is not None and checkpoint in (None, lora.family)
         return not fits, lora.family is None, lora.name.casefold(), lora.name
 
-    return [auto_entry(auto), NO_LORA, *(lora_entry(lora, checkpoint) for lora in sorted(loras, key=order))]
+    return [auto_entry(translated(auto, words)), NO_LORA, *(lora_entry(lora, checkpoint, words) for lora in sorted(loras, key=order))]
 
 
 def auto_entry(meaning: str | None = None) -> str:
@@ -50,15 +56,15 @@ def auto_entry(meaning: str | None = None) -> str:
     return AUTO_LABEL if meaning is None else AUTO_LABEL + SEPARATOR + meaning
 
 
-def lora_entry(lora: ListedLora, checkpoint: ModelFamily | None = None) -> str:
+def lora_entry(lora: ListedLora, checkpoint: ModelFamily | None = None, words: Translations | None = None) -> str:
     """The entry of a LoRA with its family; it says so where the checkpoint is of another one."""
     if lora.family is None:
-        note = "not checked"
+        note = Text(texts.NOT_CHECKED)
     elif checkpoint in (None, lora.family):
         note = lora.family.label
     else:
-        note = f"{lora.family.label}, not for {checkpoint.label}"
-    return lora.name + SEPARATOR + note
+        note = Text(texts.NOT_FOR, family=lora.family.label, checkpoint=checkpoint.label)
+    return lora.name + SEPARATOR + translated(note, words or {})
 
 
 def entry_for(option: str, among: Iterable[str]) -> str:

@@ -24,10 +24,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lib_lcm import texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_layers import Layers, recognise
-from lib_lcm.safetensors_header import AGAIN, Unusable, parse_table, read_header, split_metadata
 from lib_lcm.safetensors_header import MAX_HEADER_BYTES as MAX_HEADER_BYTES  # the limit that `inspect_lora` keeps to, for its callers
+from lib_lcm.safetensors_header import Unusable, parse_table, read_header, split_metadata
+from lib_lcm.texts import Text, sentence_of
 
 PICKLE_ENDINGS = frozenset({".pt", ".ckpt", ".bin", ".pth"})
 # Our distiller's metadata entry: the hyper-parameters as JSON.
@@ -53,7 +55,7 @@ class LoraFile:
     rank: int | None = None
     modules: int = 0
     has_text_encoder: bool = False
-    problem: str | None = None
+    problem: Text | None = None
     size: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -73,26 +75,34 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise Unusable("is a folder: give the .safetensors file inside it")
+            raise Unusable(Text(texts.IS_A_FOLDER))
         if not stat.S_ISREG(status.st_mode):
-            raise Unusable("is not an ordinary file: put the .safetensors file itself in its place")
+            raise Unusable(Text(texts.IS_NO_FILE))
         size = status.st_size
         if path.suffix.lower() in PICKLE_ENDINGS:
-            raise Unusable("was not checked, because opening a file of this kind can run code: use the .safetensors version of it")
+            raise Unusable(Text(texts.IS_A_PICKLE))
         header, data_bytes = read_header(path)
         table, metadata = split_metadata(header)
         layers = _layers_of_table(table)
         return _describe(path, size, data_bytes, layers, metadata)
     except Unusable as error:
-        return LoraFile(path, size=size, problem=f"{shown_name(path)} {error}.")
+        return LoraFile(path, size=size, problem=_problem(path, sentence_of(error)))
     except FileNotFoundError:
-        what = "is a link to a file that is gone" if os.path.islink(path) else "is not there"
-        return LoraFile(path, problem=f"{shown_name(path)} {what}: put the file back or download it again.")
+        return LoraFile(path, problem=_problem(path, Text(texts.IS_A_DEAD_LINK if os.path.islink(path) else texts.IS_NOT_THERE)))
     except PermissionError:
-        return LoraFile(path, size=size, problem=f"{shown_name(path)} cannot be read: allow the WebUI's user to read it.")
+        return LoraFile(path, size=size, problem=_problem(path, Text(texts.IS_FORBIDDEN)))
     except (OSError, ValueError) as error:  # ValueError: a name the system cannot hold, such as one with a NUL
         reason = getattr(error, "strerror", None) or error
-        return LoraFile(path, size=size, problem=f"{shown_name(path)} cannot be read ({reason}): check the disk and the file's name.")
+        return LoraFile(path, size=size, problem=_problem(path, Text(texts.IS_UNREADABLE, reason=str(reason))))
+
+
+def _problem(path: Path, what: str) -> Text:
+    return Text(texts.FILE_PROBLEM, file=shown_name(path), what=what)
+
+
+def listed_problem(file: LoraFile) -> Text:
+    """The problem of a file that has one, without the full stop: as part of another sentence."""
+    return Text(texts.FILE_PROBLEM_LISTED, **file.problem.values)
 
 
 def shown_name(path: str | os.PathLike[str]) -> str:
@@ -119,11 +129,11 @@ def _describe(path: Path, size: int, data_bytes: int, layers: Layers, metadata: 
     """The verdict on a file whose header could be read, over `data_bytes` of weights."""
     problem = layers.foreign
     if layers.data_bytes > data_bytes:
-        problem = f"is cut off: {data_bytes:,} of {layers.data_bytes:,} bytes of weights are there; {AGAIN}"
+        problem = Text(texts.IS_CUT_OFF, there=data_bytes, size=layers.data_bytes)
     elif layers.data_bytes < data_bytes:
-        problem = f"is damaged ({data_bytes - layers.data_bytes:,} bytes follow its last tensor): {AGAIN}"
+        problem = Text(texts.HAS_A_TAIL, bytes=data_bytes - layers.data_bytes)
     elif layers.incomplete:
-        problem = f"is incomplete ({layers.incomplete} of its {layers.modules} layers lack half of their weights): {AGAIN}"
+        problem = Text(texts.IS_INCOMPLETE, count=layers.incomplete, modules=layers.modules)
     from_style_trainer = any(key.startswith(TRAINER_METADATA_PREFIXES) for key in metadata)
     looks_distilled = layers.is_whole_unet or (layers.is_plain_unet_lora and DISTILLATION_METADATA in metadata)
     return LoraFile(
@@ -133,7 +143,7 @@ def _describe(path: Path, size: int, data_bytes: int, layers: Layers, metadata: 
         rank=layers.rank,
         modules=layers.modules,
         has_text_encoder=layers.has_text_encoder,
-        problem=problem and f"{shown_name(path)} {problem}.",
+        problem=problem and _problem(path, problem),
         size=size,
         metadata={key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE},
     )

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lib_lcm import texts
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
 from lib_lcm.lora_names import split_key
-from lib_lcm.safetensors_header import AGAIN
+from lib_lcm.texts import Text
 from lib_lcm.unet_layouts import DEPTH_BEYOND_REFINER, LAYOUTS, covers_all_layers, outline_of, sdxl_or_smaller
 
 
@@ -108,12 +109,12 @@ def recognise(shapes: Mapping[str, list[int]], data_bytes: int) -> Layers:
 def _what_else(shapes: Mapping[str, list[int]]) -> str:
     """What a file without a single LoRA layer is, and what to do with it."""
     if not shapes:
-        return f"has no weights in it: {AGAIN}"
+        return Text(texts.HAS_NO_WEIGHTS)
     if any(name.startswith(("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.")) for name in shapes):
-        return "is a checkpoint, not a LoRA: move it to models/Stable-diffusion"
+        return Text(texts.IS_A_CHECKPOINT)
     if shapes.keys() <= {"emb_params", "clip_l", "clip_g"}:
-        return "is an embedding, not a LoRA: move it to the embeddings folder"
-    return f"is not a LoRA (none of its {len(shapes)} tensors is a LoRA's): move it out of the LoRA folder"
+        return Text(texts.IS_AN_EMBEDDING)
+    return Text(texts.IS_NO_LORA, count=len(shapes))
 
 
 # ---- the family

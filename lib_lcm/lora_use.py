@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from lib_lcm import texts
 from lib_lcm.catalog import FAMILIES_WITH_LORA
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile, shown_name
 from lib_lcm.options import AUTO, NONE, TCD, Defaults, LcmOptions
 from lib_lcm.prompt_tags import LoraTag, conventional_family, find_tags
+from lib_lcm.texts import Text
 
 # A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's on SDXL) or in none (key
 # names that the WebUI does not know). What lies between is for layers that a WebUI counts differently.
@@ -105,9 +107,8 @@ def resolve_lora(
     if options.lora == AUTO and not typed:
         name = _few_step_lora(tags, family, loras)
         if name is not None:
-            hint = "" if options.sampler == TCD else "; try the sampler TCD with it"
-            message = f"{name} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it{hint}."
-            return LoraUse(weight=options.weight, messages=(message,), reason=FROM_TAG)
+            template = texts.FEW_STEP_LORA if options.sampler == TCD else texts.FEW_STEP_LORA_WITH_LCM
+            return LoraUse(weight=options.weight, messages=(Text(template, lora=name),), reason=FROM_TAG)
     fitting = [item for item in typed if item.file is not None and item.family is family]
     if fitting:
         found = LoraUse(fitting[-1].file, reason=FROM_TAG)
@@ -118,13 +119,11 @@ def resolve_lora(
     messages = list(found.messages)
     for item in typed:
         if item.family is not None and item.family is not family:
-            messages.append(
-                f"{item.tag.name} is an LCM-LoRA for {item.family.label} and the checkpoint is {family.label}: "
-                f"{loras.name_of(found.file)} was used instead, at the same weight."
-            )
+            used = loras.name_of(found.file)
+            template = texts.TAG_OF_OTHER_FAMILY
+            messages.append(Text(template, lora=item.tag.name, family=item.family.label, checkpoint=family.label, used=used))
     if len(typed) > 1:
-        times = f"The prompt names an LCM-LoRA {len(typed)} times"
-        messages.append(f"{times}: it was applied once, at the last weight, {typed[-1].tag.weight:g}.")
+        messages.append(Text(texts.NAMED_SEVERAL_TIMES, count=len(typed), weight=typed[-1].tag.weight))
     # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever kind it is
     meant = [tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)]
     for tag in meant:
@@ -150,10 +149,7 @@ def _is_tag_of(tag: LoraTag, file: LoraFile | None, loras: Loras) -> bool:
 
 def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None) -> LoraUse:
     if family is ModelFamily.unknown:
-        return LoraUse(
-            problem="The kind of the loaded checkpoint was not recognised, so no LCM-LoRA can be chosen for it; "
-            'switch LCM off, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
-        )
+        return LoraUse(problem=Text(texts.CHECKPOINT_UNKNOWN))
     if options.lora != AUTO:
         file, problem = _named_file(options.lora, family, loras)
         # one of the usual names may stand for a file that is called otherwise
@@ -165,27 +161,24 @@ def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remember
         if gone is None:
             return LoraUse(file, reason=REMEMBERED)
     if family not in FAMILIES_WITH_LORA:
-        return LoraUse(
-            problem=f"There is no LCM-LoRA for {family.label} checkpoints; switch LCM off, load an SD 1.5, SDXL or SSD-1B checkpoint, "
-            f'or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
-        )
+        return LoraUse(problem=Text(texts.NO_LORA_FOR_FAMILY, family=family.label))
     choice = loras.choose(family)
     if choice.file is None:
         return LoraUse(problem=choice.problem)
     messages = ()
     if gone is not None:
-        messages = (f"What is remembered for this checkpoint cannot be used, so Auto took {loras.name_of(choice.file)}: {gone}",)
+        messages = (Text(texts.REMEMBERED_IS_GONE, lora=loras.name_of(choice.file), why=gone),)
     return LoraUse(choice.file, messages=messages, reason=choice.reason)
 
 
 def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile | None, str | None]:
     file = loras.find(name)
     if file is None:
-        return None, f"LoRA {name!r} is not in the LoRA folder; choose another LCM-LoRA, or Auto."
+        return None, Text(texts.LORA_NOT_THERE, name=name)
     if file.problem is not None:
         return None, file.problem
     if file.family is not None and file.family is not family:
-        return None, f"LoRA {name!r} is for {file.family.label} and the checkpoint is {family.label}; choose another LCM-LoRA, or Auto."
+        return None, Text(texts.LORA_OF_OTHER_FAMILY, name=name, family=file.family.label, checkpoint=family.label)
     return file, None
 
 
@@ -203,20 +196,14 @@ def why_not_held(file: LoraFile, matched: int | None) -> str | None:
     """
     if matched is None or matched >= LEAST_SHARE_MATCHED * file.modules:
         return None
-    return (
-        f"{shown_name(file.path)} did not take hold: the WebUI matched {matched} of its {file.modules} layers to the loaded model, so the "
-        f"picture would not be LCM's; use the official file (the LCM panel's button gets it), or another LCM-LoRA."
-    )
+    return Text(texts.DID_NOT_HOLD, file=shown_name(file.path), matched=matched, modules=file.modules)
 
 
 def why_partly_held(file: LoraFile, failed: int) -> str | None:
     """The sentence for a LoRA that the host could not put into `failed` layers, else None: where they are few it is LCM all the same."""
     if file.modules - failed >= LEAST_SHARE_MATCHED * file.modules:
         return None
-    return (
-        f"{shown_name(file.path)} did not take hold: the WebUI could not change {failed} of its {file.modules} layers, most often for want "
-        f"of memory, so the picture would not be LCM's; free memory and try again, or use another LCM-LoRA."
-    )
+    return Text(texts.PARTLY_HELD, file=shown_name(file.path), failed=failed, modules=file.modules)
 
 
 def first_prompt(prompts: Sequence[str] | str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
+from lib_lcm import texts
 from lib_lcm.lora_entries import option_of
+from lib_lcm.texts import Text
 
 SCRIPT_TITLE = "LCM"
 """The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""
@@ -130,7 +133,7 @@ def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> L
         names = [option.name for option in OPTIONS]
         unknown = [key for key in values if key not in names]
         if unknown:
-            raise OptionsError(f"LCM option {unknown[0]!r} is unknown; the options are {', '.join(names)}.")
+            raise OptionsError(Text(texts.OPTION_UNKNOWN, name=unknown[0], names=", ".join(names)))
     else:
         values = {option.name: value for option, value in zip(OPTIONS, args, strict=False)}
     enabled = _boolean("enabled", values.get("enabled", False))
@@ -178,13 +181,13 @@ def _boolean(name: str, value: Any) -> bool:
         return False
     if isinstance(value, bool):
         return value
-    raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be true or false.")
+    raise _refused(name, value, Text(texts.TRUE_OR_FALSE))
 
 
 def _number(name: str, value: Any, minimum: float, maximum: float) -> float:
     # NaN fails the comparison, infinities and very large whole numbers lie outside it
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
-        raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be a number from {minimum:g} to {maximum:g}.")
+        raise _refused(name, value, Text(texts.A_NUMBER, low=minimum, high=maximum))
     return float(value)
 
 
@@ -192,13 +195,13 @@ def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
     # a slider of the page may send 4.0 for 4
     number = not isinstance(value, bool) and isinstance(value, (int, float))
     if not number or not minimum <= value <= maximum or value != int(value):
-        raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be a whole number from {minimum} to {maximum}.")
+        raise _refused(name, value, Text(texts.A_WHOLE_NUMBER, low=minimum, high=maximum))
     return int(value)
 
 
 def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise OptionsError(f'LCM option \'{name}\' is {shown_value(value)}; it must be "auto", "none" or the name of a LoRA.')
+        raise _refused(name, value, Text(texts.A_LORA))
     value = option_of(value)  # the page sends the drop-down's entry
     return value.lower() if value.lower() in keywords else value
 
@@ -206,5 +209,9 @@ def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if isinstance(value, str) and value.lower() in choices:
         return value.lower()
-    allowed = " or ".join(f'"{choice}"' for choice in choices)
-    raise OptionsError(f"LCM option '{name}' is {shown_value(value)}; it must be {allowed}.")
+    quoted = (f'"{choice}"' for choice in choices)
+    raise _refused(name, value, reduce(lambda one, other: Text(texts.EITHER, one=one, other=other), quoted))
+
+
+def _refused(name: str, value: Any, allowed: str) -> OptionsError:
+    return OptionsError(Text(texts.OPTION_REFUSED, name=name, value=shown_value(value), allowed=allowed))

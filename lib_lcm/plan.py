@@ -15,7 +15,7 @@ from lib_lcm.lora_use import Loras, LoraUse, resolve_lora
 from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
 from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_timesteps
 from lib_lcm.status import status_line
-from lib_lcm.texts import Text, joined
+from lib_lcm.texts import Text, joined, term
 
 CFG_ONE_TOLERANCE = 1e-4
 AUTOMATIC_SCHEDULER = "Automatic"
@@ -192,14 +192,14 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         if len(timesteps) < steps:
             points = usable_steps(strength=strength)
             messages.append(
-                Text(texts.STRENGTH_LEAVES_FEWER, strength=strength, points=points, name=name, before=steps, after=len(timesteps))
+                Text(texts.STRENGTH_LEAVES_FEWER, strength=strength, points=points, name=term(name), before=steps, after=len(timesteps))
             )
         return Pass(len(timesteps), timesteps, strength)
 
     first = planned(wanted, request.first.strength, texts.OF_THE_PASS)
     hires = None if request.hires is None else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
     if host_scheduler is not None:
-        messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=host_scheduler, automatic=AUTOMATIC_SCHEDULER))
+        messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER)))
     has_negative = bool(request.negative_prompt.strip())
     if has_negative and is_cfg_one(cfg):
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
@@ -239,7 +239,7 @@ def _clamped(value, minimum, maximum, name: str, changes: list[Text]):
     """`value` within its bounds; a change is noted in `changes`."""
     within = min(max(value, minimum), maximum)
     if within != value:
-        changes.append(Text(texts.CHANGE, name=name, before=value, after=within))
+        changes.append(Text(texts.CHANGE, name=term(name), before=value, after=within))
     return within
 
 

@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lib_lcm import texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.options import shown_number
+from lib_lcm.texts import Text
 
 # The kinds that the WebUI's LoRA extension answers to.
 LORA_KINDS = ("lora", "lyco")
@@ -69,7 +71,7 @@ def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int)
     problem = None
     weight = 1.0
     if not positional:
-        problem = f"The tag {text!r} names no LoRA: write it as <{kind}:name:1>."
+        problem = Text(texts.TAG_WITHOUT_NAME, tag=text, kind=kind)
     else:
         try:
             # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so both must be numbers.
@@ -81,7 +83,7 @@ def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int)
                 int(rank)
         except ValueError:
             weight = 1.0
-            problem = f"The tag {text!r} has a weight that is not a number: write it as <{kind}:{positional[0]}:1>."
+            problem = Text(texts.TAG_WITHOUT_NUMBER, tag=text, kind=kind, name=positional[0])
     return LoraTag(kind, positional[0] if positional else "", weight, text, start, end, problem)
 
 

@@ -10,6 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib_lcm import texts
+from lib_lcm.texts import Text
+
 REPLACE_ATTEMPTS = 10
 REPLACE_WAIT = 0.05  # seconds; on Windows a file cannot be replaced while a virus scanner or a backup reads it
 
@@ -75,7 +78,7 @@ class RememberedLoras:
                     _replace(self.path, self.path.with_name(self.path.name + ".broken"))
                 _write(self.path, json.dumps(loras, indent=4) + "\n")
             except OSError as error:
-                raise NotRemembered(f"{self.path} cannot be written ({error.strerror or error}): allow that, then try again.") from error
+                raise NotRemembered(Text(texts.REMEMBERED_NOT_WRITTEN, path=self.path, reason=str(error.strerror or error))) from error
             self._state = None
 
     def _read(self) -> _Contents:
@@ -97,8 +100,7 @@ def _parse(path: Path) -> _Contents:
         if not isinstance(loras, dict):
             raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
-        problem = f"{path} cannot be read ({type(error).__name__}), so no LCM-LoRA is remembered: mend it or delete it."
-        return _Contents({}, problem)
+        return _Contents({}, f"{path} cannot be read ({type(error).__name__}), so no LCM-LoRA is remembered: mend it or delete it.")
     whole = {key.lower(): entry for key, entry in loras.items() if isinstance(entry, dict) and _is_name(entry.get("lora"))}
     return _Contents(whole)
 

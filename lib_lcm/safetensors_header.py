@@ -12,22 +12,22 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from lib_lcm import texts
+from lib_lcm.texts import Text
+
 # The limit of the safetensors library itself; a header of this length has a million tensors.
 MAX_HEADER_BYTES = 100_000_000
 
-AGAIN = "download it again"
-
 
 class Unusable(Exception):
-    """Why a file cannot be used, as the sentence's predicate: what is wrong, then what to do."""
+    """Why a file cannot be used, as the sentence's predicate, a `Text`: what is wrong, then what to do."""
 
 
-_NOT_JSON = f"is damaged (its header is not valid JSON): {AGAIN}"
 _MISTAKEN_FOR_LORA = (
-    (re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.I), f"is a web page saved under this name: {AGAIN}"),
-    (re.compile(rb"version https://git-lfs"), f"is a Git LFS pointer, not the LoRA itself: {AGAIN}"),
-    (re.compile(rb"\s*[{\[]\s*[\"}{\[]"), f"is a text file, perhaps a server's error message: {AGAIN}"),
-    (re.compile(rb"PK\x03\x04|\x80[\x02-\x05]"), "is a PyTorch or zip file under a .safetensors name: use the .safetensors version of it"),
+    (re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.I), texts.IS_A_WEB_PAGE),
+    (re.compile(rb"version https://git-lfs"), texts.IS_A_GIT_POINTER),
+    (re.compile(rb"\s*[{\[]\s*[\"}{\[]"), texts.IS_A_TEXT_FILE),
+    (re.compile(rb"PK\x03\x04|\x80[\x02-\x05]"), texts.IS_A_RENAMED_PICKLE),
 )
 _DTYPE_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
@@ -43,22 +43,22 @@ def read_header(path: Path) -> tuple[bytes, int]:
         size = os.fstat(file.fileno()).st_size
         start = file.read(64)
         if not start:
-            raise Unusable(f"is empty: {AGAIN}")
+            raise Unusable(Text(texts.IS_EMPTY))
         length = int.from_bytes(start[:8], "little")
         if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(b"{"):  # no header begins in another way
             for pattern, problem in _MISTAKEN_FOR_LORA:
                 if pattern.match(start.removeprefix(b"\xef\xbb\xbf")):
-                    raise Unusable(problem)
+                    raise Unusable(Text(problem))
             if len(start) < 8:
-                raise Unusable(f"is cut off after {size} bytes: {AGAIN}")
+                raise Unusable(Text(texts.IS_CUT_OFF_AFTER, size=size))
             if length > MAX_HEADER_BYTES:
-                raise Unusable(f"is not a safetensors file (a header of {length:,} bytes): {AGAIN}")
+                raise Unusable(Text(texts.IS_NOT_SAFETENSORS, length=length))
         if length > size - 8:
-            raise Unusable(f"is cut off: its header alone has {length:,} bytes, the file {size:,}; {AGAIN}")
+            raise Unusable(Text(texts.IS_CUT_OFF_IN_HEADER, length=length, size=size))
         file.seek(8)
         header = file.read(length)
         if len(header) < length:
-            raise Unusable(f"became shorter while it was read: wait until it is copied or {AGAIN}")
+            raise Unusable(Text(texts.BECAME_SHORTER))
         return header, size - 8 - length
 
 
@@ -89,11 +89,11 @@ def split_metadata(header: bytes) -> tuple[str, dict[str, str]]:
                     metadata = content.pop("__metadata__")
                     table = json.dumps(content)
     except (ValueError, RecursionError):
-        raise Unusable(_NOT_JSON) from None
+        raise Unusable(Text(texts.IS_NOT_JSON)) from None
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise Unusable(f"is damaged (its metadata is not text): {AGAIN}")
+        raise Unusable(Text(texts.METADATA_NOT_TEXT))
     return table, metadata
 
 
@@ -104,9 +104,9 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
     try:
         content = json.loads(table, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise Unusable(_NOT_JSON) from None
+        raise Unusable(Text(texts.IS_NOT_JSON)) from None
     if not isinstance(content, dict):
-        raise Unusable(f"is damaged (its header is not a JSON object): {AGAIN}")
+        raise Unusable(Text(texts.HEADER_NOT_OBJECT))
     shapes: dict[str, list[int]] = {}
     spans = []
     names = 0
@@ -123,10 +123,10 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
             if type(shape) is not list or type(dtype) is not str or type(begin) is not int or type(end) is not int or begin < 0:
                 raise ValueError
         except (TypeError, ValueError, KeyError):
-            raise Unusable(f"is damaged (its header describes {_shown(name)} wrongly): {AGAIN}") from None
+            raise Unusable(Text(texts.TENSOR_MISDESCRIBED, tensor=_shown(name))) from None
         width = _DTYPE_BYTES.get(dtype)  # None: a type newer than this code, whose size is not checked
         if end - begin != count * width if width is not None else end < begin:
-            raise Unusable(f"is damaged (the shape and the length of {_shown(name)} disagree): {AGAIN}")
+            raise Unusable(Text(texts.TENSOR_OF_WRONG_LENGTH, tensor=_shown(name)))
         shapes[name] = shape
         names += 1 + len(info)
         spans.append((begin, end))
@@ -138,14 +138,13 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
         try:
             _STRICT_JSON.decode(table)
         except (ValueError, RecursionError):
-            raise Unusable(_NOT_JSON) from None
+            raise Unusable(Text(texts.IS_NOT_JSON)) from None
     if not in_order:
         spans.sort()
         position = 0
         for begin, end in spans:
             if begin != position:
-                what = "overlap" if begin < position else "have gaps between them"
-                raise Unusable(f"is damaged (its tensors {what}): {AGAIN}")
+                raise Unusable(Text(texts.TENSORS_OVERLAP if begin < position else texts.TENSORS_HAVE_GAPS))
             position = end
     return shapes, position
 
@@ -154,7 +153,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
         repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise Unusable(f"is damaged (its header names {_shown(repeated)} twice): {AGAIN}")
+        raise Unusable(Text(texts.TENSOR_NAMED_TWICE, tensor=_shown(repeated)))
     return result
 
 

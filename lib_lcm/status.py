@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lib_lcm import texts
 from lib_lcm.lora_use import REMEMBERED
 from lib_lcm.options import LCM, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
-from lib_lcm.texts import Text, Translations, translated
+from lib_lcm.texts import Text, Translations, term, translated
 
 if TYPE_CHECKING:
     from lib_lcm.plan import Pass, Plan
@@ -31,7 +31,7 @@ def _parts(plan: Plan) -> list[str]:
     if plan.hires is not None:
         parts.append(Text(texts.HIRES, steps=_steps(plan.hires)))
     if plan.host_scheduler:
-        parts.append(Text(texts.SCHEDULE, schedule=plan.host_scheduler))
+        parts.append(Text(texts.SCHEDULE, schedule=term(plan.host_scheduler)))
     elif plan.schedule != TRAILING:
         parts.append(Text(texts.SCHEDULE, schedule=SCHEDULE_LABELS[plan.schedule]))
     parts.append(_cfg(plan))

@@ -15,10 +15,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from lib_lcm import texts
 from lib_lcm.lora_files import LoraFile, shown_name
 from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held, why_partly_held
 from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
-from lib_lcm.webui import current, host, infotext, inner, remembered, settings
+from lib_lcm.texts import Text
+from lib_lcm.webui import current, host, infotext, inner, messages, remembered, settings
 from lib_lcm.webui.networks import library
 from modules import shared
 
@@ -55,9 +57,9 @@ def activate(host_activate, p, tags) -> None:
     tags_typed = [tag for tag, _ in typed]
     use = resolve_lora(tags_typed, run.options, host.model_family(p.sd_model), library(), remembered.lora_of(p.sd_model))
     if use.problem is not None:
-        raise host.LcmRefusal(use.problem)
+        raise messages.refusal(p, use.problem)
     for message in use.messages:
-        host.tell(p, message)
+        messages.tell(p, message)
     if use.file is None:
         host_activate(p, tags)
         return
@@ -65,7 +67,7 @@ def activate(host_activate, p, tags) -> None:
     name = library().name_of(use.file)
     with host.reachable(use.file.path, name) as network_name:
         if network_name is None:
-            raise host.LcmRefusal("The WebUI applies no LoRAs, so LCM cannot work: switch the built-in extension Lora on, or LCM off.")
+            raise messages.refusal(p, Text(texts.NO_LORA_MACHINERY))
         _complete(tags, typed, use, network_name)
         is_first_pass_of_ours = tags is p.extra_network_data and current.run_of(p) is not None
         if is_first_pass_of_ours:
@@ -75,7 +77,7 @@ def activate(host_activate, p, tags) -> None:
     problem = _why_not_applied(p, use, tags_typed)
     if problem is not None:
         host.forget_networks(p.sd_model)
-        raise host.LcmRefusal(problem)
+        raise messages.refusal(p, problem)
     if use.weight:
         _applied = (run, use.file)
     if is_first_pass_of_ours and settings.tag_in_infotext():
@@ -92,7 +94,7 @@ def check_applied() -> None:
         host.forget_networks(shared.sd_model)  # else the host takes those layers for done, and says nothing of them from now on
         problem = why_partly_held(file, failed)
         if problem is not None:
-            raise host.LcmRefusal(problem)
+            raise messages.refusal(current.processing(), problem)
 
 
 def _typed(tags) -> list[tuple[LoraTag, object]]:
@@ -127,8 +129,7 @@ def _write_tag(p, use: LoraUse, name: str) -> None:
             return prompt  # it says so already
         text = with_tag(prompt, name, use.weight, [item.tag for item in typed])
         if text is None:
-            name_of_file = shown_name(use.file.path)
-            host.tell(p, f"No tag can hold the name {name_of_file}, so none was written into the generation parameters: rename the file.")
+            messages.tell(p, Text(texts.TAG_NOT_WRITTEN, file=shown_name(use.file.path)))
         return prompt if text is None else text
 
     host.rewrite_prompts_of_batch(p, tagged)
@@ -164,8 +165,5 @@ def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
         return why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
     missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)]
     if missing:
-        return f"The WebUI applied no LoRA at all, since {missing[0]!r} in the prompt is not in the LoRA folder: correct or remove its tag."
-    return (
-        f"The WebUI did not apply {shown_name(use.file.path)} (its log says why), so the picture would not be LCM's: "
-        f"check that the file is still there and whole."
-    )
+        return Text(texts.OTHER_LORA_MISSING, name=missing[0])
+    return Text(texts.LORA_NOT_APPLIED, file=shown_name(use.file.path))

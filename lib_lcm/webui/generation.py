@@ -12,8 +12,8 @@ from lib_lcm.families import ModelFamily
 from lib_lcm.lora_use import first_prompt, lcm_tags
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, OptionsError, options_from_args
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
-from lib_lcm.texts import Text, joined
-from lib_lcm.webui import current, host, infotext, networks, registry, remembered, settings
+from lib_lcm.texts import Text, joined, sentence_of
+from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
 
 
 class Generation:
@@ -31,7 +31,7 @@ class Generation:
         try:
             options = options_from_args(args, settings.limits())
         except OptionsError as error:
-            host.refuse(p, str(error))
+            messages.refuse(p, sentence_of(error))
             return
         if not options.enabled:
             options = self._options_of_typed_tag(p)
@@ -43,22 +43,22 @@ class Generation:
             # The WebUI would swallow it and go on, with a picture that passes for LCM's.
             traceback.print_exc()
             current.begin(p, None)
-            host.refuse(p, f"LCM could not prepare this picture ({type(error).__name__}: {error}): switch LCM off, and please report this.")
+            messages.refuse(p, Text(texts.NOT_PREPARED, error=f"{type(error).__name__}: {error}"))
 
     def _begin(self, p, options: LcmOptions) -> None:
         registry.register()  # another extension may have put a sampler of our name in our place
         facts = host_facts(host.model_family(p.sd_model))
         plan = make_plan(options, request_of(p), facts, settings.limits())
         if plan.problem is not None:
-            host.refuse(p, plan.problem)
+            messages.refuse(p, plan.problem)
             return
         if plan.lora is not None and p.disable_extra_networks:
-            host.refuse(p, "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without its own: allow them.")
+            messages.refuse(p, Text(texts.LORAS_LEFT_OUT))
             return
         apply_plan(p, plan)
         current.begin(p, current.Run(plan, facts.defaults.fill(options)))
         for message in plan.messages:
-            host.tell(p, message)
+            messages.tell(p, message)
 
     def postprocess(self, p) -> None:
         """The generation is over."""
@@ -77,7 +77,7 @@ class Generation:
             return None
         warning = warning_of_tag(tags[-1].tag.name, p.sampler_name, p.steps, p.cfg_scale, settings.limits())
         if warning is not None:
-            host.tell(p, warning)
+            messages.tell(p, warning)
         return None
 
 

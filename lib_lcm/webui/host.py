@@ -502,13 +502,18 @@ def xyz_grid_module():
 # --- telling the user -----------------------------------------------------------------------------------------------------
 
 
-def tell(p, sentence: str) -> None:
-    """Shows a sentence under the picture and in the log, once."""
+def is_for_api(p) -> bool:
+    """Whether a generation was asked for over the API, not on the page."""
+    return bool(getattr(p, "is_api", False))
+
+
+def comment(p, sentence: str) -> bool:
+    """Shows a sentence under the picture, once. Returns whether it was not there yet, as far as is known."""
     comments = getattr(p, "comments", None)
-    if not isinstance(comments, dict) or sentence not in comments:
-        log(sentence)
+    is_new = not isinstance(comments, dict) or sentence not in comments
     if hasattr(p, "comment"):
         p.comment(sentence)
+    return is_new
 
 
 def log(sentence: str) -> None:
@@ -520,8 +525,8 @@ def log(sentence: str) -> None:
         print(text.encode("ascii", "replace").decode())
 
 
-def refuse(p, sentence: str) -> None:
-    """Makes the generation fail with one sentence.
+def refuse(p, refusal: LcmRefusal) -> None:
+    """Makes the generation fail with this exception.
 
     The WebUI swallows an exception raised in a script's callback, so it is raised from the next thing that the WebUI itself calls
     on the processing object: `init`, after process().
@@ -529,7 +534,7 @@ def refuse(p, sentence: str) -> None:
 
     def fail(*args, **kwargs):
         p.__dict__.pop("init", None)
-        raise LcmRefusal(sentence)
+        raise refusal
 
     p.init = fail
 
@@ -554,6 +559,19 @@ def leave_init_image_unsaved(p) -> None:
             values[name] = before
 
     p.init = init
+
+
+def change_page_config(component, attributes) -> None:
+    """What the page is told of the component has `attributes()` in it, asked for as late as the page is put together.
+
+    By then the WebUI has put saved defaults into the component; before, and while a page is built in parts, it has not.
+    """
+    get_config = component.get_config
+
+    def changed(*args, **kwargs):
+        return {**get_config(*args, **kwargs), **attributes()}
+
+    component.get_config = changed
 
 
 def set_tooltip(component, text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lib_lcm.webui import current, host, settings
+from lib_lcm import texts
+from lib_lcm.texts import Text
+from lib_lcm.webui import current, messages, settings
 
 
 def belongs_to(run: current.Run, p) -> bool:
@@ -16,15 +18,13 @@ def belongs_to(run: current.Run, p) -> bool:
     if p.sampler_name != run.plan.sampler:
         if p.cfg_scale <= limits.max_cfg:
             return True
-        host.tell(shown, f"The inner generation with {p.sampler_name} at CFG scale {p.cfg_scale:g} is made without LCM and its LoRA.")
+        messages.tell(shown, Text(texts.INNER_WITHOUT_LCM, sampler=p.sampler_name, cfg=p.cfg_scale))
         return False
     steps = min(max(p.steps, limits.min_steps), limits.max_steps)
     cfg = min(p.cfg_scale, limits.max_cfg)
     if (steps, cfg) != (p.steps, p.cfg_scale):
-        host.tell(
-            shown,
-            f"Inner generation: steps {p.steps} → {steps}, CFG scale {p.cfg_scale:g} → {cfg:g}; "
-            f"LCM works with {limits.min_steps} to {limits.max_steps} steps and CFG {limits.max_cfg:g} at most.",
-        )
+        before = {"steps_before": p.steps, "cfg_before": p.cfg_scale}
+        allowed = {"low": limits.min_steps, "high": limits.max_steps, "most": limits.max_cfg}
+        messages.tell(shown, Text(texts.INNER_CHANGED, steps=steps, cfg=cfg, **before, **allowed))
         p.steps, p.cfg_scale = steps, cfg
     return True

@@ -21,13 +21,12 @@ import gradio as gr
 from fastapi import FastAPI, Request
 from PIL import Image, PngImagePlugin
 
+from lib_lcm import texts
 from lib_lcm.api_messages import RequestError, read_object
 from lib_lcm.webui import host
 from lib_lcm.webui.http_messages import read_body, reply
 from modules import progress, shared
 
-LABEL = "Live"
-HELP = "A new picture follows whatever you change, with a fixed seed and without saving. Press Generate to keep one."
 STOP_ROUTE = "/internal/lcm/live-stop"
 PICTURES_KEPT = 3
 """Files of one session: the one that the page shows, and those that it may still be asking for."""
@@ -38,9 +37,9 @@ _TASK = re.compile(r"task\(lcm-live-([0-9a-z]{8,32})-([0-9]{1,9})\)")
 
 def create_controls(elem_id) -> None:
     """The tick and the line beside it, which javascript/lcm_live.js fills in. Neither is an argument of the script."""
-    tick = gr.Checkbox(False, label=LABEL, elem_id=elem_id("live"))
+    tick = gr.Checkbox(False, label=texts.LIVE, elem_id=elem_id("live"))
     tick.do_not_save_to_config = True  # a page must not begin to draw when it is opened
-    host.set_tooltip(tick, HELP)
+    host.set_tooltip(tick, texts.LIVE_HELP)
     gr.HTML('<div class="lcm-live-status"></div>', elem_id=elem_id("live_status"))
 
 

@@ -18,7 +18,7 @@ from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA, entries, entry_for, option
 from lib_lcm.lora_use import REMEMBERED, resolve_lora
 from lib_lcm.options import AUTO, NONE, OPTIONS, LcmOptions
 from lib_lcm.remembered import NotRemembered
-from lib_lcm.texts import Text
+from lib_lcm.texts import Text, sentence_of, translated
 from lib_lcm.webui import host, language, networks, remembered, settings
 from modules import ui_components
 
@@ -34,7 +34,7 @@ class LoraControl:
         with ui_components.FormRow():
             # As long as the page has not asked what they mean, the entries say what is always so: saved defaults are compared with them.
             self.dropdown = gr.Dropdown(
-                entries(networks.listed_loras()),
+                entries(networks.listed_loras(), words=language.translations()),
                 value=AUTO_LABEL,
                 allow_custom_value=True,
                 label=OPTION.label,
@@ -58,7 +58,7 @@ class LoraControl:
             return question(), *row_for(entry)
 
         def failed(error: Exception):
-            return complaint(str(error)), gr.update(), gr.update(), gr.update()
+            return complaint(translated(sentence_of(error), language.translations())), gr.update(), gr.update(), gr.update()
 
         def remembered_or_forgotten(entry: str):
             try:
@@ -103,18 +103,18 @@ def entries_now() -> list[str]:
     """The drop-down's entries for the loaded checkpoint."""
     model = host.loaded_model()
     if model is None:
-        return entries(networks.listed_loras())
+        return entries(networks.listed_loras(), words=language.translations())
     family = host.model_family(model)
-    return entries(networks.listed_loras(), family, meaning_of_auto(model, family))
+    return entries(networks.listed_loras(), family, meaning_of_auto(model, family), language.translations())
 
 
 def meaning_of_auto(model, family: ModelFamily) -> str:
-    """What Auto means for a loaded model, in a few words."""
+    """What Auto means for a loaded model, in a few words, a `Text` where they are not a name alone."""
     use = resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
     if use.problem is not None:
-        return f"none found for {family.label}"
+        return Text(texts.NONE_FOUND_FOR, family=family.label)
     name = NO_LORA if use.file is None else networks.library().name_of(use.file)
-    return f"{name}, remembered" if use.reason == REMEMBERED else name
+    return Text(texts.REMEMBERED_ENTRY, lora=name) if use.reason == REMEMBERED else name
 
 
 # --- remembering ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from lib_lcm import texts
 from lib_lcm.remembered import NotRemembered, RememberedLoras
+from lib_lcm.texts import Text
 from lib_lcm.webui import host
 
 FILE_NAME = "lcm-loras.json"
@@ -44,6 +46,5 @@ def forget(model) -> None:
 def _checkpoint(model) -> str:
     sha256 = None if model is None else host.checkpoint_sha256(model)
     if sha256 is None:
-        why = "no checkpoint is loaded" if model is None else "the WebUI has no hash of this checkpoint (was it started with --no-hashing?)"
-        raise NotRemembered(f"Nothing can be remembered: {why}.")
+        raise NotRemembered(Text(texts.NOTHING_LOADED_TO_REMEMBER if model is None else texts.NO_HASH_TO_REMEMBER))
     return sha256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import activation, api, live, registry, settings, xyz_grid
+from lib_lcm.webui import activation, api, first_values, live, registry, settings, xyz_grid
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.host_controls import HostControls
 from lib_lcm.webui.ui import Accordion
@@ -69,6 +69,7 @@ def install() -> None:
     registry.register()
     activation.install()
     script_callbacks.on_ui_settings(settings.register)
+    script_callbacks.on_app_started(lambda demo, app: first_values.settle())
     script_callbacks.on_app_started(api.add_routes)
     script_callbacks.on_app_started(lambda demo, app: registry.register())
     script_callbacks.on_app_started(live.add_routes)

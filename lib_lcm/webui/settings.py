@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from lib_lcm import texts
 from lib_lcm.catalog import OFFICIAL_LORAS
 from lib_lcm.families import ModelFamily
 from lib_lcm.options import DEFAULT_LIMITS, MAX_WEIGHT, MIN_WEIGHT, SCHEDULE_LABELS, TRAILING, Defaults, Limits
@@ -15,7 +16,7 @@ from lib_lcm.webui import host
 from modules import shared
 
 SECTION = ("lcm", "LCM")
-WARN, SWITCH_ON, NOTHING = "warn", "switch LCM on", "nothing"
+WARN, SWITCH_ON, NOTHING = texts.TAG_WARN, texts.TAG_SWITCH_ON, texts.TAG_NOTHING
 TYPED_TAG_CHOICES = (WARN, SWITCH_ON, NOTHING)
 STEPS_RANGE = (1, 50)
 CFG_RANGE = (1.0, 10.0)
@@ -27,110 +28,30 @@ DEFAULTS = Defaults()
 
 def register() -> None:
     """Adds the section to the Settings page."""
-    _add(
-        "lcm_min_steps",
-        DEFAULT_LIMITS.min_steps,
-        "Fewest steps of an LCM generation",
-        _slider(*STEPS_RANGE, 1),
-        "a request's own steps below it are raised",
-    )
-    _add(
-        "lcm_max_steps",
-        DEFAULT_LIMITS.max_steps,
-        "Most steps of an LCM generation",
-        _slider(*STEPS_RANGE, 1),
-        "a request's own steps above it are lowered; LCM gains nothing beyond 8",
-    )
-    _add(
-        "lcm_min_cfg",
-        DEFAULT_LIMITS.min_cfg,
-        "Lowest CFG scale of an LCM generation",
-        _slider(*CFG_RANGE, 0.1),
-        "a request's own CFG scale below it is raised; 1 is the fastest",
-    )
-    _add(
-        "lcm_max_cfg",
-        DEFAULT_LIMITS.max_cfg,
-        "Highest CFG scale of an LCM generation",
-        _slider(*CFG_RANGE, 0.1),
-        "a request's own CFG scale above it is lowered; above 2 pictures burn",
-    )
+    steps, cfg = _slider(*STEPS_RANGE, 1), _slider(*CFG_RANGE, 0.1)
+    _add("lcm_min_steps", DEFAULT_LIMITS.min_steps, steps)
+    _add("lcm_max_steps", DEFAULT_LIMITS.max_steps, steps)
+    _add("lcm_min_cfg", DEFAULT_LIMITS.min_cfg, cfg)
+    _add("lcm_max_cfg", DEFAULT_LIMITS.max_cfg, cfg)
     for family in FAMILIES:
-        _add(
-            f"lcm_steps_{family}",
-            DEFAULTS.steps,
-            f"Steps for {family.label} checkpoints",
-            _slider(*STEPS_RANGE, 1),
-            "what the accordion starts with when such a checkpoint is loaded, within the bounds above",
-        )
-        _add(
-            f"lcm_cfg_{family}",
-            DEFAULTS.cfg,
-            f"CFG scale for {family.label} checkpoints",
-            _slider(*CFG_RANGE, 0.1),
-            "what the accordion starts with, within the bounds above",
-        )
-        _add(
-            f"lcm_weight_{family}",
-            DEFAULTS.weight,
-            f"LoRA weight for {family.label} checkpoints",
-            _slider(MIN_WEIGHT, MAX_WEIGHT, 0.05),
-            "what the accordion starts with, and an API request that gives no weight gets",
-        )
-    _add(
-        "lcm_schedule",
-        SCHEDULE_LABELS[TRAILING],
-        "Schedule",
-        (gr.Radio, {"choices": list(SCHEDULE_LABELS.values())}),
-        "what the accordion starts with after Reload UI, and an API request that gives no schedule gets",
-    )
-    _add(
-        "lcm_typed_tag",
-        WARN,
-        "An LCM-LoRA in the prompt while LCM is off",
-        (gr.Radio, {"choices": list(TYPED_TAG_CHOICES)}),
-        "warn where sampler, steps or CFG scale cannot work with it, make the picture with LCM, or leave it alone",
-    )
-    _add(
-        "lcm_trailing_by_hand",
-        False,
-        'Use the trailing schedule for the sampler "LCM" picked by hand',
-        info="with LCM off; without this the WebUI's own LCM sampler runs as it would without the extension",
-    )
-    _add(
-        "lcm_tag_in_infotext",
-        False,
-        "Write the LCM-LoRA's tag into the prompt of generation parameters",
-        info="for people who do not have this extension",
-    )
-    _add(
-        "lcm_live_debounce",
-        DEFAULT_DEBOUNCE,
-        "Live: seconds without a change before a picture is drawn",
-        _slider(*DEBOUNCE_RANGE, 0.1),
-        "less draws while you are still typing",
-    )
-    _add(
-        "lcm_live_patience",
-        DEFAULT_PATIENCE,
-        "Live: seconds that a newer change waits for the picture in progress",
-        _slider(*PATIENCE_RANGE, 0.5),
-        "after them that picture is interrupted; 0 interrupts at once",
-    )
-    _add(
-        "lcm_download_mirror",
-        "",
-        "Download LCM-LoRAs from this copy of the Hugging Face Hub",
-        (gr.Textbox, {"placeholder": "https://hf-mirror.com"}),
-        "empty: HF_ENDPOINT of the environment, or huggingface.co; what stands here wins over both and is not sent your Hugging Face token",
-    )
+        _add("lcm_steps", DEFAULTS.steps, steps, family)
+        _add("lcm_cfg", DEFAULTS.cfg, cfg, family)
+        _add("lcm_weight", DEFAULTS.weight, _slider(MIN_WEIGHT, MAX_WEIGHT, 0.05), family)
+    _add("lcm_schedule", SCHEDULE_LABELS[TRAILING], (gr.Radio, {"choices": list(SCHEDULE_LABELS.values())}))
+    _add("lcm_typed_tag", WARN, (gr.Radio, {"choices": list(TYPED_TAG_CHOICES)}))
+    _add("lcm_trailing_by_hand", False)
+    _add("lcm_tag_in_infotext", False)
+    _add("lcm_live_debounce", DEFAULT_DEBOUNCE, _slider(*DEBOUNCE_RANGE, 0.1))
+    _add("lcm_live_patience", DEFAULT_PATIENCE, _slider(*PATIENCE_RANGE, 0.5))
+    _add("lcm_download_mirror", "", (gr.Textbox, {"placeholder": "https://hf-mirror.com"}))
 
 
-def _add(name: str, default, label: str, component=None, info: str = "") -> None:
-    kind, args = (None, None) if component is None else component
-    option = shared.OptionInfo(default, label, kind, args)
+def _add(name: str, default, component=(None, None), family: ModelFamily | None = None) -> None:
+    said = texts.SETTINGS[name] if family is None else texts.FAMILY_SETTINGS[name]
+    label = said.label if family is None else said.label.format(family=family.label)
+    option = shared.OptionInfo(default, label, *component)
     option.section = SECTION
-    shared.opts.add_option(name, option.info(info) if info else option)
+    shared.opts.add_option(name if family is None else f"{name}_{family}", option.info(said.info))
 
 
 def _slider(minimum, maximum, step):

@@ -15,7 +15,7 @@ from lib_lcm.lora_use import lcm_tags
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan import PassRequest, Plan, Request, hires_side, make_plan
 from lib_lcm.status import SEPARATOR, status_line
-from lib_lcm.texts import Text, translated
+from lib_lcm.texts import Text, sentence_of, translated
 from lib_lcm.webui import host, host_controls, language, networks, settings
 from lib_lcm.webui.generation import host_facts, warning_of_tag
 
@@ -70,7 +70,7 @@ def answer(asked: Asked) -> Answer:
     try:
         options = LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
     except OptionsError as error:
-        return Answer(str(error), noted=prompt_notes)
+        return Answer(translated(sentence_of(error), words), noted=prompt_notes)
     model = host.loaded_model()
     if model is None or not host.is_selected(model):
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)

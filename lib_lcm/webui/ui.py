@@ -27,7 +27,7 @@ from lib_lcm.options import (
     SCHEDULE_LABELS,
     TCD,
 )
-from lib_lcm.webui import family_defaults, host, infotext, live, settings, status_panel
+from lib_lcm.webui import family_defaults, first_values, host, infotext, live, settings, status_panel
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.host_controls import UNCHANGED, HostControls
 from lib_lcm.webui.lora_control import LoraControl, entry_now
@@ -65,7 +65,7 @@ class Accordion:
         self.host_controls = host_controls
         self.generation = generation
         limits = settings.limits()
-        start = settings.defaults(family_defaults.loaded_family())
+        built_in = settings.DEFAULTS
 
         def slider(name: str, minimum, maximum, value, step, visible=True):
             return gr.Slider(minimum, maximum, value, step=step, label=OPTION[name].label, elem_id=elem_id(name), visible=visible)
@@ -79,12 +79,12 @@ class Accordion:
                 presets.preset_labels(limits), value=self._preset_of_fresh_page, label=texts.QUALITY, elem_id=elem_id("quality")
             )
             with ui_components.FormRow():
-                steps = slider("steps", limits.min_steps, limits.max_steps, start.steps, 1)
-                cfg = slider("cfg", limits.min_cfg, limits.max_cfg, start.cfg, 0.1)
-            weight = slider("weight", MIN_WEIGHT, MAX_WEIGHT, start.weight, 0.05)
+                steps = slider("steps", limits.min_steps, limits.max_steps, built_in.steps, 1)
+                cfg = slider("cfg", limits.min_cfg, limits.max_cfg, built_in.cfg, 0.1)
+            weight = slider("weight", MIN_WEIGHT, MAX_WEIGHT, built_in.weight, 0.05)
             self.lora = LoraControl(elem_id)
             with ui_components.FormRow():
-                schedule = radio("schedule", SCHEDULE_LABELS, start.schedule)
+                schedule = radio("schedule", SCHEDULE_LABELS, built_in.schedule)
                 sampler = radio("sampler", SAMPLER_LABELS, LCM)
                 gamma = slider("gamma", MIN_GAMMA, MAX_GAMMA, DEFAULT_GAMMA, 0.05, visible=False)
             live.create_controls(elem_id)
@@ -95,6 +95,7 @@ class Accordion:
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
         self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
         self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
+        _follow_settings(steps, cfg, weight, schedule)
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
@@ -165,6 +166,27 @@ class Accordion:
 
     def _kept_of_fresh_page(self) -> str:
         return json.dumps(self.host_controls.overruled_values())
+
+
+def _follow_settings(steps, cfg, weight, schedule) -> None:
+    """What these controls start with where the user has saved no other defaults for the page."""
+
+    def now():
+        return settings.defaults(family_defaults.loaded_family())
+
+    def step_bounds():
+        limits = settings.limits()
+        return limits.min_steps, limits.max_steps
+
+    def cfg_bounds():
+        limits = settings.limits()
+        return limits.min_cfg, limits.max_cfg
+
+    built_in = settings.DEFAULTS
+    first_values.follow_settings(steps, built_in.steps, lambda: now().steps, step_bounds)
+    first_values.follow_settings(cfg, built_in.cfg, lambda: now().cfg, cfg_bounds)
+    first_values.follow_settings(weight, built_in.weight, lambda: now().weight, lambda: (MIN_WEIGHT, MAX_WEIGHT))
+    first_values.follow_settings(schedule, SCHEDULE_LABELS[built_in.schedule], lambda: SCHEDULE_LABELS[now().schedule])
 
 
 def _token() -> str:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lib_lcm import texts
 from lib_lcm.options import AUTO, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, SCRIPT_TITLE, OptionsError, options_from_args
-from lib_lcm.webui import host, networks, settings
+from lib_lcm.texts import Text, sentence_of
+from lib_lcm.webui import host, messages, networks, settings
 
 PREFIX = "[LCM] "
 INDEX = {option.name: index for index, option in enumerate(OPTIONS)}
@@ -27,12 +29,12 @@ class Axis:
     type: Callable[[str], Any]
     choices: Callable[[], list[str]] | None = None
 
-    def value(self, x: Any) -> Any:
+    def value(self, p, x: Any) -> Any:
         """A value of the axis as the option has it. Raises LcmRefusal for one that is neither true nor false."""
         if self.option != "enabled":
             return x
         if x.strip().lower() not in BOOLEANS:
-            raise host.LcmRefusal(f"{PREFIX}{self.label}: {x!r} is neither True nor False.")
+            raise self._refusal(p, Text(texts.NEITHER_TRUE_NOR_FALSE, value=x))
         return BOOLEANS[x.strip().lower()]
 
     def apply(self, p, x: Any, xs: list[Any]) -> None:
@@ -40,19 +42,22 @@ class Axis:
         script = next(script for script in p.scripts.alwayson_scripts if script.title() == SCRIPT_TITLE)
         args = list(p.script_args)
         first, last = script.args_from, script.args_to
-        args[first:last] = with_option(args[first:last], self.option, self.value(x))
+        args[first:last] = with_option(args[first:last], self.option, self.value(p, x))
         p.script_args = type(p.script_args)(args)
 
     def confirm(self, p, xs: list[Any]) -> None:
         """Refuses the plot before its first picture when a value of the axis cannot be used."""
         for x in xs:
-            value = self.value(x)
+            value = self.value(p, x)
             try:
                 options = options_from_args([{"enabled": True, self.option: value}], settings.limits())
             except OptionsError as error:
-                raise host.LcmRefusal(f"{PREFIX}{self.label}: {error}") from None
+                raise self._refusal(p, sentence_of(error)) from None
             if options.lora not in (AUTO, NONE) and networks.library().find(options.lora) is None:
-                raise host.LcmRefusal(f"{PREFIX}{self.label}: {options.lora!r} is not in the LoRA folder; choose another name, or Auto.")
+                raise self._refusal(p, Text(texts.NOT_IN_LORA_FOLDER, name=options.lora))
+
+    def _refusal(self, p, problem: str) -> host.LcmRefusal:
+        return messages.refusal(p, Text(texts.AXIS_REFUSED, axis=PREFIX + self.label, problem=problem))
 
 
 AXES = (

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from lib_lcm.texts import Text, translated
+from lib_lcm.texts import Text, term, translated
 
 GERMAN = {"{steps} steps": "{steps} Schritte", "hires {steps}": "Hires: {steps}", "Steps": "Schritte"}
 
@@ -25,6 +25,13 @@ def test_values_are_translated_with_the_sentence():
     text = Text("hires {steps}", steps=Text("{steps} steps", steps=2))
     assert text.translated(GERMAN) == "Hires: 2 Schritte"
     assert translated("Steps", GERMAN) == "Schritte" and translated(4, GERMAN) == 4
+
+
+def test_names_are_not_translated_unless_they_are_the_webuis_own_terms():
+    german = {"at {lora}": "mit {lora}", "nothing": "nichts", "Karras {x}": "Karras"}
+    assert Text("at {lora}", lora="nothing").translated(german) == "mit nothing"
+    assert Text("at {lora}", lora=term("nothing")).translated(german) == "mit nichts"
+    assert term("a {name}") == term("a {name}").translated(german) == "a {name}"
 
 
 @pytest.mark.parametrize("broken", ["{step} Schritte", "{steps Schritte", "{steps:q} Schritte", "{0} Schritte", "{steps.x}"])

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from lib_lcm import texts
 from tests.browser import needs_chromium, open_accordion, open_page
+from workbench.client import ApiError
 from workbench.server import ROOT, Server
 
 pytestmark = needs_chromium
@@ -46,6 +48,76 @@ def test_nothing_of_the_accordion_is_left_in_english(german, browser):
     warning = "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet; damit er wirkt, CFG erhöhen, höchstens auf 2."
     assert [text for text in found if text not in german_texts and text != warning] == []
     assert len(found) > 25 and warning in found
+    page.close()
+
+
+def in_german(english: str) -> str:
+    return json.loads((ROOT / "localizations" / "de_DE.json").read_text(encoding="utf-8"))[english]
+
+
+def test_the_settings_are_in_german_too(german, browser):
+    page = open_page(browser, german.url)
+    page.locator("#tabs > .tab-nav > button", has_text="Settings").click()
+    shown = page.locator("#tab_settings").inner_text()
+    english = [*(setting.info for setting in texts.SETTINGS.values()), *(setting.label for setting in texts.SETTINGS.values())]
+    english = [text for text in english if text != "Schedule"]  # the WebUI may have a label of that name
+    assert [text for text in english if text in shown] == []
+    for setting in texts.SETTINGS.values():
+        assert in_german(f"({setting.info})") in shown and in_german(setting.label) in shown
+    for family in ("SD 1.5", "SDXL", "SSD-1B"):
+        assert f"Schritte für {family}-Checkpoints" in shown
+    assert all(in_german(choice) in shown for choice in (texts.TAG_WARN, texts.TAG_SWITCH_ON, texts.TAG_NOTHING))
+    page.close()
+
+
+def test_messages_are_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(german, browser):
+    asked = {"negative_prompt": "blurry", "lcm": {"enabled": True, "steps": 1, "cfg": 1}}
+    german.client.txt2img("a star", **asked)
+    page = open_page(browser, german.url)
+    open_accordion(page)
+    page.fill("#txt2img_neg_prompt textarea", "blurry")
+    page.click("#txt2img_generate")
+    below = page.locator("#html_log_txt2img").first
+    below.filter(has_text="Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet").wait_for()
+    assert "The negative prompt" not in below.inner_text()
+    log = "".join(german.log)
+    assert log.count("LCM: The negative prompt is ignored at CFG scale 1") == 2 and "bleibt der negative Prompt" not in log
+    page.close()
+
+
+def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(tmp_path, browser):
+    (tmp_path / "config.json").write_text(json.dumps({"localization": "de_DE"}), encoding="utf-8")
+    (tmp_path / "Lora").mkdir()
+    (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").write_bytes(b"")
+    with Server(["--data-dir", str(tmp_path), "--lora-dir", str(tmp_path / "Lora")]) as server:
+        with pytest.raises(ApiError, match="is empty: download it again") as refused:
+            server.client.txt2img("a star", steps=1, lcm={"enabled": True})
+        assert refused.value.status == 422
+        page = open_page(browser, server.url)
+        open_accordion(page)
+        sentence = "Keine LCM-LoRA für SD 1.5 gefunden (lcm_lora_sd15.safetensors ist leer: neu herunterladen): das beheben, oder"
+        page.wait_for_function("text => document.querySelector('.lcm-status').textContent.startsWith(text)", arg=sentence)
+        entry = "document.querySelector('#script_txt2img_lcm_lora input').value === 'Auto\u00a0·\u00a0keine für SD 1.5 gefunden'"
+        page.wait_for_function(entry)
+        page.click("#txt2img_generate")
+        error = page.locator("#html_log_txt2img .error").first
+        error.filter(has_text=sentence).wait_for()
+        assert "No LCM-LoRA" not in error.inner_text()
+        assert "LCM: No LCM-LoRA for SD 1.5 was found (lcm_lora_sd15.safetensors is empty" in "".join(server.log)
+        page.locator("#script_txt2img_lcm_download").first.click()
+        page.wait_for_function("document.querySelector('#script_txt2img_lcm_status').innerText.includes('ist nicht die offizielle')")
+        page.close()
+
+
+def test_live_speaks_german(german, browser):
+    page = open_page(browser, german.url)
+    open_accordion(page)
+    tick = page.locator("#script_txt2img_lcm_live input[type=checkbox]").first
+    line = page.locator("#script_txt2img_lcm_live_status .lcm-live-status").first
+    tick.check()
+    line.filter(has_text="Seed").wait_for()
+    page.locator("#script_txt2img_lcm_enabled .label-wrap input[type=checkbox]").first.uncheck()
+    line.filter(has_text=in_german("Live waits: tick LCM.")).wait_for()
     page.close()
 
 

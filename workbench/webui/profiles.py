@@ -38,6 +38,8 @@ class Profile:
 
     forge: bool = False
     """Model objects, sampling and LoRA loading as in Forge; the flags below say what that means."""
+    saves_input_accordions: bool = True
+    """Whether an accordion with a tick is open when the page is, is among the page's saved defaults (1.7+)."""
     input_accordion_is_class: bool = True
     cfg1_skips_uncond: bool = False
     """At CFG 1 `uc` is None and the UNet sees N rows instead of 2N."""
@@ -82,6 +84,7 @@ A1111_1_6 = replace(
     merges_localizations=False,
     has_is_ssd=False,
     late_image_callbacks=False,
+    saves_input_accordions=False,
 )
 FORGE = replace(
     A1111_1_10,
@@ -91,6 +94,7 @@ FORGE = replace(
     has_is_ssd=False,
     has_model_type=False,
     input_accordion_is_class=False,
+    saves_input_accordions=False,
     cfg1_skips_uncond=True,
     model_has_alphas_cumprod=False,
     missing_lora_drops_all=True,

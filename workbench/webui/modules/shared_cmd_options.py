@@ -46,15 +46,17 @@ cmd_opts = Namespace(
     skip_install=False,
     subpath=None,
     theme=None,
+    ui_config_file="",
     ui_settings_file="",
     use_cpu=["all"],
 )
 
 
 def configure(**values) -> None:
-    """Set options by name; `ui_settings_file` follows `data_dir`."""
+    """Set options by name; the files of settings and of the page's defaults follow `data_dir`."""
     for name, value in values.items():
         setattr(cmd_opts, name, value)
+    cmd_opts.ui_config_file = str(Path(cmd_opts.data_dir) / "ui-config.json")
     cmd_opts.ui_settings_file = str(Path(cmd_opts.data_dir) / "config.json")
 
 

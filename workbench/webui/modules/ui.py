@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gradio as gr
 
-from modules import img2img, infotext_utils, script_callbacks, scripts, shared, txt2img, ui_settings
+from modules import img2img, infotext_utils, script_callbacks, scripts, shared, txt2img, ui_loadsave, ui_settings
 from modules import ui_generation_tab as tab_parts
 from modules.images import read_info_from_image
-from modules.shared import opts
+from modules.shared import cmd_opts, opts
 from modules.ui_common import create_output_panel, create_toprow, plaintext_to_html  # noqa: F401
 
 DISCLAIMER = "LCM workbench: a small stand-in for the WebUI"
@@ -157,6 +157,7 @@ def create_ui():
     """The whole page with the tabs of extensions; returns the gradio Blocks."""
     infotext_utils.reset()
     opts.reorder()
+    loadsave = ui_loadsave.UiLoadsave(cmd_opts.ui_config_file)
     tabs = [
         (_create_txt2img_tab(), "txt2img", "txt2img"),
         (_create_img2img_tab(), "img2img", "img2img"),
@@ -176,6 +177,11 @@ def create_ui():
             for interface, label, ident in tabs:
                 with gr.TabItem(label, id=ident, elem_id=f"tab_{ident}"):
                     interface.render()
+                if ident != "settings":
+                    loadsave.add_block(interface, ident)
+            with gr.TabItem("Defaults", id="defaults", elem_id="tab_defaults"):
+                loadsave.create_ui()
         demo.load(fn=ui_settings.current_checkpoint, inputs=[], outputs=[checkpoint], show_progress=False, queue=False)
+    loadsave.save()
     shared.tab_names = [label for _, label, _ in tabs]
     return demo

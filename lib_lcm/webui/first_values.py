@@ -1,0 +1,52 @@
+"""What the accordion's controls start with: what the user has saved for the page, else what Settings -> LCM says.
+
+The WebUI writes every control's first value and a slider's bounds into ui-config.json when it first sees them, and puts them into the
+controls whenever it builds the page; Settings -> Defaults changes them there. So a setting that changes a first value would never be seen
+again. Here bounds are always those of the settings, and a saved value counts where it is another than the built-in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lib_lcm.webui import host
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _FirstValue:
+    control: Any
+    built_in: Any
+    setting: Callable[[], Any]
+    bounds: Callable[[], Bounds] | None
+
+    def attributes(self) -> dict[str, Any]:
+        """What the control has instead of what was saved."""
+        value = self.setting() if self.control.value == self.built_in else self.control.value
+        if self.bounds is None:
+            return {"value": value}
+        low, high = self.bounds()
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        value = min(max(value, low), high) if is_number else self.setting()  # ui-config.json may have been edited by hand
+        return {"value": value, "minimum": low, "maximum": high}
+
+
+_controls: list[_FirstValue] = []
+
+
+def follow_settings(control, built_in, setting: Callable[[], Any], bounds: Callable[[], Bounds] | None = None) -> None:
+    """From now on `control`, made with the value `built_in`, starts with `setting()` instead, and a slider has the `bounds()`."""
+    first = _FirstValue(control, built_in, setting, bounds)
+    host.change_page_config(control, first.attributes)
+    _controls.append(first)
+
+
+def settle() -> None:
+    """The page has been built: the controls themselves get their first values, which the API reads from them."""
+    for first in _controls:
+        for name, value in first.attributes().items():
+            setattr(first.control, name, value)
+    _controls.clear()

@@ -1,0 +1,86 @@
+"""The page's saved defaults (ui-config.json): what the user saved comes up again, and Settings -> LCM still counts beside it."""
+
+import time
+
+import pytest
+
+from tests.browser import needs_chromium, open_accordion, open_page
+from tests.live.page import PROMPT, is_ticked, note_at, number, set_host_number, set_number, status, wait_for_preset, wait_for_status
+
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.7")]
+STATUS_OF_SAVED = "lcm_lora_sd15 at 0.8 · 6 steps: 999 839 679 499 339 179 · CFG 1.8"
+
+
+@pytest.fixture
+def own(webui):
+    """A WebUI like the one under test, whose defaults this test may change."""
+    if webui.name in ("a1111-1.6", "forge"):
+        pytest.skip("this WebUI does not save the tick of an accordion")
+    if webui.start is None:
+        pytest.skip("the page's defaults of a running WebUI are its user's")
+    with webui.start() as server:
+        server.client.timeout = 600
+        yield server
+
+
+def load_model(server, webui) -> None:
+    server.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)
+
+
+def press(page, element_id: str) -> None:
+    page.locator(f"#{element_id}").first.evaluate("button => button.click()")  # it is on another tab
+
+
+def reload_ui(server, page, webui) -> None:
+    before = server.starts
+    press(page, "settings_restart_gradio")
+    deadline = time.monotonic() + 300
+    while server.starts == before:
+        assert server.is_running and time.monotonic() < deadline, server.end_of_log()
+        time.sleep(0.2)
+    page.close()
+    load_model(server, webui)
+
+
+def host_value(page, element_id: str) -> str:
+    return page.locator(f"#{element_id} input[type=number]").first.input_value()
+
+
+def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, browser):
+    load_model(own, webui)
+    page = open_page(browser, own.url)
+    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
+    set_host_number(page, "txt2img_steps", 33)
+    open_accordion(page)
+    for name, value in (("steps", 6), ("weight", 0.8), ("cfg", 1.8)):
+        set_number(page, name, value)
+    wait_for_status(page, STATUS_OF_SAVED)
+    press(page, "ui_defaults_apply")
+    page.locator("#ui_defaults_review", has_text="Wrote").first.wait_for(state="attached")
+    reload_ui(own, page, webui)
+
+    page = open_page(browser, own.url)
+    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
+    assert is_ticked(page)
+    assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "1.8"]
+    assert STATUS_OF_SAVED in status(page) and "LCM is off" not in status(page)
+    assert "LCM: 6" in page.evaluate("getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')")
+    assert note_at(page, "txt2img_steps") != "none"
+    wait_for_preset(page, "Custom")
+    assert not page.locator("#script_img2img_lcm_enabled").first.locator("input[type=checkbox]").first.is_checked()
+    page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap input[type=checkbox]").first.uncheck()
+    page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
+    assert host_value(page, "txt2img_steps") == "33"
+    wait_for_status(page, "LCM is off")
+
+    changes = {"lcm_max_steps": 12, "lcm_max_cfg": 1.5, "lcm_weight_sd15": 0.9, "lcm_schedule": "WebUI"}
+    own.client.post("/sdapi/v1/options", changes)
+    reload_ui(own, page, webui)
+    page = open_page(browser, own.url)
+    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
+    assert (number(page, "steps").get_attribute("max"), number(page, "steps").input_value()) == ("12", "6")
+    assert (number(page, "cfg").get_attribute("max"), number(page, "cfg").input_value()) == ("1.5", "1.5")
+    assert number(page, "weight").input_value() == "0.8", "a saved value counts more than the setting"
+    assert page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first.inner_text().strip() == "WebUI"
+    wait_for_status(page, "6 steps: ")
+    page.close()
