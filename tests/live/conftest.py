@@ -127,6 +127,10 @@ class WebUI:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
         return self.name in ("forge", "reforge")
 
+    def uncond_at_cfg_one(self, rows: int) -> int | None:
+        """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
+        return None if self.name == "forge" else rows
+
     @property
     def hires(self) -> dict:
         """A request's fields for a hires pass in latent space to twice the size, at strength 0.5."""

@@ -330,7 +330,7 @@ def test_other_extensions_see_the_shapes_they_expect(webui):
     before, after = webui.events_of("cfg_denoiser"), webui.events_of("cfg_denoised")
     both = 2 if webui.leaves_out_uncond else 4
     assert [(event["x"], len(event["sigma"]), event["cond"]) for event in before] == [(both, both, 2)] * 4
-    assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 2] * 4
+    assert [event["uncond"] for event in before] == [webui.uncond_at_cfg_one(2)] * 4
     assert [event["x"] for event in after] == ([] if webui.leaves_out_uncond else [4] * 4)
 
 
@@ -357,7 +357,7 @@ def test_the_hires_pass_is_shortened_too(webui):
     assert rows(calls) == [1] * 8
     before = webui.events_of("cfg_denoiser")
     assert [event["x"] for event in before] == [1 if webui.leaves_out_uncond else 2] * 8
-    assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 1] * 8
+    assert [event["uncond"] for event in before] == [webui.uncond_at_cfg_one(1)] * 8
 
 
 @oldest_and_newest
