@@ -122,6 +122,11 @@ class WebUI:
         """Whether this WebUI has an LCM sampler of its own."""
         return self.name not in ("a1111-1.7", "a1111-1.6")
 
+    def needs_schedules(self) -> None:
+        """Skips the test where one cannot pick a schedule: that came with A1111 1.9."""
+        if self.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8"):
+            pytest.skip("this WebUI has no drop-down for the schedule")
+
     @property
     def leaves_out_uncond(self) -> bool:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""

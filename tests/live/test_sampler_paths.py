@@ -65,7 +65,9 @@ def test_inpainting_only_the_masked_area(webui):
     fields = {"mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": True, "inpaint_full_res_padding": 8}
     made, calls = webui.img2img(PROMPT, [start], mask=mask, lcm=ON, denoising_strength=0.5, **fields)
     assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
-    assert made.image.size == start.size and "Inpaint area: Only masked" in made.infotext
+    assert made.image.size == start.size
+    if webui.name not in ("a1111-1.6", "a1111-1.7"):  # which write nothing of it
+        assert "Inpaint area: Only masked" in made.infotext
     changed = np.array(ImageChops.difference(made.image.convert("RGB"), start).convert("L"))
     assert changed[side // 2 : side, side // 2 : side].max() > 10
     changed[side // 2 : side, side // 2 : side] = 0
@@ -201,6 +203,7 @@ def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_on
 @with_schedules
 @pytest.mark.parametrize("scheduler", ["Karras", "Simple", "SGM Uniform"])
 def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampler(webui, scheduler):
+    webui.needs_schedules()
     webui.txt2img(PROMPT, sampler_name="LCM", scheduler=scheduler, steps=4, cfg_scale=1)
     levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
     made, calls = webui.txt2img(PROMPT, lcm=ON, scheduler=scheduler)
@@ -212,6 +215,7 @@ def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampl
 
 @with_schedules
 def test_a_schedule_picked_by_hand_holds_for_img2img_too(webui):
+    webui.needs_schedules()
     start = webui.txt2img(OTHER, lcm=ON)[0].image
     fields = {"scheduler": "Karras", "denoising_strength": 0.5}
     webui.img2img(PROMPT, [start], sampler_name="LCM", steps=4, cfg_scale=1, **fields)
