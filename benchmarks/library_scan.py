@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def main(arguments: list[str]) -> None:
             assert len(library.files) == options.files and library.choose(ModelFamily.sdxl).file.name == "lcm_sdxl_mine"
     figures = {"files": options.files, "all_different": options.all_different}
     for name, times, limit in (("first_scan", first, FIRST_LIMIT), ("later_scan", later, LATER_LIMIT), ("choose", choosing, LATER_LIMIT)):
-        wall, cpu = (min(values) for values in zip(*times, strict=True))
+        wall, cpu = (statistics.median(values) for values in zip(*times, strict=True))
         figures[name] = {WALL: wall, CPU: cpu}
         print(f"{name:12} {wall:7.3f} s of {limit:g} s (processor: {cpu:.3f} s){'' if wall <= limit else '   MISSED'}")
     print(f"saved to {save('library_scan', figures)}")

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from lib_lcm import texts
 from lib_lcm.catalog import FAMILIES_WITH_LORA, OFFICIAL_LORAS, OfficialLora, family_of_sha256, official_lora
 from lib_lcm.families import ModelFamily
+from lib_lcm.few_step_names import names_steps, other_method
 from lib_lcm.file_hashes import FileHashes, Version
 from lib_lcm.lora_files import PICKLE_ENDINGS, LoraFile, inspect_lora, listed_problem, shown_name
 from lib_lcm.prompt_tags import conventional_family
@@ -27,9 +28,6 @@ from lib_lcm.texts import Text, joined
 
 # What the WebUIs list as LoRAs.
 LORA_ENDINGS = frozenset({".safetensors", ".pt", ".ckpt"})
-# Other few-step distillations, whose LoRAs have the layers of an LCM-LoRA but want other timesteps: Hyper-SD, SDXL Lightning and Turbo,
-# trajectory (TCD) and phased (PCM) consistency distillation, distribution matching (DMD), Flash Diffusion.
-OTHER_DISTILLATIONS = ("hyper", "lightning", "turbo", "tcd", "pcm", "dmd", "flash")
 
 _CATALOG_SIZES = {size for lora in OFFICIAL_LORAS for size in (lora.size, *lora.other_sizes)}
 _FROM_CATALOG, _FROM_HEADER, _FROM_NAME = "catalog", "header", "name"
@@ -186,7 +184,9 @@ class LoraLibrary:
         """Whether `file`, found in the folders, makes pictures in few steps by another method than LCM's: TCD, Hyper-SD and the like."""
         with self._lock:
             place = self._places.get(file.path)
-            return place is not None and file.problem is None and file.family is not None and _is_other_distillation(file, place.relative)
+            if place is None or file.problem is not None or file.family is None or other_method(place.relative) is None:
+                return False
+            return file.is_lcm or names_steps(place.relative)  # the name alone may be a style's
 
     def few_step_loras(self) -> list[LoraFile]:
         """The LoRAs for which `is_few_step_lora` holds now in the folders, in order of depth and name."""
@@ -289,7 +289,7 @@ class LoraLibrary:
         if is_conventional:
             reason = _FROM_HEADER if file.is_lcm else _FROM_NAME
         else:
-            reason = _FROM_HEADER if file.is_lcm and _other_distillation(self._places[file.path].relative) is None else None
+            reason = _FROM_HEADER if file.is_lcm and other_method(self._places[file.path].relative) is None else None
         sha256 = self._sha256(file)
         return None if reason is None and sha256 is None else _Contender(family, file, reason, sha256, is_conventional, self._order(file))
 
@@ -338,7 +338,7 @@ class LoraLibrary:
 
     def _other_distillations(self, family: ModelFamily) -> Iterable[str]:
         for file in self._scanned():
-            method = _other_distillation(self._places[file.path].relative)
+            method = other_method(self._places[file.path].relative)
             if file.family is family and file.is_lcm and method:
                 yield Text(texts.OTHER_METHOD, file=shown_name(file.path), method=method)
 
@@ -397,20 +397,3 @@ def _is_unchanged(seen: _Seen) -> bool:
     except (OSError, ValueError):
         return False
     return (status.st_size, status.st_mtime_ns) == (seen.size, seen.mtime_ns)
-
-
-def _other_distillation(relative: str) -> str | None:
-    """The few-step method other than LCM that a file's name speaks of, or None."""
-    words = _words(relative)
-    if "lcm" in words:
-        return None
-    return next((method for method in OTHER_DISTILLATIONS if any(word.startswith(method) for word in words)), None)
-
-
-def _is_other_distillation(file: LoraFile, relative: str) -> bool:
-    """Whether a file is of such a method: by its name, which may be a style's ("hyperrealistic"), and its layers or a number of steps."""
-    return _other_distillation(relative) is not None and (file.is_lcm or not {"step", "steps"}.isdisjoint(_words(relative)))
-
-
-def _words(relative: str) -> list[str]:
-    return "".join(c if c.isalpha() else " " for c in os.path.splitext(relative.rsplit("/", 1)[-1].lower())[0]).split()

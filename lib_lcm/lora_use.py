@@ -199,6 +199,13 @@ def why_not_held(file: LoraFile, matched: int | None) -> str | None:
     return Text(texts.DID_NOT_HOLD, file=shown_name(file.path), matched=matched, modules=file.modules)
 
 
+def why_partly_held(file: LoraFile, failed: int) -> str | None:
+    """The sentence for a LoRA that the host could not put into `failed` layers, else None: where they are few it is LCM all the same."""
+    if file.modules - failed >= LEAST_SHARE_MATCHED * file.modules:
+        return None
+    return Text(texts.PARTLY_HELD, file=shown_name(file.path), failed=failed, modules=file.modules)
+
+
 def first_prompt(prompts: Sequence[str] | str) -> str:
     """The prompt whose tags count: the WebUI applies the networks of a batch's first prompt to the whole batch."""
     if isinstance(prompts, str):

@@ -200,6 +200,10 @@ DID_NOT_HOLD = (
     "{file} did not take hold: the WebUI matched {matched} of its {modules} layers to the loaded model, so the picture would not be "
     "LCM's; use the official file (the LCM panel's button gets it), or another LCM-LoRA."
 )
+PARTLY_HELD = (
+    "{file} did not take hold: the WebUI could not change {failed} of its {modules} layers, most often for want of memory, so the picture "
+    "would not be LCM's; free memory and try again, or use another LCM-LoRA."
+)
 REMEMBERED_NOT_WRITTEN = "{path} cannot be written ({reason}): allow that, then try again."
 NOTHING_LOADED_TO_REMEMBER = "Nothing can be remembered: no checkpoint is loaded."
 NO_HASH_TO_REMEMBER = "Nothing can be remembered: the WebUI has no hash of this checkpoint (was it started with --no-hashing?)."

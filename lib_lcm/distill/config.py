@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lib_lcm.distill.optimisation import warm_up, warm_up_and_cosine
+
 TARGETS = (
     "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2",
     "conv1", "conv2", "conv_shortcut", "downsamplers.0.conv", "upsamplers.0.conv", "time_emb_proj",
 )  # fmt: skip
 """Ends of the names of the UNet layers (diffusers' names) that the official LCM-LoRAs adapt."""
-COSINE_FLOOR = 0.02
-"""Where the cosine schedule ends, as a share of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,6 @@ class DistillConfig:
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of optimiser step `step`, counted from 0."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
         if self.learning_rate_schedule == "constant":
-            return self.learning_rate
-        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.learning_rate * (COSINE_FLOOR + (1.0 - COSINE_FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+            return self.learning_rate * warm_up(step, self.warmup)
+        return self.learning_rate * warm_up_and_cosine(step, self.steps, self.warmup)

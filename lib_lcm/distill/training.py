@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from lib_lcm.distill.checkpointing import checkpoint_blocks
 from lib_lcm.distill.config import DistillConfig
 from lib_lcm.distill.lora import LoraAdapter
 from lib_lcm.distill.memory import autocast, estimate_memory
+from lib_lcm.distill.optimisation import MovingAverage, grad_scaler, save_state
 
 Batch = tuple[Tensor, Any, Any]
 """Clean latents [B, ...], the conditions of their captions, and those of no caption."""
@@ -54,8 +54,8 @@ class Distillation:
         autocast(config, self.device)  # raises for what the device cannot do
         unet.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
-        self.scaler = _grad_scaler(self.device, enabled=config.precision == "fp16")
-        self.average = [parameter.detach().clone() for parameter in self.parameters] if config.ema_decay else None
+        self.scaler = grad_scaler(self.device, enabled=config.precision == "fp16")
+        self.average = MovingAverage(self.parameters, config.ema_decay) if config.ema_decay else None
         self.step = 0
         self.seconds = 0.0
         self.losses: list[float] = []
@@ -88,12 +88,12 @@ class Distillation:
                 if on_step is not None:
                     on_step(self)
                 if path is not None and time.monotonic() - saved_at > save_every:
-                    self.save_state(path)
+                    save_state(self.state_dict(), path)
                     saved_at = time.monotonic()
         finally:
             undo()
         if path is not None:
-            self.save_state(path)
+            save_state(self.state_dict(), path)
 
     def train_step(self) -> float:
         """One step of the optimiser; returns its loss, the mean over the batches."""
@@ -115,33 +115,15 @@ class Distillation:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
-        self._update_average()
+        if self.average is not None:
+            self.average.update()
         self.losses.append(total)
         self.seconds += time.monotonic() - started
         return total
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.average is None:
-            return
-        # Early on the window is as long as the run so far, so that the start is forgotten.
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1.0 - decay)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Inside, the LoRA has its moving average as weights (its last weights, where there is no average): what is to be saved."""
-        live = [parameter.detach().clone() for parameter in self.parameters]
-        self._put(self.average if self.average is not None else live)
-        try:
-            yield
-        finally:
-            self._put(live)
-
-    @torch.no_grad()
-    def _put(self, values: list[Tensor]) -> None:
-        for parameter, value in zip(self.parameters, values, strict=True):
-            parameter.copy_(value)
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def memory(self) -> str:
         """The sentence about memory, see `estimate_memory`. Draws the next batch, and changes nothing."""
@@ -157,7 +139,7 @@ class Distillation:
             "lora": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "average": self.average,
+            "average": None if self.average is None else self.average.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
             "losses": self.losses,
@@ -168,24 +150,11 @@ class Distillation:
         shapes = [tensor.shape for tensor in state["lora"]]
         if shapes != [parameter.shape for parameter in self.parameters] or (state["average"] is None) != (self.average is None):
             raise ValueError("the saved state is of another LoRA or configuration: remove the file to start anew")
-        self._put(state["lora"])
+        with torch.no_grad():
+            for parameter, saved in zip(self.parameters, state["lora"], strict=True):
+                parameter.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
-            for value, saved in zip(self.average, state["average"], strict=True):
-                value.copy_(saved)
+            self.average.load_state_dict(state["average"])
         self.step, self.seconds, self.losses = state["step"], state["seconds"], list(state["losses"])
-
-    def save_state(self, path: Path) -> None:
-        """Writes the state; the file appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(self.state_dict(), partial)
-        os.replace(partial, path)
-
-
-def _grad_scaler(device: torch.device, enabled: bool) -> Any:
-    """The loss scaler that fp16 needs; does nothing where it is not enabled. torch.amp has one from torch 2.3 on."""
-    if hasattr(torch.amp, "GradScaler"):
-        return torch.amp.GradScaler(device.type, enabled=enabled)
-    return torch.cuda.amp.GradScaler(enabled=enabled)

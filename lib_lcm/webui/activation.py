@@ -5,7 +5,8 @@ each batch, the hires pass after its own checkpoint was loaded, a refiner's swit
 whose script runner knows nothing of us. So that is the one place where tags are completed. What stands in the prompt, in a saved style
 or in the setting "Add network to prompt" is known there; the loaded model is the one that will draw; and the conditioning, which the
 WebUI caches by these tags, is not made yet. Prompts are never touched. It is also where an exception stops the generation instead of
-being swallowed, and after which it can be seen whether the LoRA took hold.
+being swallowed, and after which it can be seen whether the LoRA took hold. What cannot be seen then, because the host changes a
+layer's weights when that is first computed, is looked at after sampling (`check_applied`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from pathlib import Path
 
 from lib_lcm import texts
 from lib_lcm.lora_files import LoraFile, shown_name
-from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held
+from lib_lcm.lora_use import LoraUse, lcm_among, lcm_tags, other_tags, resolve_lora, why_not_held, why_partly_held
 from lib_lcm.prompt_tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
 from lib_lcm.texts import Text
 from lib_lcm.webui import current, host, infotext, inner, messages, remembered, settings
 from lib_lcm.webui.networks import library
+from modules import shared
 
 _read: dict[Path, tuple[int, int]] = {}
 """Size and time of change that LoRA files had when the WebUI was last given them."""
+
+_applied: tuple[current.Run, LoraFile] | None = None
+"""The LCM-LoRA that was activated last, and for which run."""
 
 
 def install() -> None:
@@ -42,6 +47,8 @@ def activate(host_activate, p, tags) -> None:
     `tags` is changed, since it is what the WebUI caches conditionings by. Doing it again, as some hosts do for a hires pass, starts
     from what was typed. Raises LcmRefusal where LCM is on and the picture would not be LCM's.
     """
+    global _applied
+    _applied = None
     run = current.run_around(p)
     if run is None or not host.are_own_tags(p, tags) or (current.is_inner(p) and not inner.belongs_to(run, p)):
         host_activate(p, tags)
@@ -57,6 +64,8 @@ def activate(host_activate, p, tags) -> None:
         host_activate(p, tags)
         return
     _notice_replaced(p, use.file)
+    if any(_is_gone(tag.name) for tag in other_tags(tags_typed, library(), use.file)):
+        host.forget_networks(p.sd_model)  # Forge and reForge go on with a file that they remember, which may be a second LCM-LoRA
     name = library().name_of(use.file)
     with host.reachable(use.file.path, name) as network_name:
         if network_name is None:
@@ -71,8 +80,23 @@ def activate(host_activate, p, tags) -> None:
     if problem is not None:
         host.forget_networks(p.sd_model)
         raise messages.refusal(p, problem)
+    if use.weight:
+        _applied = (run, use.file)
     if is_first_pass_of_ours and settings.tag_in_infotext():
         _write_tag(p, use, name)
+
+
+def check_applied() -> None:
+    """To be called when sampling is over. Raises LcmRefusal where the LoRA did not get into the layers that were computed."""
+    if _applied is None or _applied[0] is not current.run():
+        return
+    file = _applied[1]
+    failed = host.layers_failed(file.path)
+    if failed:
+        host.forget_networks(shared.sd_model)  # else the host takes those layers for done, and says nothing of them from now on
+        problem = why_partly_held(file, failed)
+        if problem is not None:
+            raise messages.refusal(current.processing(), problem)
 
 
 def _typed(tags) -> list[tuple[LoraTag, object]]:
@@ -131,6 +155,12 @@ def _notice_replaced(p, file: LoraFile) -> None:
         host.forget_networks(p.sd_model)
 
 
+def _is_gone(name: str) -> bool:
+    """Whether the WebUI has listed a file of this name that was deleted since."""
+    path = host.network_path(name)
+    return path is not None and not path.is_file()
+
+
 def _is_there(name: str) -> bool:
     """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted since."""
     path = host.network_path(name)
@@ -139,9 +169,11 @@ def _is_there(name: str) -> bool:
 
 def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
     """The sentence for a LoRA that the host did not apply, None if it did."""
-    if host.is_network_loaded(use.file.path):
-        return why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
     missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)]
+    if host.is_network_loaded(use.file.path):
+        problem = why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
+        if problem is None or not missing:
+            return problem
     if missing:
         return Text(texts.OTHER_LORA_MISSING, name=missing[0])
     return Text(texts.LORA_NOT_APPLIED, file=shown_name(use.file.path))

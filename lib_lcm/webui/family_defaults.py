@@ -39,8 +39,4 @@ def _update(old, new):
 def followed(values, before: str, now: ModelFamily) -> list:
     """The sliders' values after a change of family: what still is the default of the family before becomes that of the one now."""
     old, new = (settings.defaults(family) for family in (before, now))
-    return [_moved(value, getattr(old, name), getattr(new, name)) for name, value in zip(FOLLOWING, values, strict=True)]
-
-
-def _moved(value, old, new):
-    return new if value == old else value
+    return [getattr(new, name) if value == getattr(old, name) else value for name, value in zip(FOLLOWING, values, strict=True)]

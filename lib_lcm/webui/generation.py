@@ -158,15 +158,11 @@ def apply_plan(p, plan: Plan) -> None:
     p.sampler_name = plan.sampler
     p.steps = max(plan.first.steps, 1)  # strength 0 leaves no step; the host divides by their number all the same
     p.cfg_scale = int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg  # "CFG scale: 1" in the infotext, not 1.0
-    if hasattr(p, "scheduler"):  # 1.9 and later; else the infotext would name a schedule that was not used
-        p.scheduler = plan.host_scheduler or AUTOMATIC_SCHEDULER
+    host.set_known(p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER)  # else the infotext would name one that was not used
     if plan.hires is not None:
         p.hr_second_pass_steps = plan.hires.steps
         p.hr_sampler_name = None
-        if hasattr(p, "hr_scheduler"):
-            p.hr_scheduler = None
-        if hasattr(p, "hr_cfg"):  # Forge, reForge
-            p.hr_cfg = plan.cfg
+        host.set_known(p, hr_scheduler=None, hr_cfg=plan.cfg)
     if plan.skips_refiner:
         # `refiner_checkpoint` stays: ControlNet decides by it, before and after us, in which of two callbacks it acts
         p.refiner_checkpoint_info = None

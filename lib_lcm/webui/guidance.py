@@ -50,8 +50,7 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
 
     def _is_cond_enough(self, uncond=None, cond=None, cond_scale=None, *args, **kwargs) -> bool:
         """Whether the result is the conditional prediction alone: CFG 1, one prompt per image at weight 1, no image editing."""
-        scale = cond_scale * getattr(self, "cond_scale_miltiplier", 1.0)  # (sic) A1111's spelling
-        if not is_cfg_one(scale) or host.is_image_editing(shared.sd_model):
+        if not is_cfg_one(host.effective_cfg(self, cond_scale)) or host.is_image_editing(shared.sd_model):
             return False
         return all(len(prompts) == 1 and prompts[0].weight == 1.0 for prompts in cond.batch)
 

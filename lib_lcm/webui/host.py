@@ -174,6 +174,31 @@ def noise_sampler(p):
     return lambda sigma, sigma_next: p.rng.next()
 
 
+# --- sampling -----------------------------------------------------------------------------------------------------------
+
+
+def set_known(p, **fields) -> None:
+    """Sets those fields of a generation that this WebUI has: `scheduler` is there since 1.9, `hr_cfg` on Forge and reForge alone."""
+    for name, value in fields.items():
+        if hasattr(p, name):
+            setattr(p, name, value)
+
+
+def effective_cfg(denoiser, cond_scale: float) -> float:
+    """The CFG scale of a step as the host will use it: extensions may set a factor on its denoiser."""
+    return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic) A1111's spelling
+
+
+def look_at_samplers_again() -> None:
+    """Makes the WebUI take notice of changes in its registry of samplers."""
+    from modules import sd_samplers
+
+    sd_samplers.set_samplers()
+    cached = getattr(sd_samplers, "get_sampler_and_scheduler", None)  # 1.9 and later remember names that they did not find
+    if hasattr(cached, "cache_clear"):
+        cached.cache_clear()
+
+
 # --- LoRA ---------------------------------------------------------------------------------------------------------------
 
 
@@ -367,6 +392,30 @@ def layers_matched(model, path: Path) -> int | None:
     if hasattr(forge.unet, "patches") and not forge.unet.patches:  # reForge: by layer, whichever file they are of
         return 0
     return None
+
+
+def layers_failed(path: Path) -> int:
+    """Into how many of the layers that the host has computed since the networks were activated it could not put the loaded file.
+
+    A1111 changes a layer's weights when that layer is first computed. Where this fails, mostly for want of memory, it goes on with the
+    layer as it was, and only counts. Forge fails; reForge writes to its log what nothing can count.
+    """
+    errors = getattr(getattr(_networks(), "extra_network_lora", None), "errors", {})
+    return sum(errors.get(name, 0) for name in {net.name for net in _loaded_networks(path)})
+
+
+def after_sampling(sampler, check) -> None:
+    """`check()` is called when this sampler of the host has sampled, in every pass; what it raises ends the generation."""
+    launch = getattr(sampler, "launch_sampling", None)
+    if launch is None:  # another extension's sampler, which need not be the host's kind
+        return
+
+    def launch_and_check(*args, **kwargs):
+        samples = launch(*args, **kwargs)
+        check()
+        return samples
+
+    sampler.launch_sampling = launch_and_check
 
 
 def forget_networks(model) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib_lcm.options import LCM, SAMPLER_LABELS, TCD, WEBUI
-from lib_lcm.webui import current, settings
+from lib_lcm.webui import activation, current, host, settings
 from modules import sd_samplers, sd_samplers_common
 
 ALIASES = {SAMPLER_LABELS[LCM]: ["k_lcm"], SAMPLER_LABELS[TCD]: ["k_tcd"]}
@@ -21,6 +21,12 @@ class LcmSamplerConstructor:
 
     def __call__(self, sd_model):
         run = current.run()
+        sampler = self._sampler(run, sd_model)
+        if run is not None:
+            host.after_sampling(sampler, activation.check_applied)
+        return sampler
+
+    def _sampler(self, run, sd_model):
         if self.own is not None:
             by_hand = run is None and not (self.name == SAMPLER_LABELS[LCM] and settings.trailing_by_hand())
             handed_over = run is not None and run.plan.schedule == WEBUI
@@ -73,7 +79,7 @@ def register() -> None:
     """
     changed = [name for name in SAMPLER_LABELS.values() if _register(name)]
     if changed:
-        _refresh()
+        host.look_at_samplers_again()
 
 
 def _register(name: str) -> bool:
@@ -116,16 +122,8 @@ def unregister() -> None:
             del sd_samplers.all_samplers_map[name]
         else:
             sd_samplers.all_samplers_map[name] = ours.constructor.own
-    _refresh()
+    host.look_at_samplers_again()
 
 
 def _place(entry) -> int:
     return next(i for i, data in enumerate(sd_samplers.all_samplers) if data is entry)
-
-
-def _refresh() -> None:
-    """Makes the WebUI look at its registry again."""
-    sd_samplers.set_samplers()
-    cached = getattr(sd_samplers, "get_sampler_and_scheduler", None)  # 1.9 and later remember names that they did not find
-    if hasattr(cached, "cache_clear"):
-        cached.cache_clear()

@@ -48,6 +48,11 @@ class WebUI:
     start: Callable[..., HostProcess] | None = None
     events: list[dict] = field(default_factory=list)
 
+    @property
+    def draws(self) -> bool:
+        """Whether its models are known to be trained, so that a picture shows what was asked for."""
+        return isinstance(self.server, Server)
+
     def txt2img(self, prompt: str, checkpoint: str | None = None, **payload) -> tuple[Generated, list[dict]]:
         """A picture from text and the UNet's calls for it."""
         return self._run(self.client.txt2img, (prompt,), checkpoint, payload)
@@ -77,13 +82,17 @@ class WebUI:
         """What the last generation told its user."""
         return "".join(event["comments"] for event in self.events_of("postprocess"))
 
+    def all_settings(self) -> dict:
+        """The value of every setting. Forge's own route leaves out those of extensions."""
+        return self.client.get("/lcm-test-probe/settings")
+
     @contextmanager
     def settings(self, **changes):
         """Settings changed for a while; skips the test where this WebUI lacks one of them.
 
         Not `override_settings` of a request: those of a setting that is not in config.json yet are never restored.
         """
-        before = self.client.get("/sdapi/v1/options")
+        before = self.all_settings()
         missing = sorted(changes.keys() - before.keys())
         if missing:
             pytest.skip(f"this WebUI has no setting {', '.join(missing)}")
@@ -117,6 +126,10 @@ class WebUI:
     def leaves_out_uncond(self) -> bool:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
         return self.name in ("forge", "reforge")
+
+    def uncond_at_cfg_one(self, rows: int) -> int | None:
+        """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
+        return None if self.name == "forge" else rows
 
     @property
     def hires(self) -> dict:

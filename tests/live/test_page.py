@@ -61,6 +61,19 @@ def test_pasted_parameters_without_lcm_switch_it_off(page, webui):
     page.wait_for_function("!document.querySelector('#script_txt2img_lcm_enabled input[type=checkbox]').checked")
 
 
+def test_an_error_while_sampling_is_shown_as_the_webuis_own_and_the_next_picture_is_right(page, webui):
+    open_accordion(page)
+    wait_for_status(page, "4 UNet calls")
+    webui.calls()
+    webui.disturb_next(at_call=2, do="out of memory")
+    generate(page, webui)
+    page.locator("#html_log_txt2img", has_text="OutOfMemoryError").first.wait_for()
+    webui.calls()
+    page.click("#txt2img_generate")
+    assert "Steps: 4, Sampler: LCM" in infotext(page)
+    assert [call["timesteps"] for call in webui.calls()] == [[999], [759], [499], [259]]
+
+
 def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, webui):
     if webui.server is None:
         pytest.skip("when this WebUI has restarted stands in its log, and an earlier request can kill it: use --webui")

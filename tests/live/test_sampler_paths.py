@@ -105,7 +105,9 @@ def test_a_mask_that_another_extension_softens_is_blended_at_every_step(webui, s
     assert [event["sigma"] for event in webui.events_of("mask_blend")] == [*levels, None]
     painted = (side // 2, 0, side, side)
     by_hard, by_soft = (levels_apart_on_average(made.image.crop(painted), start.crop(painted)) for made in (hard, soft))
-    assert 0 < by_soft < by_hard
+    assert not same(soft.image, hard.image)
+    if webui.draws:  # what a random model makes of a latent that is half the original need not look like it
+        assert 0 < by_soft < by_hard
 
 
 # --- interrupt, skip, failure, preview ----------------------------------------------------------------------------------
@@ -328,7 +330,7 @@ def test_other_extensions_see_the_shapes_they_expect(webui):
     before, after = webui.events_of("cfg_denoiser"), webui.events_of("cfg_denoised")
     both = 2 if webui.leaves_out_uncond else 4
     assert [(event["x"], len(event["sigma"]), event["cond"]) for event in before] == [(both, both, 2)] * 4
-    assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 2] * 4
+    assert [event["uncond"] for event in before] == [webui.uncond_at_cfg_one(2)] * 4
     assert [event["x"] for event in after] == ([] if webui.leaves_out_uncond else [4] * 4)
 
 
@@ -355,7 +357,7 @@ def test_the_hires_pass_is_shortened_too(webui):
     assert rows(calls) == [1] * 8
     before = webui.events_of("cfg_denoiser")
     assert [event["x"] for event in before] == [1 if webui.leaves_out_uncond else 2] * 8
-    assert [event["uncond"] for event in before] == [None if webui.leaves_out_uncond else 1] * 8
+    assert [event["uncond"] for event in before] == [webui.uncond_at_cfg_one(1)] * 8
 
 
 @oldest_and_newest

@@ -22,7 +22,12 @@ PROBE = Path(__file__).resolve().parent / "probe"
 FAMILIES = (ModelFamily.sd15, ModelFamily.sdxl)
 FLAGS = ("--api", "--skip-prepare-environment", "--skip-version-check", "--skip-python-version-check", "--skip-torch-cuda-test")
 NO_DOWNLOADS = ("--no-download-sd-model", "--do-not-download-clip")
-SETTINGS = {"samples_save": False, "grid_save": False, "show_progress_type": "Approx cheap"}  # other previews download weights
+SETTINGS = {
+    "samples_save": False,
+    "grid_save": False,
+    "show_progress_type": "Approx cheap",  # other previews download weights
+    "sd_text_encoder": "None",  # reForge: each checkpoint's own, where by itself it draws with that of another checkpoint
+}
 
 
 class InstallProblem(Exception):
@@ -146,6 +151,8 @@ class InstalledWebUI(HostProcess):
         python = find_python(folder, None if python is None else python.absolute())
         places = prepare_data_dir(data_dir, folder / "models" if models is None else models.absolute())
         port = free_port()
+        # Forge's page may read files of its data folder only, so with one elsewhere it would be refused its own JavaScript
+        places += ["--gradio-allowed-path", str(folder)]
         command = [str(python), "launch.py", *FLAGS, *NO_DOWNLOADS, "--port", str(port), *places, *arguments]
         if auth:
             command += ["--api-auth", auth]

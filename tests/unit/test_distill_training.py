@@ -30,13 +30,7 @@ CENTRES, SPREAD = torch.tensor([-1.0, 0.6]), 0.15
 """The data of the exactly known teacher: in one dimension, a mixture of two equally likely normal distributions."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine, threads that wait for each other cost more than they save."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def mixture_noise_prediction(sample: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 
 from lib_lcm.families import ModelFamily
 from lib_lcm.library import LoraLibrary
-from lib_lcm.lora_use import option_name, other_tags, resolve_lora, why_not_held
+from lib_lcm.lora_use import option_name, other_tags, resolve_lora, why_not_held, why_partly_held
 from lib_lcm.options import LcmOptions, Limits
 from lib_lcm.plan import HostFacts, PassRequest, Request, hires_side, make_plan
 from lib_lcm.prompt_tags import find_tags
@@ -353,3 +353,11 @@ def test_a_lora_that_matches_few_layers_is_not_passed_off_as_lcm(loras, matched,
     assert (problem is None) == holds
     if not holds:
         assert f"{matched} of its 278 layers" in problem and "lcm_lora_sd15.safetensors" in problem
+
+
+@pytest.mark.parametrize("failed, holds", [(0, True), (27, True), (28, False), (278, False)])
+def test_a_lora_that_fails_in_many_layers_is_not_passed_off_as_lcm(loras, failed, holds):
+    problem = why_partly_held(loras.find("lcm_lora_sd15"), failed)
+    assert (problem is None) == holds
+    if not holds:
+        assert f"{failed} of its 278 layers" in problem and "lcm_lora_sd15.safetensors" in problem

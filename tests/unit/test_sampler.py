@@ -5,7 +5,7 @@ import torch
 from diffusers import LCMScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib_lcm.sampler import sample_lcm
+from lib_lcm.sampler import sample_lcm, sample_tcd
 from lib_lcm.schedule import lcm_timesteps
 from tests.simulated_device import SimulatedDevice
 
@@ -140,14 +140,22 @@ class Operations(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_latents_stay_on_their_device_and_nothing_is_copied_or_double(dtype):
+@pytest.mark.parametrize(
+    "sample, last, schedule",
+    [
+        (sample_lcm, 0.0, {"timesteps": [999, 759, 499, 259]}),
+        (sample_tcd, 0.03, {"jump_sigmas": [2.0, 1.0, 0.5, 0.03]}),
+    ],
+    ids=["lcm", "tcd"],
+)
+def test_latents_stay_on_their_device_and_nothing_is_copied_or_double(sample, last, schedule, dtype):
     """As in the WebUI, the noise levels are on the CPU."""
     x = torch.randn(2, 4, 8, 8).to(dtype)
-    sigmas = torch.tensor([14.6, 4.3, 1.6, 0.7, 0.0])
+    sigmas = torch.tensor([14.6, 4.3, 1.6, 0.7, last])
 
     def run(x):
         model, noise = (lambda x, sigma: x * 0.5), (lambda *_: torch.ones_like(x))
-        return sample_lcm(model, x, sigmas, disable=True, noise_sampler=noise, timesteps=[999, 759, 499, 259])
+        return sample(model, x, sigmas, disable=True, noise_sampler=noise, **schedule)
 
     with SimulatedDevice() as device:
         there = x.to(device.name)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from lib_lcm.sampler import sample_tcd
 from lib_lcm.schedule import lcm_timesteps, tcd_jumps
-from tests.simulated_device import SimulatedDevice
 from tests.unit.test_sampler import network
 
 SIGMA_MAX = 1e13
@@ -160,21 +159,3 @@ def test_half_precision_stays_near_float32_and_finite(dtype, tolerance):
     low, full = run(dtype), run(torch.float32)
     assert low.dtype is dtype and torch.isfinite(low).all()
     assert (low.float() - full).abs().max() <= tolerance
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_latents_stay_on_their_device_and_nothing_is_copied_or_double(dtype):
-    """As in the WebUI, the noise levels are on the CPU."""
-    x = torch.randn(2, 4, 8, 8).to(dtype)
-    sigmas = torch.tensor([14.6, 4.3, 1.6, 0.7, 0.03])
-
-    def run(x):
-        model, noise = (lambda x, sigma: x * 0.5), (lambda *_: torch.ones_like(x))
-        return sample_tcd(model, x, sigmas, disable=True, noise_sampler=noise, jump_sigmas=[2.0, 1.0, 0.5, 0.03])
-
-    with SimulatedDevice() as device:
-        there = x.to(device.name)
-        device.copies = 0
-        result = run(there)
-        assert device.copies == device.reads == 0 and result.dtype is dtype
-        assert torch.equal(result.cpu(), run(x))

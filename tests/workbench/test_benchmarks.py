@@ -16,14 +16,7 @@ from lib_lcm.distill import LoraAdapter, save_lora
 from workbench.small_models import build_model, save_checkpoint
 from workbench.tasks import TASKS
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine, threads that wait for each other cost more than they save."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_wilson_interval():

@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 
 from lib_lcm.distill import DistillConfig, LoraAdapter
+from lib_lcm.distill.optimisation import warm_up_and_cosine
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import inspect_lora
 from workbench import judge, pictures
@@ -23,20 +24,14 @@ from workbench.tokenizer import Tokenizer
 from workbench.train import __main__ as main
 from workbench.train import common
 from workbench.train.attention import cut, skip_padding
-from workbench.train.common import Run, learning_rate_factor
+from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_lora, measure, set_weight
 from workbench.train.lora import CONFIG, STYLE, STYLE_RANK, STYLE_TARGETS, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps
 from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr_weights, stratified_timesteps, train_teacher
 from workbench.train.vae import VaeSettings, encode_pools, train_vae, tune_decoder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 STAGES = (
@@ -278,6 +273,6 @@ def test_training_arithmetic():
     model = build_model("sd15")
     weights = clamped_snr_weights(model.alphas_cumprod, torch.tensor([0, 500, 999]), 0.25, 5.0)
     assert weights[0] < 0.01 and weights[1] == 1.0 and weights[2] > 50
-    assert learning_rate_factor(0, 100, 10) == pytest.approx(0.1)
-    assert learning_rate_factor(10, 100, 10) == 1.0
-    assert learning_rate_factor(100, 100, 10) == pytest.approx(0.02)
+    assert warm_up_and_cosine(0, 100, 10) == pytest.approx(0.1)
+    assert warm_up_and_cosine(10, 100, 10) == 1.0
+    assert warm_up_and_cosine(100, 100, 10) == pytest.approx(0.02)

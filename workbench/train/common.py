@@ -1,13 +1,12 @@
-"""What every training stage needs: where things go, the learning-rate schedule, the moving average, and a state that can be resumed."""
+"""What every training stage needs: where things go, a loop that can be resumed, and the recipes beside the weights."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lib_lcm.distill.optimisation import COSINE_FLOOR, MovingAverage, grad_scaler, save_state, warm_up_and_cosine
 from workbench.small_models import MODELS
 from workbench.tasks import SHIPPED, TASKS, Task
 
@@ -76,46 +76,6 @@ class Run:
         return self.models / "Lora" / f"lcm_lora_{family}.safetensors"
 
 
-def learning_rate_factor(step: int, total: int, warmup: int, floor: float = 0.02) -> float:
-    """Linear warm-up, then half a cosine down to `floor` at `total`; 1 is the peak."""
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, total - warmup))
-    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-class MovingAverage:
-    """Exponential moving average of parameters; early on the window is as long as the run so far, at most 1 / (1 - decay) steps."""
-
-    def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
-        self.parameters = list(parameters)
-        self.decay = decay
-        self.updates = 0
-        self.values = [parameter.detach().clone() for parameter in self.parameters]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.values, [parameter.detach() for parameter in self.parameters], 1.0 - decay)
-
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Exchanges averages and live weights; call again to undo."""
-        for parameter, value in zip(self.parameters, self.values, strict=True):
-            live = parameter.detach().clone()
-            parameter.copy_(value)
-            value.copy_(live)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"values": self.values, "updates": self.updates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.updates = state["updates"]
-        for value, saved in zip(self.values, state["values"], strict=True):
-            value.copy_(saved)
-
-
 @dataclass
 class Progress:
     """What a finished loop reports: the numbers that go into the recipe beside the weights."""
@@ -139,7 +99,7 @@ def train_loop(
     betas: tuple[float, float] = (0.9, 0.99),
     weight_decay: float = 0.0,
     gradient_clip: float = 1.0,
-    learning_rate_floor: float = 0.02,
+    learning_rate_floor: float = COSINE_FLOOR,
     snapshot: Callable[[], None] | None = None,
 ) -> Progress:
     """AdamW with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`; leaves the moving average in `parameters`.
@@ -150,7 +110,7 @@ def train_loop(
     `snapshot`, when given, is called every few minutes with the moving average in place.
     """
     optimizer = make_optimizer(parameters, learning_rate, betas, weight_decay)
-    scaler = torch.amp.GradScaler(run.device.type, enabled=run.precision == "fp16")
+    scaler = grad_scaler(run.device, enabled=run.precision == "fp16")
     average = MovingAverage(parameters, ema_decay)
     state_path = run.data / f"{name}.state.pt"
     run.data.mkdir(parents=True, exist_ok=True)
@@ -174,7 +134,7 @@ def train_loop(
         losses.extend(torch.stack(pending).tolist() if pending else [])
         pending.clear()
 
-    def save_state() -> None:
+    def save() -> None:
         read_losses()
         state = {
             "parameters": [parameter.detach() for parameter in parameters],
@@ -186,15 +146,13 @@ def train_loop(
             "seconds": seconds_before + time.monotonic() - started,
             "losses": losses,
         }
-        partial = state_path.with_name(state_path.name + ".partial")
-        torch.save(state, partial)
-        os.replace(partial, state_path)
+        save_state(state, state_path)
 
     with tqdm(total=steps, initial=step, desc=name, mininterval=bar_interval()) as bar:
         while step < steps:
             torch.manual_seed(run.seed * 1_000_003 + step)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * learning_rate_factor(step, steps, min(warmup, max(1, steps // 4)), learning_rate_floor)
+                group["lr"] = learning_rate * warm_up_and_cosine(step, steps, min(warmup, max(1, steps // 4)), learning_rate_floor)
             loss = loss_of_step(step)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
@@ -211,14 +169,13 @@ def train_loop(
                 bar.set_postfix(loss=f"{recent_mean(losses):.4f}", refresh=False)
             now = time.monotonic()
             if now - saved_at > SAVE_EVERY_SECONDS:
-                save_state()
+                save()
                 saved_at = now
             if snapshot is not None and now - snapshot_at > SNAPSHOT_EVERY_SECONDS:
-                average.swap()
-                snapshot()
-                average.swap()
+                with average.in_place():
+                    snapshot()
                 snapshot_at = now
-    save_state()
+    save()
     average.swap()
     seconds = seconds_before + time.monotonic() - started
     first = sum(losses[:10]) / max(1, len(losses[:10]))

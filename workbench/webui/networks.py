@@ -207,14 +207,15 @@ def purge_networks_from_memory():
 def apply_to(sd_model) -> None:
     """Give a model's weights exactly the loaded networks; without any, exactly its own weights back."""
     wanted = tuple((net.name, net.te_multiplier, net.unet_multiplier, net.mtime) for net in loaded_networks)
-    if getattr(sd_model, "applied_networks", ()) == wanted:
+    # under the name by which A1111 remembers it for each layer, where extensions may change it
+    if getattr(sd_model, "network_current_names", ()) == wanted:
         return
     lora_weights.restore(sd_model)
     for net in loaded_networks:
         failed = lora_weights.add(sd_model, net)
         if failed and extra_network_lora is not None:
             extra_network_lora.errors[net.name] = extra_network_lora.errors.get(net.name, 0) + failed
-    sd_model.applied_networks = wanted
+    sd_model.network_current_names = wanted
 
 
 class ExtraNetworkLora(extra_networks.ExtraNetwork):

@@ -5,7 +5,8 @@ scale and sampler copied, and no always-on script run in it; {"steps": 28, ...} 
 "detail off" runs LCM's in it, switched off;
 "fail" raises where the WebUI does not swallow it, "interrupt" interrupts in the midst of sampling; a list of prompts replaces those of
 the batches; "delete 1 PATH" deletes a file before the batch of that number, counted from 0, is begun.
-There is a saved prompt style STYLE with an LCM-LoRA in it.
+There is a saved prompt style STYLE with an LCM-LoRA in it, at a weight that no other test has: WebUIs take the text of a saved style out
+of pasted prompts.
 """
 
 import copy
@@ -16,7 +17,7 @@ import gradio as gr
 from modules import processing, script_callbacks, scripts, shared, styles
 
 INTERRUPT = {"after": None}
-STYLE, STYLE_PROMPT = "LCM test style", "{prompt} <lora:lcm_lora_sd15:0.5>"
+STYLE, STYLE_PROMPT = "LCM test style", "{prompt} <lora:lcm_lora_sd15:0.55>"
 
 
 class DisturberScript(scripts.Script):
