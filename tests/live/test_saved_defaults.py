@@ -67,6 +67,8 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, brows
     assert "LCM: 6" in page.evaluate("getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')")
     assert note_at(page, "txt2img_steps") != "none"
     wait_for_preset(page, "Custom")
+    over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=webui.side, height=webui.side)
+    assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, "a request that says nothing of LCM was made with it"
     assert not page.locator("#script_img2img_lcm_enabled").first.locator("input[type=checkbox]").first.is_checked()
     page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap input[type=checkbox]").first.uncheck()
     page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
