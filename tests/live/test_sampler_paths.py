@@ -410,3 +410,20 @@ def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size
         alive[name] = [event["alive"] for event in webui.events_of("latents")]
     assert len(alive["own"]) == len(alive["ours"]) >= 4
     assert max(alive["ours"]) <= max(alive["own"]) + 2 * batch_size
+
+
+@pytest.mark.profiles("a1111-1.10")
+def test_weights_stored_in_eight_bits(webui):
+    """A1111's setting "FP8 weight": layers are kept in float8 and computed in the usual precision."""
+    before, _ = webui.txt2img(PROMPT, lcm=ON)
+    with webui.settings(fp8_storage="Enable"):
+        made, calls = webui.txt2img(PROMPT, lcm=ON)
+        assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4 and [call["loras"] for call in calls] == [["lcm_lora_sd15"]] * 4
+        assert not same(made.image, before.image)  # eight bits are not sixteen
+        _, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.5})
+        assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4
+        plain, _ = webui.txt2img(PROMPT, steps=2, cfg_scale=3)
+        assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, made.image)
+        assert same(webui.txt2img(PROMPT, steps=2, cfg_scale=3)[0].image, plain.image)
+    webui.txt2img(PROMPT, webui.sdxl, steps=1, cfg_scale=1)  # A1111 gives back only what it has rounded, until the file is read again
+    assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, before.image)
