@@ -128,6 +128,17 @@ class WebUI:
             pytest.skip("this WebUI has no drop-down for the schedule")
 
     @property
+    def reads_infotexts(self) -> bool:
+        """Whether its API draws a picture from an infotext."""
+        return self.name not in ("a1111-1.7", "a1111-1.6")
+
+    def txt2img_of_infotext(self, infotext: str, **fields) -> dict:
+        """The API's answer to a request with the field `infotext`, for WebUIs that have it."""
+        if self.name == "forge":  # it answers 500 where it has to read the styles out of an infotext, with or without extensions
+            fields["styles"] = []
+        return self.client.post("/sdapi/v1/txt2img", {"infotext": infotext, **fields})
+
+    @property
     def leaves_out_uncond(self) -> bool:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
         return self.name in ("forge", "reforge")
