@@ -28,7 +28,8 @@ def load_model(server, webui) -> None:
 
 
 def press(page, element_id: str) -> None:
-    page.locator(f"#{element_id}").first.evaluate("button => button.click()")  # it is on another tab
+    # it is on another tab; and a page that goes away at the click cannot answer
+    page.evaluate("id => { setTimeout(() => document.getElementById(id).click(), 0); }", element_id)
 
 
 def reload_ui(server, page, webui) -> None:
