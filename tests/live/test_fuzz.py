@@ -126,8 +126,8 @@ def send(webui, request):
     yield send
     connection.close()
     summary = ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items()))
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line(f"\nfuzz: {statuses.total():,} requests: {summary}; the slowest took {slowest:.1f} s")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nfuzz: {statuses.total():,} requests: {summary}; the slowest took {slowest:.1f} s")
 
 
 @pytest.fixture(scope="module", autouse=True)
