@@ -91,7 +91,8 @@ SCENES_ARCHITECTURE = Architecture(
             "reverse_transformer_layers_per_block": [[1, 1, 2], [1, 1, 1], 1],
         },
     },
-    vae={**VAE_CONFIG, "block_out_channels": [16, 32, 48, 48]},
+    # One group: norms over a channel or two take away the mean, and with it the colour of a background.
+    vae={**VAE_CONFIG, "block_out_channels": [8, 16, 32, 64], "norm_num_groups": 1},
     text={**TEXT_CONFIG, "num_hidden_layers": 3},
     vocabulary=vocabulary(scenes.WORDS),
 )
