@@ -64,6 +64,15 @@ class Scene:
         return self._phrase([f"{thing.size or ''} {thing.colour} {thing.shape}".strip() for thing in self.things])
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What the full caption tells, one word for each question."""
+        told = {"background": self.background}
+        for number, thing in enumerate(self.things, start=1):
+            told |= {f"colour {number}": thing.colour, f"shape {number}": thing.shape}
+            told |= {"size": thing.size} if thing.size else {}
+        return told | ({"relation": self.relation} if self.relation else {})
+
+    @property
     def held_out(self) -> bool:
         """Whether it shows a combination that training never does."""
         return any(thing.held_out for thing in self.things)

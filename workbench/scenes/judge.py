@@ -23,11 +23,11 @@ from workbench.scenes import SHAPES, SIZES, Scene
 from workbench.scenes.render import REACH, SIDE, SKY, TILE, TURN, coverage, palette, tile_tone
 
 RIM = 2
-"""Width of the rim, in pixels, whose median is taken as the background."""
+"""Width of the rim, in pixels, whose commonest colour is taken as the background."""
 LEAST_CONTRAST = 45.0
 """RGB distance (0..441), light and dark of a tile left out, below which a pixel cannot belong to an object."""
 LEAST_AREA = 60
-"""Pixels; the smallest object has about 180."""
+"""Pixels; the smallest object has about 220."""
 LEAST_SHARE = 0.15
 """A region smaller than this share of the largest is a speck, not an object."""
 LEAST_OVERLAP = 0.80
@@ -41,10 +41,11 @@ STANDARD_AREA = 300.0
 ANGLE_STEP = math.radians(5.0)
 CLEAR_TONE = 0.5
 """Share of the true difference from the background's mean tone beyond which a tile is clearly light or dark."""
-LEAST_CLEAR = 0.75
+LEAST_CLEAR = 0.85
 """Share of the tiles that must be clearly light or dark; of tiles that are an average of the two, few are."""
 ATTRIBUTES = ("background", "mosaic", "colour", "shape", "size", "relation")
-"""What can be right or wrong of a scene; `mosaic` is whether there are tiles, `size` is that of a single object, `relation` who stands where of two."""
+"""What can be right or wrong of a scene; `mosaic` is whether there are tiles, `size` that of a single object, `relation`
+who stands where of two."""
 
 
 @dataclass(frozen=True)

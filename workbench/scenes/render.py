@@ -14,8 +14,8 @@ from workbench.scenes import COLOURS, Scene
 
 SIDE = 64
 """Width and height of a picture in pixels."""
-GRID = 4
-"""Objects stand with their centre on a multiple of this many pixels: half a cell of the latents, which are 8 pixels wide."""
+GRID = 8
+"""Objects stand with their centre on a multiple of this many pixels, the width of a cell of the latents."""
 REACH = {"small": 13.0, "big": 21.0, None: 13.0}
 """Radius in pixels of the circle that an object of this size fills, whatever its angle; None: one of two."""
 MARGIN = 1.0
@@ -24,7 +24,7 @@ SIDEWAYS = 8.0
 """Largest distance, in pixels, between two objects across the direction in which they stand."""
 TILE = 8
 """Width of a tile of the mosaic, in pixels."""
-TILE_TONE = 16.0
+TILE_TONE = 12.0
 """Levels of 255 by which a tile is lighter or darker than the background's colour, each by a throw of a coin."""
 LOOKS = ("plain", "lit", "pastel")
 """plain: flat colours. lit: a lamp at the upper left, the look of the second checkpoint. pastel: washed-out colours, the style LoRA's."""
@@ -75,13 +75,8 @@ OUTLINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Signed distance of points (x, y) to each shape that fills the unit circle, y pointing down."""
 TURN = {"circle": 0.0, "square": math.pi / 2, "triangle": 2 * math.pi / 3, "cross": math.pi / 2}
 """The angle after which a shape looks the same again; 0 where every angle looks the same."""
-ANGLES = {
-    "circle": (0.0,),
-    "square": (0.0, math.pi / 4),
-    "triangle": (0.0, math.pi / 2, math.pi, 3 * math.pi / 2),
-    "cross": (0.0, math.pi / 4),
-}
-"""The angles at which a shape is drawn, all as often."""
+ANGLES = {"circle": (0.0,), "square": (math.pi / 4,), "triangle": (0.0,), "cross": (0.0,)}
+"""The angles at which a shape is drawn, all as often: upright."""
 
 
 def coverage(shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tensor, side: int = SIDE) -> Tensor:

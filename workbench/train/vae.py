@@ -24,7 +24,7 @@ from workbench.train.muon import Muon
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps pass before it wins."""
-FULL_CAPTION_SHARE = 0.5
+FULL_CAPTION_SHARE = 0.75
 """How many captions of a pool are complete; the rest leave out or vary words."""
 OTHER_LOOKS_SHARE = 0.25
 """How many pictures the autoencoder sees in other looks than the plain one, where the task has any."""
@@ -38,8 +38,8 @@ class VaeSettings:
     `pictures` is how many different ones there are to train on, `pool` how many are encoded for the denoisers.
     """
 
-    steps: int = 2700
-    decoder_steps: int = 1200
+    steps: int = 1600
+    decoder_steps: int = 800
     batch: int = 8
     learning_rate: float = 2e-2
     decoder_learning_rate: float = 1e-2
