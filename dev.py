@@ -477,7 +477,8 @@ def say(text):
 def module_command(command, arguments, root):
     """The arguments for Python that carry out `command`; raises SetupError where this checkout lacks the part."""
     if command == "test":
-        return ["-m", "pytest", *arguments]
+        # told which settings are its own: with `--webui DIR` it would look for them in that folder
+        return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *arguments]
     module = {"demo": "workbench", "bench": "benchmarks"}[command]
     file = root / module / "__main__.py"
     if command == "demo" and "--check" in arguments:

@@ -19,6 +19,7 @@ from lib_lcm.plan import Plan
 KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
 assert AUTO_LABEL.lower() == AUTO and NO_LORA.lower() == NONE
 
+_OF_LCM = re.compile(rf"(?:^|, )(?:{KEYS['lora']}|{KEYS['schedule']}): ")
 _SIZE = re.compile(r"^\d+x\d+$")
 """A value that the WebUI takes apart into two keys, "LCM LoRA-1" and "LCM LoRA-2"."""
 
@@ -52,6 +53,11 @@ def _quoted(name: str) -> str:
 def is_lcm(pasted: Mapping[str, str]) -> bool:
     """Whether generation parameters are those of a picture made with this extension."""
     return KEYS["lora"] in pasted or KEYS["schedule"] in pasted
+
+
+def was_made_with_lcm(infotext: str) -> bool:
+    """Whether the generation parameters as they stand in a picture are those of one made with this extension."""
+    return _OF_LCM.search(infotext.rstrip().rpartition("\n")[2]) is not None
 
 
 def _enabled(pasted: Mapping[str, str], loras: Loras) -> bool:

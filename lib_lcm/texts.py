@@ -109,6 +109,9 @@ LCM_LORA_WITHOUT_LCM = (
     "The prompt holds the LCM-LoRA {lora}, which does not work with {unfit}: "
     "tick LCM, or use the sampler LCM with {steps} steps and CFG {cfg:g} at most."
 )
+LCM_PICTURE_WITHOUT_LCM = (
+    "The picture that this one starts from was made with LCM, and LCM is off, so the sampler {sampler} runs without the LCM-LoRA: tick LCM."
+)
 UNFIT_SAMPLER = "sampler {sampler}"
 UNFIT_CFG = "CFG scale {cfg:g}"
 SWITCHED_ON_BY_TAG = "The LCM-LoRA {lora} in the prompt switches LCM on (Settings → LCM), with the WebUI's own steps and CFG scale."

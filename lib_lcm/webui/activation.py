@@ -64,6 +64,8 @@ def activate(host_activate, p, tags) -> None:
         host_activate(p, tags)
         return
     _notice_replaced(p, use.file)
+    if any(_is_gone(tag.name) for tag in other_tags(tags_typed, library(), use.file)):
+        host.forget_networks(p.sd_model)  # Forge and reForge go on with a file that they remember, which may be a second LCM-LoRA
     name = library().name_of(use.file)
     with host.reachable(use.file.path, name) as network_name:
         if network_name is None:
@@ -153,6 +155,12 @@ def _notice_replaced(p, file: LoraFile) -> None:
         host.forget_networks(p.sd_model)
 
 
+def _is_gone(name: str) -> bool:
+    """Whether the WebUI has listed a file of this name that was deleted since."""
+    path = host.network_path(name)
+    return path is not None and not path.is_file()
+
+
 def _is_there(name: str) -> bool:
     """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted since."""
     path = host.network_path(name)
@@ -161,9 +169,11 @@ def _is_there(name: str) -> bool:
 
 def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
     """The sentence for a LoRA that the host did not apply, None if it did."""
-    if host.is_network_loaded(use.file.path):
-        return why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
     missing = [tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)]
+    if host.is_network_loaded(use.file.path):
+        problem = why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
+        if problem is None or not missing:
+            return problem
     if missing:
         return Text(texts.OTHER_LORA_MISSING, name=missing[0])
     return Text(texts.LORA_NOT_APPLIED, file=shown_name(use.file.path))

@@ -35,6 +35,7 @@ class _FirstValue:
 
 
 _controls: list[_FirstValue] = []
+_ticks: list[Any] = []
 
 
 def follow_settings(control, built_in, setting: Callable[[], Any], bounds: Callable[[], Bounds] | None = None) -> None:
@@ -44,9 +45,22 @@ def follow_settings(control, built_in, setting: Callable[[], Any], bounds: Calla
     _controls.append(first)
 
 
+def only_on_page(tick) -> None:
+    """From now on a saved default ticks `tick` on the page alone: a request over the API that says nothing of LCM is not for LCM."""
+    _ticks.append(tick)
+
+
+def on_page(control) -> Any:
+    """The value with which the control comes up on the page."""
+    return getattr(control, "lcm_on_page", control.value)
+
+
 def settle() -> None:
-    """The page has been built: the controls themselves get their first values, which the API reads from them."""
+    """The page has been built: the controls themselves get the values that the API reads from them."""
     for first in _controls:
         for name, value in first.attributes().items():
             setattr(first.control, name, value)
+    for tick in _ticks:
+        tick.lcm_on_page, tick.value = tick.value, False
     _controls.clear()
+    _ticks.clear()

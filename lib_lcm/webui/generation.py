@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,11 +24,13 @@ class Generation:
         self.seconds: float | None = None
         """How long the last generation with LCM took on this tab, from the decision about it to its last picture."""
         self._begun = 0.0
+        self._refiner: tuple[weakref.ref, float | None] | None = None  # whose it was that the last plan skipped, and its switch
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
         self._begun = time.perf_counter()
         current.begin(p, None)
+        self._forget_earlier_plan(p)
         try:
             options = options_from_args(args, settings.limits())
         except OptionsError as error:
@@ -55,6 +58,8 @@ class Generation:
         if plan.lora is not None and p.disable_extra_networks:
             messages.refuse(p, Text(texts.LORAS_LEFT_OUT))
             return
+        if plan.skips_refiner:
+            self._refiner = weakref.ref(p), p.refiner_switch_at
         apply_plan(p, plan)
         current.begin(p, current.Run(plan, facts.defaults.fill(options)))
         for message in plan.messages:
@@ -65,20 +70,40 @@ class Generation:
         self.seconds = None if current.run_of(p) is None else time.perf_counter() - self._begun
         current.end(p)
 
+    def _forget_earlier_plan(self, p) -> None:
+        """img2img's batch makes one generation after another with one processing object, each with a prompt of its own."""
+        keys = infotext.KEYS.values()
+        if any(key in p.extra_generation_params for key in keys):
+            p.extra_generation_params = {key: value for key, value in p.extra_generation_params.items() if key not in keys}
+        if self._refiner is not None:
+            (planned, switch_at), self._refiner = self._refiner, None
+            if planned() is p and p.refiner_switch_at is None:
+                p.refiner_switch_at = switch_at
+
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
         """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
         prompt = first_prompt(p.all_prompts)
         if is_switched_on_by(prompt):
             return LcmOptions(enabled=True)
-        if settings.typed_tag() == settings.NOTHING or "<" not in prompt:
+        if settings.typed_tag() == settings.NOTHING:
             return None
-        tags = lcm_tags(prompt, networks.library())
-        if not tags:
-            return None
-        warning = warning_of_tag(tags[-1].tag.name, p.sampler_name, p.steps, p.cfg_scale, settings.limits())
+        tags = lcm_tags(prompt, networks.library()) if "<" in prompt else []
+        if tags:
+            warning = warning_of_tag(tags[-1].tag.name, p.sampler_name, p.steps, p.cfg_scale, settings.limits())
+        else:
+            warning = _warning_of_init_image(p)
         if warning is not None:
             messages.tell(p, warning)
         return None
+
+
+def _warning_of_init_image(p) -> Text | None:
+    """What is wrong with the sampler of a picture made with LCM, taken over from it (img2img's batch can do that) while LCM is off."""
+    image = next(iter(getattr(p, "init_images", None) or ()), None)
+    parameters = getattr(image, "info", {}).get("parameters")
+    if p.sampler_name not in SAMPLER_LABELS.values() or not isinstance(parameters, str) or not infotext.was_made_with_lcm(parameters):
+        return None
+    return Text(texts.LCM_PICTURE_WITHOUT_LCM, sampler=p.sampler_name)
 
 
 def warning_of_tag(lora: str, sampler: str, steps: float, cfg: float, limits: Limits) -> Text | None:

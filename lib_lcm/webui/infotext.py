@@ -6,6 +6,9 @@ from lib_lcm import infotext
 from lib_lcm.plan import Plan
 from lib_lcm.webui import networks, remembered
 
+KEYS = infotext.KEYS
+was_made_with_lcm = infotext.was_made_with_lcm
+
 
 def parameters(plan: Plan) -> dict[str, str]:
     """What is added to the picture's generation parameters."""

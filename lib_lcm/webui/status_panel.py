@@ -48,6 +48,8 @@ class Answer:
     """(role, text) of the WebUI's controls that need a word."""
     is_waiting: bool = False
     """Whether it will be another once a checkpoint is loaded."""
+    is_refusal: bool = False
+    """Whether the line says why a generation started now would fail."""
 
 
 def answer(asked: Asked) -> Answer:
@@ -70,7 +72,7 @@ def answer(asked: Asked) -> Answer:
     try:
         options = LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
     except OptionsError as error:
-        return Answer(translated(sentence_of(error), words), noted=prompt_notes)
+        return Answer(translated(sentence_of(error), words), noted=prompt_notes, is_refusal=is_ticked)
     model = host.loaded_model()
     if model is None or not host.is_selected(model):
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
@@ -87,7 +89,8 @@ def answer(asked: Asked) -> Answer:
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
-    return Answer(line, shown, covered, (*prompt_notes, *_notes(plan, asked, is_switched_on, words)))
+    notes = (*prompt_notes, *_notes(plan, asked, is_switched_on, words))
+    return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None)
 
 
 def render(given: Answer, controls: host_controls.HostControls) -> str:
@@ -97,10 +100,11 @@ def render(given: Answer, controls: host_controls.HostControls) -> str:
     noted = {role: text for role, text in given.noted if role in here}
     sheet = host_controls.style_sheet(controls, covered, noted)
     waiting = " data-lcm-pending" if given.is_waiting else ""  # javascript/lcm.js asks again while it sees this
+    kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
     return (
         (f"<style>{sheet}</style>" if sheet else "")
-        + f'<div class="lcm-status" role="status"{waiting}>{html.escape(given.line)}</div>'
+        + f'<div class="{kind}" role="status"{waiting}>{html.escape(given.line)}</div>'
         + (f'<ul class="lcm-warnings" role="alert">{warnings}</ul>' if warnings else "")
     )
 

@@ -96,6 +96,7 @@ class Accordion:
         self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
         self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
         _follow_settings(steps, cfg, weight, schedule)
+        first_values.only_on_page(enabled)
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
@@ -159,7 +160,9 @@ class Accordion:
     def _status_of_fresh_page(self) -> str:
         if not hasattr(self, "controls"):
             return ""
-        return self._html([control.value for control in self.controls], [c.value for c in self.host_controls.components.values()])
+        return self._html(
+            [first_values.on_page(control) for control in self.controls], [c.value for c in self.host_controls.components.values()]
+        )
 
     def _preset_of_fresh_page(self) -> str:
         return presets.preset_of(self.steps.value, self.cfg.value) if hasattr(self, "controls") else texts.CUSTOM

@@ -82,13 +82,17 @@ class WebUI:
         """What the last generation told its user."""
         return "".join(event["comments"] for event in self.events_of("postprocess"))
 
+    def all_settings(self) -> dict:
+        """The value of every setting. Forge's own route leaves out those of extensions."""
+        return self.client.get("/lcm-test-probe/settings")
+
     @contextmanager
     def settings(self, **changes):
         """Settings changed for a while; skips the test where this WebUI lacks one of them.
 
         Not `override_settings` of a request: those of a setting that is not in config.json yet are never restored.
         """
-        before = self.client.get("/sdapi/v1/options")
+        before = self.all_settings()
         missing = sorted(changes.keys() - before.keys())
         if missing:
             pytest.skip(f"this WebUI has no setting {', '.join(missing)}")
@@ -118,10 +122,30 @@ class WebUI:
         """Whether this WebUI has an LCM sampler of its own."""
         return self.name not in ("a1111-1.7", "a1111-1.6")
 
+    def needs_schedules(self) -> None:
+        """Skips the test where one cannot pick a schedule: that came with A1111 1.9."""
+        if self.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8"):
+            pytest.skip("this WebUI has no drop-down for the schedule")
+
+    @property
+    def reads_infotexts(self) -> bool:
+        """Whether its API draws a picture from an infotext."""
+        return self.name not in ("a1111-1.7", "a1111-1.6")
+
+    def txt2img_of_infotext(self, infotext: str, **fields) -> dict:
+        """The API's answer to a request with the field `infotext`, for WebUIs that have it."""
+        if self.name == "forge":  # it answers 500 where it has to read the styles out of an infotext, with or without extensions
+            fields["styles"] = []
+        return self.client.post("/sdapi/v1/txt2img", {"infotext": infotext, **fields})
+
     @property
     def leaves_out_uncond(self) -> bool:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
         return self.name in ("forge", "reforge")
+
+    def uncond_at_cfg_one(self, rows: int) -> int | None:
+        """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
+        return None if self.name == "forge" else rows
 
     @property
     def hires(self) -> dict:

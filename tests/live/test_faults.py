@@ -16,7 +16,7 @@ TWO_STEPS = {**ON, "steps": 2}
 
 def look(webui) -> list:
     """Everything that a fault could have left a trace in: settings, samplers, LoRAs, and pictures without and with LCM."""
-    seen = [webui.client.get(f"/sdapi/v1/{route}") for route in ("options", "samplers")]
+    seen = [webui.all_settings(), webui.client.get("/sdapi/v1/samplers")]
     seen.append(sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras")))
     requests = ({**PLAIN}, {"lcm": TWO_STEPS, **PLAIN}, {"sampler_name": "LCM", **PLAIN}, {**PLAIN})
     for request in requests:
@@ -218,7 +218,7 @@ def test_four_clients_at_once_each_get_the_pictures_they_asked_for(webui, unharm
     jobs = [(kind, seed) for seed in (1, 2) for kind in range(len(KINDS))]
     alone = {(kind, seed): ask(webui, KINDS[kind], seed) for kind, seed in jobs}
     assert len({made.infotext for made in alone.values()}) == len(alone)  # so that a mixed-up answer is seen
-    settings = webui.client.get("/sdapi/v1/options")
+    settings = webui.all_settings()
     wrong, answered = [], []
 
     def disturb(number):

@@ -6,6 +6,8 @@ LCM_FUZZ_REQUESTS=5000 sends that many; by default it is a small number.
 import http.client
 import json
 import os
+import time
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -98,24 +100,34 @@ DOWNLOADS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def send(webui):
+def send(webui, request):
     """`send(method, path, body, headers) -> (status, text)` over one connection; no answer within TIMEOUT raises."""
     address = webui.client.url.removeprefix("http://")
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
+    statuses, slowest = Counter(), 0.0
+
+    def ask(method: str, path: str, body: bytes | None, headers) -> tuple[int, str]:
+        connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+        response = connection.getresponse()
+        return response.status, response.read().decode("utf-8", "replace")
 
     def send(method: str, path: str, body: bytes | None = None, headers=None) -> tuple[int, str]:
+        nonlocal slowest
+        begun = time.monotonic()
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
-            response = connection.getresponse()
-            return response.status, response.read().decode("utf-8", "replace")
+            answer = ask(method, path, body, headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
             connection.close()  # a kept connection may be closed between two requests: once more, over a fresh one
-            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
-            response = connection.getresponse()
-            return response.status, response.read().decode("utf-8", "replace")
+            answer = ask(method, path, body, headers)
+        statuses[answer[0]] += 1
+        slowest = max(slowest, time.monotonic() - begun)
+        return answer
 
     yield send
     connection.close()
+    summary = ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items()))
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nfuzz: {statuses.total():,} requests: {summary}; the slowest took {slowest:.1f} s")
 
 
 @pytest.fixture(scope="module", autouse=True)

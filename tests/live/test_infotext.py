@@ -15,12 +15,9 @@ def pixels(image) -> bytes:
 
 
 def again(webui, text: str) -> tuple[bytes, str]:
-    if webui.name in ("a1111-1.6", "a1111-1.7"):
+    if not webui.reads_infotexts:
         pytest.skip("the API of this WebUI has no infotext field")
-    request = {"infotext": text, "override_settings": {"sd_model_checkpoint": webui.sd15}}
-    if webui.name == "forge":  # it answers 500 where it has to read the styles out of an infotext, with or without extensions
-        request["styles"] = []
-    answer = webui.client.post("/sdapi/v1/txt2img", request)
+    answer = webui.txt2img_of_infotext(text, override_settings={"sd_model_checkpoint": webui.sd15})
     return pixels(decode_image(answer["images"][0])), json.loads(answer["info"])["infotexts"][0]
 
 

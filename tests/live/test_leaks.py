@@ -42,7 +42,7 @@ def test_after_a_hundred_generations_of_all_kinds_pictures_without_lcm_are_bit_i
     def state():
         samplers = webui.client.get("/sdapi/v1/samplers")
         listed = sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras"))
-        return webui.client.get("/sdapi/v1/options"), samplers, listed
+        return webui.all_settings(), samplers, listed
 
     plain, plain_calls = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
     before = state()

@@ -389,7 +389,7 @@ def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):
         live.set_number("denoising_strength", 0.5)
         live.wait_for_picture(2)
         live.settle()
-        assert webui.client.get("/sdapi/v1/options")["save_init_img"] is True
+        assert webui.all_settings()["save_init_img"] is True
     assert live.saved() == []
     assert [call["timesteps"] for call in webui.calls()][-4:] == [[499], [379], [259], [139]]
 

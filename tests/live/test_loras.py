@@ -51,16 +51,6 @@ def files(webui, **copies):
         webui.client.post("/sdapi/v1/refresh-loras")
 
 
-@contextmanager
-def setting(webui, name, value, default):
-    before = webui.client.get("/sdapi/v1/options").get(name, default)  # one that was never saved is not among them
-    webui.client.post("/sdapi/v1/options", {name: value})
-    try:
-        yield
-    finally:
-        webui.client.post("/sdapi/v1/options", {name: before})
-
-
 def lora_hash(infotext: str) -> str:
     """ "name: hash" of the infotext's one LoRA."""
     return infotext.split('Lora hashes: "')[1].split('"')[0]
@@ -224,7 +214,7 @@ def test_a_name_from_a_files_metadata_is_that_file(webui):
 @pytest.mark.parametrize("added", [SD15, SDXL, "copy_of_it"])
 def test_the_webuis_own_setting_adds_no_second_one(webui, added):
     ticked, _ = webui.txt2img(PROMPT, lcm=ON, n_iter=2)
-    with files(webui, copy_of_it=SD15), setting(webui, "sd_lora", added, default="None"):
+    with files(webui, copy_of_it=SD15), webui.settings(sd_lora=added):
         made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2)
     assert loras(calls) == [[SD15]] * 8
     assert all(same(one, other) for one, other in zip(made.images, ticked.images, strict=True))

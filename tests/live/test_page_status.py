@@ -62,8 +62,7 @@ def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(page, webui):
 
 
 def test_a_schedule_picked_in_the_webuis_own_list_is_told(page, webui):
-    if webui.name not in ("a1111-1.9", "a1111-1.10", "forge", "reforge"):
-        pytest.skip("this WebUI has no list of schedules on its page")
+    webui.needs_schedules()
     open_accordion(page)
     choose(page, "txt2img_scheduler", "Karras")
     wait_for_status(page, "4 steps · schedule Karras")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.live.test_generation import ON, OTHER, PROMPT, same
-from tests.live.test_loras import SD15, SDXL, disturbed, files, loras, setting
+from tests.live.test_loras import SD15, SDXL, disturbed, files, loras
 from workbench.client import decode_image
 
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.7", "forge")
@@ -14,7 +14,7 @@ TAG = f"<lora:{SD15}:1>"
 
 @pytest.fixture(autouse=True)
 def setting_on(webui):
-    with setting(webui, "lcm_tag_in_infotext", True, default=False):
+    with webui.settings(lcm_tag_in_infotext=True):
         yield
 
 
@@ -25,19 +25,19 @@ def prompt_of(infotext: str) -> str:
 def drawn_again(webui, infotext: str):
     """The picture of an infotext and the UNet's calls for it."""
     webui.calls()
-    answer = webui.client.post("/sdapi/v1/txt2img", {"infotext": infotext, "width": webui.side, "height": webui.side})
+    answer = webui.txt2img_of_infotext(infotext, width=webui.side, height=webui.side)
     return decode_image(answer["images"][0]), json.loads(answer["info"])["infotexts"][0], webui.calls()
 
 
 def test_the_prompt_ends_in_the_tag_and_draws_the_same_picture_again(webui):
-    with setting(webui, "lcm_tag_in_infotext", False, default=False):
+    with webui.settings(lcm_tag_in_infotext=False):
         plain, _ = webui.txt2img(PROMPT, lcm=ON)
     made, calls = webui.txt2img(PROMPT, lcm=ON)
     assert prompt_of(plain.infotext) == PROMPT and prompt_of(made.infotext) == f"{PROMPT} {TAG}"
     assert same(made.image, plain.image) and loras(calls) == [[SD15]] * 4
     assert made.infotext.split("\n")[1:] == plain.infotext.split("\n")[1:]
-    if webui.name == "a1111-1.7":
-        return  # its API reads no infotext
+    if not webui.reads_infotexts:
+        return
     image, infotext, calls = drawn_again(webui, made.infotext)
     assert same(image, made.image) and loras(calls) == [[SD15]] * 4 and infotext == made.infotext
 
@@ -62,7 +62,7 @@ def test_it_stands_there_once_at_the_weight_that_was_used(webui, typed, written)
 def test_each_batch_and_the_hires_pass_are_drawn_as_without_it(webui):
     tagged = f"{OTHER} <lora:{SD15}:0.5>"
     fields = {"lcm": ON, "n_iter": 2, "batch_size": 2, **webui.hires, **disturbed([PROMPT, PROMPT, tagged, tagged])}
-    with setting(webui, "lcm_tag_in_infotext", False, default=False):
+    with webui.settings(lcm_tag_in_infotext=False):
         plain, _ = webui.txt2img(PROMPT, **fields)
     made, calls = webui.txt2img(PROMPT, **fields)
     assert all(same(one, other) for one, other in zip(made.images, plain.images, strict=True)) and loras(calls) == [[SD15]] * 16

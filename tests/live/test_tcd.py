@@ -70,8 +70,7 @@ def test_schedule_webui_is_said_not_to_exist(webui):
 
 @pytest.mark.profiles("a1111-1.10", "forge")
 def test_a_schedule_picked_by_hand_is_that_of_lcm(webui):
-    if webui.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8"):
-        pytest.skip("this WebUI has no drop-down for the schedule")
+    webui.needs_schedules()
     webui.txt2img(PROMPT, lcm={**TCD, "sampler": "lcm"}, scheduler="Karras")
     levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
     made, calls = webui.txt2img(PROMPT, lcm=TCD, scheduler="Karras")

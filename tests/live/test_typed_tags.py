@@ -11,7 +11,7 @@ pytestmark = pytest.mark.profiles("a1111-1.10")
 @pytest.fixture
 def typed_tag(webui):
     """`typed_tag(choice)` sets the setting; afterwards it is as before."""
-    before = webui.client.get("/sdapi/v1/options")["lcm_typed_tag"]
+    before = webui.all_settings()["lcm_typed_tag"]
     yield lambda choice: webui.client.post("/sdapi/v1/options", {"lcm_typed_tag": choice})
     webui.client.post("/sdapi/v1/options", {"lcm_typed_tag": before})
 

@@ -47,7 +47,7 @@ class NetworkOnDisk:
                 self.metadata = cached_data_for_file(
                     "safetensors-metadata", f"lora/{filename}", filename, lambda: sd_models.read_metadata_from_safetensors(filename)
                 )
-            except (OSError, ValueError) as e:
+            except (OSError, ValueError, MemoryError, OverflowError) as e:  # of a file that is none, the first bytes are any length
                 errors.display(e, f"reading lora {filename}")
         self.alias = self.metadata.get("ss_output_name", self.name)
         known = self.metadata.get("sshs_model_hash") or hashes.sha256_from_cache(filename, f"lora/{name}", self.is_safetensors)

@@ -34,10 +34,15 @@ def start(p, request, runner, script_args):
     return p
 
 
-def finish(p, runner, script_args):
-    """Run a generation; returns (images, info as JSON, infotext as HTML, comments as HTML)."""
+def run(p, runner, script_args):
+    """The generation, or what the script chosen in the drop-down makes of it."""
+    return runner.run(p, *script_args) or processing.process_images(p)
+
+
+def finish(p, make):
+    """Run `make()`, which processes `p`; returns (images, info as JSON, infotext as HTML, comments as HTML)."""
     with closing(p):
-        processed = runner.run(p, *script_args) or processing.process_images(p)
+        processed = make()
     shared.total_tqdm.clear()
     comments = plaintext_to_html(processed.comments, classname="comments")
     return processed.images, processed.js(), plaintext_to_html(processed.info), comments
@@ -45,4 +50,4 @@ def finish(p, runner, script_args):
 
 def txt2img(request, values, override_settings_texts, script_args):
     p = txt2img_create_processing(request, values, override_settings_texts, script_args)
-    return finish(p, scripts.scripts_txt2img, script_args)
+    return finish(p, lambda: run(p, scripts.scripts_txt2img, script_args))

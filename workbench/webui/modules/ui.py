@@ -60,6 +60,16 @@ def _inpaint_controls(tab, table):
         table.add("inpaint_full_res", area)
 
 
+def _batch_controls() -> list:
+    """Folders, and what is taken from the pictures' own parameters."""
+    return [
+        gr.Textbox(label="Input directory", elem_id="img2img_batch_input_dir"),
+        gr.Textbox(label="Output directory", elem_id="img2img_batch_output_dir"),
+        gr.Checkbox(label="Append png info to prompts", elem_id="img2img_batch_use_png_info"),
+        gr.CheckboxGroup(list(img2img.PNG_INFO), label="Parameters to take from png info"),
+    ]
+
+
 def _create_img2img_tab():
     tab = "img2img"
     runner = scripts.scripts_current = scripts.scripts_img2img
@@ -83,7 +93,9 @@ def _create_img2img_tab():
                             **{**picture, "image_mode": "RGB"},
                         )  # fmt: skip
                         _inpaint_controls(tab, table)
-                for index, item in enumerate((plain_tab, inpaint_tab)):
+                    with gr.TabItem("Batch", elem_id="img2img_batch_tab") as batch_tab:
+                        batch_inputs = _batch_controls()
+                for index, item in enumerate((plain_tab, inpaint_tab, batch_tab)):
                     item.select(fn=lambda index=index: index, inputs=[], outputs=[mode], show_progress=False)
                 resize = gr.Radio(
                     label="Resize mode", elem_id="resize_mode", type="index", value="Just resize",
@@ -103,11 +115,12 @@ def _create_img2img_tab():
             panel = create_output_panel(tab)
         count = len(table.components)
 
-        def generate(request, mode, image, image_with_mask, *args):
+        def generate(request, mode, image, image_with_mask, input_dir, output_dir, uses_png_info, png_info, *args):
+            batch = img2img.Batch(input_dir, output_dir, png_info if uses_png_info else None)
             values = table.values(args[:count])
-            return img2img.img2img(request, int(mode), image, image_with_mask, values, args[count], args[count + 1 :])
+            return img2img.img2img(request, int(mode), image, image_with_mask, batch, values, args[count], args[count + 1 :])
 
-        inputs = [mode, init_img, init_mask, *table.components.values(), override_settings, *script_inputs]
+        inputs = [mode, init_img, init_mask, *batch_inputs, *table.components.values(), override_settings, *script_inputs]
         tab_parts.connect_generate(tab, toprow, panel, generate, inputs)
         fields = [*table.paste_fields, *runner.infotext_fields]
         infotext_utils.add_paste_fields("img2img", init_img, fields, override_settings)

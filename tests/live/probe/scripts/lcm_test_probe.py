@@ -2,6 +2,7 @@
 
 GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"timesteps": [...], "rows": n, "loras": [names]}.
 GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
+GET /lcm-test-probe/settings gives the values of all settings, those of extensions too.
 GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call; 0: before sampling
@@ -187,6 +188,10 @@ def add_routes(demo, app):
     @app.get("/lcm-test-probe/host")
     def get_host():
         return {"name": host_name()}
+
+    @app.get("/lcm-test-probe/settings")
+    def get_settings():
+        return {name: shared.opts.data.get(name, label.default) for name, label in shared.opts.data_labels.items()}
 
     @app.get("/lcm-test-probe/calls")
     def get_calls():
