@@ -1,7 +1,7 @@
 """Stage `text`: the text transformer of all families learns to sum up a caption in its last token, before any denoiser reads it.
 
 SD's text encoder came trained as well. A denoiser that has to teach it draws well for a thousand steps and ignores the caption; to tell
-facts from words takes the transformer alone a few hundred steps of a hundredth of the cost. The denoisers then leave it as it is.
+facts from words takes the transformer alone a few hundred steps, each a tenth as long. The denoisers then leave it as it is.
 """
 
 from __future__ import annotations
