@@ -7,7 +7,7 @@ models in workbench/models.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,9 @@ class Task:
     """A kind of pictures. A scene is whatever the task's own functions take and give; it has a full `caption`.
 
     `scenes(count, rng, held_out=False)` draws scenes to train on, or such as training never shows. `render(scenes, rng, look, device)`
-    returns pictures [B, 3, 64, 64] in -1..1. `loose_caption(scene, rng)` is true of the scene but not complete. `judge(look)` returns a
-    function that says of pictures, uint8 [B, 64, 64, 3], and their scenes what is right in each; "all" is everything.
+    returns pictures [B, 3, 64, 64] in -1..1. `loose_caption(scene, rng)` is true of the scene but not complete. `facts(scene)` is
+    what the full caption tells, one word for each question. `judge(look)` returns a function that says of pictures, uint8 [B, 64, 64, 3],
+    and their scenes what is right in each; "all" is everything.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Task:
     scenes: Callable[..., Sequence[Any]]
     render: Callable[[Sequence[Any], np.random.Generator, str, torch.device | str], Tensor]
     loose_caption: Callable[[Any, np.random.Generator], str]
+    facts: Callable[[Any], dict[str, str]]
     judge: Callable[[str], Callable[[np.ndarray, Sequence[Any]], list[Agreement]]]
 
     def prompts(self, count: int, seed: int, *, held_out: bool = False) -> Sequence[Any]:
@@ -91,13 +93,14 @@ SCENES_ARCHITECTURE = Architecture(
             "reverse_transformer_layers_per_block": [[1, 1, 2], [1, 1, 1], 1],
         },
     },
-    vae={**VAE_CONFIG, "block_out_channels": [16, 32, 48, 48]},
+    # One group: norms over a channel or two take away the mean, and with it the colour of a background.
+    vae={**VAE_CONFIG, "block_out_channels": [8, 16, 32, 64], "norm_num_groups": 1},
     text={**TEXT_CONFIG, "num_hidden_layers": 3},
     vocabulary=vocabulary(scenes.WORDS),
 )
 """Sizes with which two SD 1.5 checkpoints, one of SDXL, one of SSD-1B and their LoRAs stay under 40 MB in fp16."""
 
-SHAPES = Task("shapes", FIRST, ("plain",), False, _all_shapes, _render_shapes, pictures.loose_caption, _shapes_judge)
+SHAPES = Task("shapes", FIRST, ("plain",), False, _all_shapes, _render_shapes, pictures.loose_caption, asdict, _shapes_judge)
 SCENES = Task(
     "scenes",
     SCENES_ARCHITECTURE,
@@ -106,6 +109,7 @@ SCENES = Task(
     scenes.random_scenes,
     scenes_render.render,
     scenes.Scene.loose_caption,
+    lambda scene: scene.facts,
     _scenes_judge,
 )
 TASKS = {task.name: task for task in (SHAPES, SCENES)}

@@ -1,8 +1,9 @@
 """Says what a picture of the richer task shows, or that it shows nothing clear.
 
-Image analysis: the background is the commonest colour of the rim, objects are connected regions that differ from it, and each object's
-mask, brought to a standard place and area, is compared with every true outline at every angle. Nothing is learned from pictures, so it
-cannot be fooled the way a classifier can, and a smear is not counted as a shape.
+Image analysis: the background is the commonest colour of the rim, objects are connected regions that differ from it by more than a tile
+does, and each object's mask, brought to a standard place and area, is compared with every true outline at every angle. The mosaic is
+there when most tiles are clearly light or clearly dark. Nothing is learned from pictures, so it cannot be fooled the way a classifier
+can, and a smear is not counted as a shape.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from workbench.scenes import SHAPES, SIZES, Scene
-from workbench.scenes.render import REACH, SIDE, TURN, coverage, palette
+from workbench.scenes.render import REACH, SIDE, SKY, TILE, TURN, coverage, palette, tile_tone
 
 RIM = 2
-"""Width of the rim, in pixels, whose median is taken as the background."""
+"""Width of the rim, in pixels, whose commonest colour is taken as the background."""
 LEAST_CONTRAST = 45.0
-"""Euclidean RGB distance (0..441) below which a pixel cannot belong to an object; the two closest colours are 84 apart."""
+"""RGB distance (0..441), light and dark of a tile left out, below which a pixel cannot belong to an object."""
 LEAST_AREA = 60
-"""Pixels; the smallest object has about 180."""
+"""Pixels; the smallest object has about 220."""
 LEAST_SHARE = 0.15
 """A region smaller than this share of the largest is a speck, not an object."""
 LEAST_OVERLAP = 0.80
@@ -38,8 +39,13 @@ CROP = 32
 STANDARD_AREA = 300.0
 """Pixels that a mask covers in its standard view."""
 ANGLE_STEP = math.radians(5.0)
-ATTRIBUTES = ("background", "colour", "shape", "size", "relation")
-"""What can be right or wrong of a scene; `size` is that of a single object, `relation` who stands where of two."""
+CLEAR_TONE = 0.5
+"""Share of the true difference from the background's mean tone beyond which a tile is clearly light or dark."""
+LEAST_CLEAR = 0.85
+"""Share of the tiles that must be clearly light or dark; of tiles that are an average of the two, few are."""
+ATTRIBUTES = ("background", "mosaic", "colour", "shape", "size", "relation")
+"""What can be right or wrong of a scene; `mosaic` is whether there are tiles, `size` that of a single object, `relation`
+who stands where of two."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one picture shows."""
+    """What one picture shows. `clear_tiles` is the share (0..1) of the background's tiles that are clearly light or dark."""
 
     background: str | None
     things: tuple[Seen, ...]
+    clear_tiles: float
 
     def agrees(self, scene: Scene) -> dict[str, bool]:
         """Which of ATTRIBUTES are as in `scene` (those that it has), and under "all" whether everything is.
@@ -69,6 +76,7 @@ class Verdict:
         seen = self.things if len(self.things) == len(scene.things) else ()
         right = {
             "background": self.background == scene.background,
+            "mosaic": self.clear_tiles >= LEAST_CLEAR,
             "colour": bool(seen) and sorted(str(s.colour) for s in seen) == sorted(t.colour for t in scene.things),
             "shape": bool(seen) and sorted(str(s.shape) for s in seen) == sorted(t.shape for t in scene.things),
         }
@@ -95,7 +103,9 @@ class Judge:
     def __init__(self, look: str = "plain") -> None:
         tones = palette(look)
         self._names, self._tones = list(tones), np.stack(list(tones.values()))
+        self._tile_tone = tile_tone(look)
         self._contrast = LEAST_CONTRAST * (0.6 if look == "pastel" else 1.0)
+        self._sky = (SKY if look == "lit" else 0.0) * np.linspace(1, -1, SIDE, dtype=np.float32)[:, None, None]
 
     def __call__(self, pictures: np.ndarray) -> list[Verdict]:
         """One verdict for each of `pictures`, uint8 [B, 64, 64, 3]. ValueError for any other shape."""
@@ -103,17 +113,21 @@ class Judge:
         if pictures.ndim != 4 or pictures.shape[1:] != (SIDE, SIDE, 3):
             raise ValueError(f"expected pictures [B, {SIDE}, {SIDE}, 3], got {list(pictures.shape)}")
         found = [self._objects(picture.astype(np.float32)) for picture in pictures]
-        masks = [mask for _, objects in found for _, mask in objects]
+        masks = [mask for _, objects, _ in found for _, mask in objects]
         shapes = iter(_shapes(torch.from_numpy(np.stack(masks))) if masks else ())
         verdicts = []
-        for background, objects in found:
+        for background, objects, clear_tiles in found:
             things = []
             for colour, mask in objects:
                 shape, size, overlap = next(shapes)
                 y, x = ndimage.center_of_mass(mask)
                 things.append(Seen(colour, shape, size, (float(x), float(y)), overlap))
-            verdicts.append(Verdict(background, tuple(things)))
+            verdicts.append(Verdict(background, tuple(things), clear_tiles))
         return verdicts
+
+    def tone(self, name: str) -> np.ndarray:
+        """The colour `name` of the look, RGB in 0..255."""
+        return self._tones[self._names.index(name)]
 
     def name(self, rgb: np.ndarray) -> str | None:
         """Name of the colour nearest to `rgb` (0..255), or None when all are far."""
@@ -121,38 +135,48 @@ class Judge:
         best = int(distances.argmin())
         return self._names[best] if distances[best] <= FARTHEST_COLOUR else None
 
-    def _objects(self, picture: np.ndarray) -> tuple[str | None, list[tuple[str | None, np.ndarray]]]:
-        """The background's colour, and of each object (at most three) its colour and its mask, float32 [64, 64] in 0..1."""
+    def _objects(self, picture: np.ndarray) -> tuple[str | None, list[tuple[str | None, np.ndarray]], float]:
+        """The background's colour; of each object (at most three) its colour and its mask, float32 [64, 64] in 0..1; `clear_tiles`."""
         rim = np.ones((SIDE, SIDE), dtype=bool)
         rim[RIM:-RIM, RIM:-RIM] = False
+        picture = picture - self._sky
         ground = np.median(picture[rim], axis=0)
-        distance = np.linalg.norm(picture - _row_ground(picture, ground), axis=-1)
+        near_ground = np.linalg.norm(picture[rim] - ground, axis=-1) < 2 * self._contrast
+        ground = picture[rim][near_ground].mean(axis=0) if near_ground.any() else ground  # the median is a light tile or a dark one
+        difference = picture - ground
+        lightness = difference.mean(axis=-1, keepdims=True)
+        difference -= lightness.clip(-1.3 * self._tile_tone, 1.3 * self._tile_tone)
+        distance = np.linalg.norm(difference, axis=-1)
         regions, count = ndimage.label(distance > self._contrast)
         sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
         largest = sizes.max(initial=0)
         objects = []
+        free = np.ones((SIDE, SIDE), dtype=bool)
         for label in sorted(range(count), key=lambda index: -sizes[index])[:3]:
             if sizes[label] < max(LEAST_AREA, LEAST_SHARE * largest):
                 break
             inside = regions == label + 1
+            free &= ~ndimage.binary_dilation(inside, iterations=2)
             core = ndimage.binary_erosion(inside)
             tone = np.median(picture[core if core.sum() >= 20 else inside], axis=0)
-            direction = tone - ground
             near = ndimage.binary_dilation(inside, iterations=2) & ((regions == 0) | inside)
-            mask = np.clip((picture - ground) @ direction / max(1.0, float(direction @ direction)), 0.0, 1.0)
+            reference = np.median(difference[core if core.sum() >= 20 else inside], axis=0)
+            mask = np.clip(difference @ reference / max(1.0, float(reference @ reference)), 0.0, 1.0)
             mask[~near | (distance < 0.35 * self._contrast)] = 0.0
             mask[core & (mask > 0.5)] = 1.0  # shading within an object is no part of its outline
             objects.append((self.name(tone), mask.astype(np.float32)))
-        return self.name(ground), objects
+        return self.name(ground), objects, self._clear_tiles(lightness[..., 0], free)
 
-
-def _row_ground(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """The background of each row, [64, 1, 3], as its two ends show it where these are of the background's kind: it may be shaded."""
-    ends = np.concatenate([picture[:, :RIM], picture[:, -RIM:]], axis=1)
-    rows = np.median(ends, axis=1)
-    far = np.linalg.norm(rows - ground, axis=1) > LEAST_CONTRAST
-    rows[far] = ground
-    return rows[:, None]
+    def _clear_tiles(self, lightness: np.ndarray, free: np.ndarray) -> float:
+        """Share of tiles that are clearly light or dark, of those that at least half can be seen of. `free`: where no object is."""
+        rows = SIDE // TILE
+        tiles = lightness.reshape(rows, TILE, rows, TILE).swapaxes(1, 2).reshape(rows * rows, -1)
+        seen = free.reshape(rows, TILE, rows, TILE).swapaxes(1, 2).reshape(rows * rows, -1)
+        tones = np.array([np.median(tile[part]) for tile, part in zip(tiles, seen, strict=True) if 2 * part.sum() >= TILE * TILE])
+        if not len(tones):
+            return 0.0
+        middle = np.quantile(tones, (0.1, 0.9)).mean()  # of the tiles' own: the background's tone may be a little off
+        return float((abs(tones - middle) >= CLEAR_TONE * self._tile_tone).mean())
 
 
 @lru_cache(maxsize=1)

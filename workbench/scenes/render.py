@@ -14,20 +14,23 @@ from workbench.scenes import COLOURS, Scene
 
 SIDE = 64
 """Width and height of a picture in pixels."""
-REACH = {"small": 14.5, "big": 23.0, None: 14.0}
+GRID = 8
+"""Objects stand with their centre on a multiple of this many pixels, the width of a cell of the latents."""
+REACH = {"small": 13.0, "big": 21.0, None: 13.0}
 """Radius in pixels of the circle that an object of this size fills, whatever its angle; None: one of two."""
-REACH_JITTER = 0.5
-TONE_JITTER = 10.0
-"""Largest random change of a colour channel, in levels of 255."""
 MARGIN = 1.0
 """Background kept around an object and between two, in pixels."""
-SIDEWAYS = 6.0
-"""Largest distance, in pixels, of each of two objects from their common line."""
+SIDEWAYS = 8.0
+"""Largest distance, in pixels, between two objects across the direction in which they stand."""
+TILE = 8
+"""Width of a tile of the mosaic, in pixels."""
+TILE_TONE = 12.0
+"""Levels of 255 by which a tile is lighter or darker than the background's colour, each by a throw of a coin."""
 LOOKS = ("plain", "lit", "pastel")
 """plain: flat colours. lit: a lamp at the upper left, the look of the second checkpoint. pastel: washed-out colours, the style LoRA's."""
 LAMP = 42.0
 """Levels that the lamp adds at the lit edge of an object of radius 14, and takes away at the other."""
-SKY = 22.0
+SKY = 10.0
 """The same for the upper and lower end of the background."""
 WASHED = 0.4
 """Share of white in a pastel colour."""
@@ -57,7 +60,7 @@ def _regular(radii: Sequence[float], corners: int) -> list[tuple[float, float]]:
     return [(radii[i % len(radii)] * math.cos(a), radii[i % len(radii)] * math.sin(a)) for i, a in enumerate(angles)]
 
 
-_ARM = 0.34  # half the width of the cross's arms; their corners touch the unit circle
+_ARM = 0.3  # half the width of the cross's arms; their corners touch the unit circle
 _TIP = math.sqrt(1 - _ARM**2)
 _QUARTER = ((_ARM, -_TIP), (_ARM, -_ARM), (_TIP, -_ARM))
 _CROSS = [
@@ -65,15 +68,15 @@ _CROSS = [
 ]  # fmt: skip
 OUTLINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "circle": lambda x, y: (x * x + y * y).sqrt() - 0.9,
-    "ring": lambda x, y: ((x * x + y * y).sqrt() - 0.71).abs() - 0.25,
     "square": _polygon(_regular((1.0,), 4)),
     "triangle": _polygon(_regular((1.0,), 3)),
-    "star": _polygon(_regular((1.0, 0.46), 10)),
     "cross": _polygon(_CROSS),
 }
 """Signed distance of points (x, y) to each shape that fills the unit circle, y pointing down."""
-TURN = {"circle": 0.0, "ring": 0.0, "square": math.pi / 2, "triangle": 2 * math.pi / 3, "star": 2 * math.pi / 5, "cross": math.pi / 2}
+TURN = {"circle": 0.0, "square": math.pi / 2, "triangle": 2 * math.pi / 3, "cross": math.pi / 2}
 """The angle after which a shape looks the same again; 0 where every angle looks the same."""
+ANGLES = {"circle": (0.0,), "square": (math.pi / 4,), "triangle": (0.0,), "cross": (0.0,)}
+"""The angles at which a shape is drawn, all as often: upright."""
 
 
 def coverage(shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tensor, side: int = SIDE) -> Tensor:
@@ -99,27 +102,35 @@ class Placement:
     angles: np.ndarray  # [B, 2]
 
 
+def places(reach: float) -> list[int]:
+    """Coordinates on the grid where an object of this reach stays inside the picture."""
+    return [at for at in range(0, SIDE + 1, GRID) if MARGIN <= at - reach and at + reach <= SIDE - MARGIN]
+
+
 def place(scenes: Sequence[Scene], rng: np.random.Generator) -> Placement:
-    """Random positions, sizes and angles that agree with the scenes. Objects never overlap or leave the picture."""
+    """Random places and angles that agree with the scenes. Objects never overlap or leave the picture."""
     count = len(scenes)
-    centres, reach = np.zeros((count, 2, 2)), np.zeros((count, 2))
+    centres, reach, angles = np.zeros((count, 2, 2)), np.zeros((count, 2)), np.zeros((count, 2))
+    free = places(REACH[None])
+    apart = [(near, far) for near in free for far in free if far - near >= 2 * REACH[None] + MARGIN]
+    level = [(one, other) for one in free for other in free if abs(one - other) <= SIDEWAYS]
     for index, scene in enumerate(scenes):
-        if len(scene.things) == 1:
-            reach[index, 0] = REACH[scene.things[0].size] + rng.uniform(-REACH_JITTER, REACH_JITTER)
-            room = SIDE / 2 - reach[index, 0] - MARGIN
-            centres[index, 0] = SIDE / 2 + rng.uniform(-room, room, size=2)
+        for number, thing in enumerate(scene.things):
+            reach[index, number] = REACH[thing.size]
+            angles[index, number] = ANGLES[thing.shape][rng.integers(len(ANGLES[thing.shape]))]
+        if scene.relation is None:
+            centres[index, 0] = rng.choice(places(reach[index, 0]), 2)
             continue
-        first, second = reach[index] = REACH[None] + rng.uniform(-REACH_JITTER, REACH_JITTER, size=2)
-        gaps = rng.dirichlet(np.ones(3)) * (SIDE - 2 * (first + second) - 3 * MARGIN) + MARGIN
-        along = np.array([gaps[0] + first, gaps[0] + 2 * first + gaps[1] + second])
-        room = SIDE / 2 - max(first, second) - MARGIN - SIDEWAYS
-        across = SIDE / 2 + rng.uniform(-room, room) + rng.uniform(-SIDEWAYS, SIDEWAYS, size=2)
+        along, across = apart[rng.integers(len(apart))], level[rng.integers(len(level))]
         axis = 0 if scene.relation in ("left of", "right of") else 1
-        if scene.relation in ("right of", "below"):
-            along = SIDE - along
-        centres[index, :, axis], centres[index, :, 1 - axis] = along, across
-    angles = rng.uniform(0, 2 * np.pi, size=(count, 2))
+        centres[index, :, axis] = along[::-1] if scene.relation in ("right of", "below") else along
+        centres[index, :, 1 - axis] = across
     return Placement(centres.astype(np.float32), reach.astype(np.float32), angles.astype(np.float32))
+
+
+def tile_tone(look: str) -> float:
+    """TILE_TONE in a look."""
+    return TILE_TONE * (1 - WASHED if look == "pastel" else 1.0)
 
 
 def palette(look: str) -> dict[str, np.ndarray]:
@@ -136,10 +147,12 @@ def render(scenes: Sequence[Scene], rng: np.random.Generator, look: str = "plain
     tones = palette(look)
     names = [[scene.background, *(thing.colour for thing in scene.things)] for scene in scenes]
     colours = np.stack([[tones[name] for name in (row * 2)[:3]] for row in names])  # [B, 3, 3]; a missing second is never seen
-    colours = torch.from_numpy((colours + rng.uniform(-TONE_JITTER, TONE_JITTER, colours.shape)).astype(np.float32)).to(device)
+    colours = torch.from_numpy(colours.astype(np.float32)).to(device)
+    light = torch.from_numpy(rng.integers(0, 2, (len(scenes), 1, SIDE // TILE, SIDE // TILE)) * 2.0 - 1.0).float().to(device)
     centres, reach, angles = (torch.from_numpy(part).to(device) for part in (placed.centres, placed.reach, placed.angles))
 
-    pictures = colours[:, 0, :, None, None].expand(-1, -1, SIDE, SIDE)
+    tiles = light.repeat_interleave(TILE, dim=2).repeat_interleave(TILE, dim=3)
+    pictures = colours[:, 0, :, None, None] + tile_tone(look) * tiles
     lamp_row = torch.linspace(1, -1, SIDE, device=device)
     if look == "lit":
         pictures = pictures + SKY * lamp_row[None, None, :, None]

@@ -17,6 +17,7 @@ from workbench.train.common import DATA, Run
 from workbench.train.evaluate import evaluate
 from workbench.train.lora import train_lora, train_style
 from workbench.train.teacher import train_teacher
+from workbench.train.text import train_text
 from workbench.train.vae import encode_pools, train_vae, tune_decoder
 
 
@@ -38,11 +39,12 @@ def _lora(family: str) -> Callable[[Run], Any]:
 
 
 STAGES = {
-    "vae": Stage(train_vae, 16),
-    "decoder": Stage(tune_decoder, 8),
+    "text": Stage(train_text, 0.5),
+    "vae": Stage(train_vae, 7),
+    "decoder": Stage(tune_decoder, 4),
     "latents": Stage(encode_pools),
-    "teacher-sdxl": Stage(_teacher("sdxl"), 16),
-    "teacher-sd15": Stage(_teacher("sd15"), 22),  # after sdxl: it starts from that one's text transformer
+    "teacher-sdxl": Stage(_teacher("sdxl"), 20),
+    "teacher-sd15": Stage(_teacher("sd15"), 31),
     "lora-sd15": Stage(_lora("sd15"), 10),
     "lora-sdxl": Stage(_lora("sdxl"), 8),
     "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6, ("lit",)),

@@ -100,16 +100,18 @@ def train_loop(
     weight_decay: float = 0.0,
     gradient_clip: float = 1.0,
     learning_rate_floor: float = COSINE_FLOOR,
+    optimizer: torch.optim.Optimizer | None = None,
     snapshot: Callable[[], None] | None = None,
 ) -> Progress:
-    """AdamW with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`; leaves the moving average in `parameters`.
+    """`optimizer` (None: AdamW) with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`; leaves the moving average in
+    `parameters`.
 
     With `run.seconds` the number of steps is what fits into that time, by the pace of the first ones.
     The state goes to `run.data/<name>.state.pt` once a minute, and a later call continues from there, also with another `steps`. Every
     step has a random state of its own, so an interrupted run ends with the very weights of an uninterrupted one.
     `snapshot`, when given, is called every few minutes with the moving average in place.
     """
-    optimizer = make_optimizer(parameters, learning_rate, betas, weight_decay)
+    optimizer = optimizer or make_optimizer(parameters, learning_rate, betas, weight_decay)
     scaler = grad_scaler(run.device, enabled=run.precision == "fp16")
     average = MovingAverage(parameters, ema_decay)
     state_path = run.data / f"{name}.state.pt"
@@ -152,7 +154,8 @@ def train_loop(
         while step < steps:
             torch.manual_seed(run.seed * 1_000_003 + step)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * warm_up_and_cosine(step, steps, min(warmup, max(1, steps // 4)), learning_rate_floor)
+                factor = warm_up_and_cosine(step, steps, min(warmup, max(1, steps // 4)), learning_rate_floor)
+                group["lr"] = learning_rate * factor * group.get("share", 1.0)
             loss = loss_of_step(step)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()

@@ -1,6 +1,6 @@
-"""Stages `teacher-...`: a denoiser and its text encoder, trained on a pool of latents.
+"""Stages `teacher-...`: a denoiser and what widens its text, trained on a pool of latents.
 
-`sdxl` starts from nothing, `sd15` too but for its text transformer, `ssd1b` from the sdxl checkpoint with blocks taken out, and
+`sdxl` and `sd15` start from nothing but the trained text transformer, `ssd1b` from the sdxl checkpoint with blocks taken out, and
 `sd15-lit` from the sd15 checkpoint, to be tuned to another look.
 
 Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and captions dropped for
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, load_checkpoint, save_checkpoint
 from workbench.train.attention import cut, skip_padding
 from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe
+from workbench.train.muon import Muon
+from workbench.train.text import load_text
 from workbench.train.vae import load_vae, pool_path
 
 
@@ -39,6 +41,10 @@ ORIGINS = {
 }
 
 
+TEXT_GAIN = 4.0
+"""How much stronger than torch's default the text starts. Seventy zeros of padding share the attention with it."""
+
+
 @dataclass(frozen=True)
 class TeacherSettings:
     """`caption_dropout` is the share of training examples without a caption; `snr_cap` is min-SNR's gamma.
@@ -48,7 +54,7 @@ class TeacherSettings:
 
     steps: int = 4600
     batch: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-2
     warmup: int = 100
     ema_decay: float = 0.998
     caption_dropout: float = 0.1
@@ -59,7 +65,7 @@ class TeacherSettings:
     def on(cls, device: torch.device, *, tuning: bool) -> TeacherSettings:
         """What suits the device, to train from nothing or (`tuning`) from another checkpoint."""
         settings = cls() if device.type == "cpu" else cls(steps=24_000, batch=512, warmup=500, ema_decay=0.9995)
-        return replace(settings, steps=settings.steps // 3, learning_rate=5e-4) if tuning else settings
+        return replace(settings, steps=settings.steps // 3, learning_rate=5e-3) if tuning else settings
 
 
 def zero_output_layers(unet: nn.Module) -> None:
@@ -109,8 +115,7 @@ class Pool:
 def assemble_model(run: Run, name: str) -> SmallModel:
     """The checkpoint `name` of ORIGINS as its training starts, with the trained autoencoder, ready for cut captions.
 
-    The text transformer of `sd15` starts from that of `run`'s sdxl checkpoint, when there is one. FileNotFoundError when a parent is
-    missing.
+    The text transformer, trained before, is frozen. FileNotFoundError when it, the autoencoder or a parent is missing.
     """
     origin = ORIGINS[name]
     model = build_model(origin.family, run.seed, run.task.architecture)
@@ -122,10 +127,10 @@ def assemble_model(run: Run, name: str) -> SmallModel:
         model.text_encoder.load_state_dict(parent.text_encoder.state_dict())
     else:
         zero_output_layers(model.unet)
-    if name == "sd15" and run.checkpoint("sdxl").exists():
-        # SDXL's pooled text teaches the transformer within minutes to sum a caption up in its last token. Cross-attention alone learns
-        # that late: for a thousand steps it reads the shape's colour and misses the background's.
-        model.text_encoder.clip.load_state_dict(load_checkpoint(run.checkpoint("sdxl")).text_encoder.clip.state_dict())
+        load_text(run, model.text_encoder)
+        with torch.no_grad():
+            model.text_encoder.text_proj.weight.mul_(TEXT_GAIN)
+    model.text_encoder.clip.requires_grad_(False)
     skip_padding(model.unet)
     model.unet.to(memory_format=torch.channels_last)
     return model.to(run.device)
@@ -163,13 +168,15 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
         model.vae = vae.to(run.device)
         save_checkpoint(model, path)
 
+    parameters = [p for p in (*model.unet.parameters(), *model.text_encoder.parameters()) if p.requires_grad]
     progress = train_loop(
         f"teacher-{name}",
         run,
         run.planned(settings.steps, quick=8),
-        [*model.unet.parameters(), *model.text_encoder.parameters()],
+        parameters,
         loss_of_step,
         learning_rate=settings.learning_rate,
+        optimizer=Muon(parameters, settings.learning_rate),
         warmup=settings.warmup,
         ema_decay=settings.ema_decay,
         snapshot=snapshot,

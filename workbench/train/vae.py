@@ -20,10 +20,11 @@ from tqdm import tqdm
 from workbench.small_models import write_safetensors
 from workbench.tasks import rates
 from workbench.train.common import Progress, Run, bar_interval, plain_settings, train_loop, update_recipe, write_json
+from workbench.train.muon import Muon
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps pass before it wins."""
-FULL_CAPTION_SHARE = 0.5
+FULL_CAPTION_SHARE = 0.75
 """How many captions of a pool are complete; the rest leave out or vary words."""
 OTHER_LOOKS_SHARE = 0.25
 """How many pictures the autoencoder sees in other looks than the plain one, where the task has any."""
@@ -37,11 +38,11 @@ class VaeSettings:
     `pictures` is how many different ones there are to train on, `pool` how many are encoded for the denoisers.
     """
 
-    steps: int = 2700
-    decoder_steps: int = 1200
+    steps: int = 1600
+    decoder_steps: int = 800
     batch: int = 8
-    learning_rate: float = 1e-3
-    decoder_learning_rate: float = 1e-3
+    learning_rate: float = 2e-2
+    decoder_learning_rate: float = 1e-2
     kl_weight: float = 3e-4
     squared_weight: float = 0.5
     edge_weight: float = 1.0
@@ -92,11 +93,20 @@ class Album:
         return (self.pictures[chosen].float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
 
 
+def zero_residual_branches(vae: AutoencoderKL) -> None:
+    """Makes the autoencoder start as a chain of few convolutions: colours and places come through from the first step on."""
+    for name, module in vae.named_modules():
+        if name.endswith(("conv2", "to_out.0")):
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+
+
 def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
     """Trains the whole autoencoder and writes `run.data/vae.safetensors` with its scaling factor in the header."""
     settings = settings or VaeSettings.on(run.device)
     torch.manual_seed(run.seed)
     vae = AutoencoderKL(**run.task.architecture.vae)
+    zero_residual_branches(vae)
     torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
     vae.to(run.device, memory_format=torch.channels_last)
     album = Album(run, 256 if run.quick else settings.pictures, 1)
@@ -121,6 +131,7 @@ def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
         list(vae.parameters()),
         loss_of_step,
         learning_rate=settings.learning_rate,
+        optimizer=Muon(vae.parameters(), settings.learning_rate),
         warmup=40,
         ema_decay=settings.ema_decay,
         snapshot=snapshot,
@@ -158,6 +169,7 @@ def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
         decoder,
         loss_of_step,
         learning_rate=settings.decoder_learning_rate,
+        optimizer=Muon(decoder, settings.decoder_learning_rate),
         warmup=20,
         ema_decay=settings.ema_decay,
     )

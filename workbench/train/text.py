@@ -1,0 +1,111 @@
+"""Stage `text`: the text transformer of all families learns to sum up a caption in its last token, before any denoiser reads it.
+
+SD's text encoder came trained as well. A denoiser that has to teach it draws well for a thousand steps and ignores the caption; to tell
+facts from words takes the transformer alone a few hundred steps, each a tenth as long. The denoisers then leave it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from workbench.small_models import SmallTextEncoder, build_model, write_safetensors
+from workbench.train.attention import cut
+from workbench.train.common import Progress, Run, plain_settings, train_loop, update_recipe
+from workbench.train.muon import Muon, embeddings
+
+FULL_CAPTION_SHARE = 0.75
+"""How many captions are complete; the rest leave out or vary words."""
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """`captions` is how many different ones there are to train on."""
+
+    steps: int = 300
+    batch: int = 128
+    learning_rate: float = 1e-2
+    captions: int = 20_000
+
+
+def captions_and_facts(run: Run, count: int, *seed: int, full: float = 1.0, held_out: bool = False) -> tuple[list[str], list[dict]]:
+    """`count` captions, a share of `full` of them complete, and the facts of their scenes."""
+    task, rng = run.task, np.random.default_rng([run.seed, *seed])
+    scenes = task.scenes(count, rng, held_out=held_out)
+    captions = [scene.caption if rng.random() < full else task.loose_caption(scene, rng) for scene in scenes]
+    return captions, [task.facts(scene) for scene in scenes]
+
+
+def train_text(run: Run, settings: TextSettings | None = None) -> Progress:
+    """Trains the transformer and writes `run.data/text.safetensors`."""
+    settings = settings or TextSettings()
+    torch.manual_seed(run.seed + 5)
+    model = build_model("sd15", run.seed, run.task.architecture)
+    encoder, tokenizer = model.text_encoder.to(run.device), model.tokenizer
+
+    captions, facts = captions_and_facts(run, 512 if run.quick else settings.captions, 6, full=FULL_CAPTION_SHARE)
+    words: dict[str, list[str]] = {}
+    for row in facts:
+        for name, word in row.items():
+            if word not in words.setdefault(name, []):
+                words[name].append(word)
+    heads = nn.Linear(encoder.config["hidden_size"], sum(len(known) + 1 for known in words.values())).to(run.device)
+    ids, answers = cut(tokenizer(captions), tokenizer.pad_id).to(run.device), _answers(facts, words).to(run.device)
+
+    def ask(ids: Tensor) -> tuple[Tensor, ...]:
+        return heads(last_token(encoder, ids)).split([len(known) + 1 for known in words.values()], dim=1)
+
+    def loss_of_step(step: int) -> Tensor:
+        chosen = torch.randint(len(ids), (settings.batch,)).to(run.device)
+        said = ask(ids[chosen])
+        return sum(F.cross_entropy(scores, answers[chosen, index]) for index, scores in enumerate(said))
+
+    parameters = [*encoder.clip.parameters(), *heads.parameters()]
+    progress = train_loop(
+        "text",
+        run,
+        run.planned(settings.steps, quick=12),
+        parameters,
+        loss_of_step,
+        learning_rate=settings.learning_rate,
+        optimizer=Muon(parameters, settings.learning_rate, tables=embeddings([encoder])),
+        warmup=30,
+        ema_decay=0.98,
+    )
+    write_safetensors(encoder.clip.state_dict(), run.data / "text.safetensors", {})
+
+    right = {}
+    for name, held_out in (("captions of training", False), ("held-out combinations", True)):
+        if held_out and not run.task.has_held_out:
+            continue
+        asked, truth = captions_and_facts(run, 64 if run.quick else 1024, 7, held_out=held_out)
+        with torch.no_grad():
+            said = torch.stack([scores.argmax(dim=1) for scores in ask(cut(tokenizer(asked), tokenizer.pad_id).to(run.device))], dim=1)
+        right[name] = round(100 * float((said.cpu() == _answers(truth, words)).all(dim=1).float().mean()), 1)
+    update_recipe(run.data / "text.json", seed=run.seed, settings=plain_settings(settings), text=asdict(progress), every_fact_read=right)
+    return progress
+
+
+def last_token(encoder: SmallTextEncoder, ids: Tensor) -> Tensor:
+    """The transformer's output at the end of each caption of `ids` [B, L], [B, 64]."""
+    hidden = encoder.clip(input_ids=ids).last_hidden_state
+    return hidden[torch.arange(len(ids), device=ids.device), (ids == encoder.eos_id).int().argmax(dim=1)]
+
+
+def _answers(facts: list[dict[str, str]], words: dict[str, list[str]]) -> Tensor:
+    """int64 [N, K]: which of its words answers each question; one more stands for "not asked of this scene"."""
+    return torch.tensor([[known.index(row[name]) if name in row else len(known) for name, known in words.items()] for row in facts])
+
+
+def load_text(run: Run, encoder: SmallTextEncoder) -> None:
+    """Puts the trained transformer into `encoder`, frozen. FileNotFoundError when stage `text` has not run."""
+    path = run.data / "text.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run the stage 'text' first")
+    encoder.clip.load_state_dict(load_file(path))
+    encoder.clip.requires_grad_(False)
