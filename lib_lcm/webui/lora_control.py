@@ -51,7 +51,7 @@ class LoraControl:
 
     def connect(self, ask, question: Callable[[], str], complaint: Callable[[str], str]) -> None:
         """Makes the row work. What it has done asks anew what a generation will do: the box `ask` gets `question()`, or
-        `complaint(sentence)` where something went wrong."""
+        `complaint(sentence)` where something went wrong. The answer brings the remember button, for what the drop-down shows by then."""
         outputs = [ask, self.dropdown, self.remember, self.download]
 
         def refreshed(entry: str):
@@ -85,7 +85,6 @@ class LoraControl:
         self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
         self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=outputs, show_progress=False)
         self.download.click(downloaded, inputs=inputs, outputs=outputs)
-        self.dropdown.change(remember_button, inputs=[self.dropdown], outputs=[self.remember], show_progress=False)
 
 
 def row_for(option: str):
@@ -134,10 +133,10 @@ def toggle_remembered(entry: str) -> None:
     remembered.remember(model, option)
 
 
-def remember_button(entry: str):
+def remember_button(entry: str | None):
     """Says what the button would do: remember what is chosen, forget what is remembered; hidden where there is neither."""
     model = host.loaded_model()
-    option, before = _option(entry), remembered.lora_of(model)
+    option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
     if model is None or (option == AUTO and before is None):
         return gr.update(visible=False)
     if option in (AUTO, before):

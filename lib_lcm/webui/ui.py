@@ -30,7 +30,7 @@ from lib_lcm.options import (
 from lib_lcm.webui import family_defaults, first_values, host, infotext, live, settings, status_panel
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.host_controls import UNCHANGED, HostControls
-from lib_lcm.webui.lora_control import LoraControl, entry_now
+from lib_lcm.webui.lora_control import LoraControl, entry_now, remember_button
 from modules import ui_components
 
 OPTION = {option.name: option for option in OPTIONS}
@@ -121,7 +121,7 @@ class Accordion:
         self.ask.change(
             self._answer,
             inputs=[self.ask, *self.controls, *components.values()],
-            outputs=[self.answered, self.status, self.quality, self.gamma],
+            outputs=[self.answered, self.status, self.quality, self.gamma, self.lora.remember],
             show_progress=False,
             queue=False,
         )
@@ -147,7 +147,7 @@ class Accordion:
         value = dict(zip(OPTION, args, strict=True))
         preset = gr.update(value=presets.preset_of(value["steps"], value["cfg"]))
         gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-        return token, self._html(args, of_host, problem), preset, gamma
+        return token, self._html(args, of_host, problem), preset, gamma, remember_button(value["lora"])
 
     def _html(self, args, of_host, problem: str | None = None) -> str:
         controls = dict(zip(self.host_controls.components, of_host, strict=True))
