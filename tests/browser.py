@@ -26,6 +26,15 @@ def open_page(browser, url: str, errors: list[str] | None = None, blocked: str |
     return page
 
 
+def wait_until(page, holds) -> None:
+    """Asserts that `holds()` becomes true within the page's patience: a page settles one control after the other."""
+    for _ in range(300):
+        if holds():
+            return
+        page.wait_for_timeout(100)
+    assert holds()
+
+
 def open_accordion(page) -> None:
     """A click on the header of LCM opens it and ticks it."""
     page.locator("#script_txt2img_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})

@@ -31,6 +31,11 @@ def wait_for_status(page, text: str) -> None:
     page.wait_for_function("text => document.querySelector('.lcm-status').innerText.includes(text)", arg=text)
 
 
+def wait_for_status_to_begin(page, text: str) -> None:
+    """The status line of a LCM that is off holds what would be done with it: only its beginning tells that it is on."""
+    page.wait_for_function("text => document.querySelector('.lcm-status').innerText.startsWith(text)", arg=text)
+
+
 def infotext(page) -> str:
     info = page.locator("#html_info_txt2img").first
     info.filter(has_text="Steps:").wait_for()

@@ -93,7 +93,8 @@ def batch(webui, browser, tmp_path):
     webui.txt2img("a star", steps=1, cfg_scale=1)  # so that a checkpoint is loaded
     page = open_page(browser, webui.client.url)
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
-    yield Batch(page, webui, tmp_path)
+    with webui.settings(samples_save=True):  # an installed WebUI is started with it off, for speed
+        yield Batch(page, webui, tmp_path)
     page.close()
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page
+from tests.browser import needs_chromium, open_accordion, open_page, wait_until
+from tests.live.page import wait_for_status
 from tests.live.test_generation import PROMPT, same
 from tests.live.test_loras import SD15, SDXL, files, loras
 
@@ -42,10 +43,6 @@ def entry(page) -> str:
 def wait_for_entry(page, text: str) -> None:
     script = r"text => document.querySelector('#script_txt2img_lcm_lora input').value.replace(/\u00a0/g, ' ') === text"
     page.wait_for_function(script, arg=text)
-
-
-def wait_for_status(page, text: str) -> None:
-    page.wait_for_function("text => document.querySelector('.lcm-status').innerText.includes(text)", arg=text)
 
 
 def listed(page) -> list[str]:
@@ -123,7 +120,7 @@ def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgot
         another = open_page(page.context.browser, webui.client.url)
         open_accordion(another)
         wait_for_entry(another, "Auto · my_own, remembered")
-        assert remember(another).inner_text() == "Forget my_own for this checkpoint"
+        wait_until(another, lambda: remember(another).inner_text() == "Forget my_own for this checkpoint")
         another.close()
     finally:
         remember(page).click()
@@ -212,8 +209,7 @@ def test_a_files_name_is_text_and_nothing_else(page, webui):
     try:
         with files(webui, **{name: SD15}):
             page.locator("#script_txt2img_lcm_refresh").first.click()
-            page.wait_for_timeout(1_000)
-            assert f"{name} · SD 1.5" in listed(page)
+            wait_until(page, lambda: f"{name} · SD 1.5" in listed(page))
             choose(page, "onerror")
             wait_for_status(page, f"SD 1.5 · {name} · ")
             assert page.locator("#script_txt2img_lcm_enabled img").count() == 0 and page.title() != "1"
@@ -224,5 +220,4 @@ def test_a_files_name_is_text_and_nothing_else(page, webui):
 def test_a_file_that_appears_is_listed_after_a_refresh(page, webui):
     with files(webui, new_one=SDXL):
         page.locator("#script_txt2img_lcm_refresh").first.click()
-        page.wait_for_timeout(1_000)
-        assert "new_one · SDXL, not for SD 1.5" in listed(page)
+        wait_until(page, lambda: "new_one · SDXL, not for SD 1.5" in listed(page))

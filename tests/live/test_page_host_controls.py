@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page
+from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.live.page import PROMPT, accordion, choose, generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
@@ -47,11 +47,7 @@ def set_mine(page) -> None:
 
 
 def wait_for_values(page, values: dict[str, str]) -> None:
-    for _ in range(100):
-        if host_values(page) == values:
-            return
-        page.wait_for_timeout(100)
-    assert host_values(page) == values
+    wait_until(page, lambda: host_values(page) == values)
 
 
 def switch_off(page) -> None:
@@ -131,6 +127,7 @@ def test_pasting_a_picture_without_lcm_sets_the_controls_and_uncovers_them(page,
     page.fill("#txt2img_prompt textarea", made_again.infotext)
     page.click("#paste")  # what was pasted last is now what the user had
     wait_until_shown(page, STEPS, "LCM: 2")
+    wait_for_values(page, {"steps": "5", "cfg": "3", "sampler": "Euler"})
     switch_off(page)
     assert host_values(page) == {"steps": "5", "cfg": "3", "sampler": "Euler"}
 
@@ -145,8 +142,8 @@ def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
     page.wait_for_function("getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')")
     tick = page.locator("#script_img2img_lcm_enabled input[type=checkbox]").first
     assert tick.is_checked()
-    assert page.locator("#img2img_sampling input").first.input_value() != "LCM"
-    assert page.locator("#img2img_cfg_scale input[type=number]").first.input_value() == "7"
+    wait_until(page, lambda: page.locator("#img2img_sampling input").first.input_value() != "LCM")
+    wait_until(page, lambda: page.locator("#img2img_cfg_scale input[type=number]").first.input_value() == "7")
     wait_for_values(page, MINE)
 
 
@@ -157,7 +154,8 @@ def test_a_reload_brings_the_users_defaults(page, webui):
     page.reload(wait_until="domcontentloaded")
     page.wait_for_selector("#txt2img_generate")
     accordion(page).locator(".label-wrap").first.wait_for()
-    assert not is_ticked(page) and host_values(page) == defaults and shown(page, STEPS) is None
+    wait_for_values(page, defaults)
+    wait_until(page, lambda: not is_ticked(page) and shown(page, STEPS) is None)
 
 
 def test_without_our_javascript_the_page_works_all_the_same(browser, webui):

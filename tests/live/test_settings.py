@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page
+from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from workbench.server import ROOT
 
 PROMPT = "a big red star on a blue background"
@@ -131,9 +131,9 @@ def test_the_sliders_follow_the_family_until_they_are_moved(browser, webui):
         slider(page, "cfg").press("Tab")
         load(webui, page, webui.sdxl)
         page.wait_for_function("document.querySelector('#script_txt2img_lcm_steps input[type=number]').value === '6'")
-        assert slider(page, "weight").input_value() == "0.9"
+        wait_until(page, lambda: slider(page, "weight").input_value() == "0.9")
         assert slider(page, "cfg").input_value() == "1.2"  # the user's own
         load(webui, page, webui.sd15)
         page.wait_for_function("document.querySelector('#script_txt2img_lcm_steps input[type=number]').value === '4'")
-        assert slider(page, "weight").input_value() == "1"
+        wait_until(page, lambda: slider(page, "weight").input_value() == "1")
         page.close()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page
+from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.hub import Hub
 from workbench.server import Server
 from workbench.small_models import LORAS
@@ -33,7 +33,7 @@ def opened(browser, server):
     open_accordion(page)
     button = page.locator("#script_txt2img_lcm_download").first
     button.wait_for(state="visible")
-    assert "No LCM-LoRA for SD 1.5 was found" in page.locator(".lcm-status").first.inner_text()
+    wait_until(page, lambda: "No LCM-LoRA for SD 1.5 was found" in page.locator(".lcm-status").first.inner_text())
     return page, button
 
 
@@ -47,7 +47,7 @@ def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path):
         button.click()
         page.wait_for_function("document.querySelector('.lcm-status').innerText.startsWith('SD 1.5 · lcm_lora_sd15 · ')")
         button.wait_for(state="hidden")
-        assert page.locator("#script_txt2img_lcm_lora input").first.input_value().endswith("lcm_lora_sd15")
+        wait_until(page, lambda: page.locator("#script_txt2img_lcm_lora input").first.input_value().endswith("lcm_lora_sd15"))
         assert (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").read_bytes() == hub.content
         assert len(hub.requests) == 2, "it did not go on after the connection broke"
         made = server.client.txt2img("a star", lcm={"enabled": True, "steps": 1, "cfg": 1})
