@@ -52,13 +52,13 @@ class LoraControl:
     def connect(self, ask, question: Callable[[], str], complaint: Callable[[str], str]) -> None:
         """Makes the row work. What it has done asks anew what a generation will do: the box `ask` gets `question()`, or
         `complaint(sentence)` where something went wrong. The answer brings the remember button, for what the drop-down shows by then."""
-        outputs = [ask, self.dropdown, self.remember, self.download]
+        outputs = [ask, self.dropdown, self.download]
 
         def refreshed(entry: str):
             return question(), *row_for(entry)
 
         def failed(error: Exception):
-            return complaint(translated(sentence_of(error), language.translations())), gr.update(), gr.update(), gr.update()
+            return complaint(translated(sentence_of(error), language.translations())), gr.update(), gr.update()
 
         def remembered_or_forgotten(entry: str):
             try:
@@ -88,9 +88,9 @@ class LoraControl:
 
 
 def row_for(option: str):
-    """Updates of drop-down, remember button and download button for an option, an entry, or an outdated entry."""
+    """Updates of drop-down and download button for an option, an entry, or an outdated entry."""
     listed = entries_now()
-    return gr.update(choices=listed, value=entry_for(option, listed)), remember_button(option), download_button()
+    return gr.update(choices=listed, value=entry_for(option, listed)), download_button()
 
 
 def entry_now(option: str) -> str:
