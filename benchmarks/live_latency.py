@@ -13,7 +13,7 @@ import time
 
 from benchmarks import clock
 
-PROMPT = "a big red star on a blue background"
+PROMPT = "a big red cross on a blue mosaic"
 STEPS = 4
 SEED = 1
 AIM = 1.25

@@ -27,7 +27,7 @@ from benchmarks import clock
 from benchmarks.clock import CPU, WALL
 from benchmarks.in_process import ROOT, Workbench
 
-PROMPT = "a big red star on a blue background"
+PROMPT = "a big red cross on a blue mosaic"
 LCM_LORA = "<lora:lcm_lora_sd15:1>"
 STEPS = 4
 SIDE = 256

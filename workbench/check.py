@@ -22,12 +22,12 @@ LCM_FOUR = {"enabled": True, "steps": 4, "cfg": 1.0}
 FOUR_TIMESTEPS = [999, 759, 499, 259]
 CHECKPOINTS = {"SD 1.5": ("small-sd15", "lcm_lora_sd15"), "SDXL": ("small-sdxl", "lcm_lora_sdxl")}
 PROMPTS = (
-    "a big red star on a blue background",
-    "a big yellow circle on a green background",
-    "a small white square on a black background",
-    "a big pink triangle on a white background",
-    "a small cyan star on a red background",
-    "a big blue circle on a yellow background",
+    "a big red cross on a blue mosaic",
+    "a red triangle left of a yellow circle on a blue mosaic",
+    "a white square above a purple cross on a black mosaic",
+    "a big purple triangle on a white mosaic",
+    "a cyan square below a black circle on a red mosaic",
+    "a small blue cross on a yellow mosaic",
 )
 TEACHER_CFG = 3.0
 
@@ -96,7 +96,7 @@ def off_is_untouched(client: Client, checkpoint: str) -> str:
 def image_to_image(client: Client) -> str:
     start = client.txt2img(PROMPTS[0], lcm=LCM_FOUR).image
     client.unet_calls()
-    made = client.img2img("a big green star on a blue background", [start], lcm=LCM_FOUR, denoising_strength=0.5)
+    made = client.img2img("a big green cross on a blue mosaic", [start], lcm=LCM_FOUR, denoising_strength=0.5)
     timesteps = [call["timesteps"] for call in client.unet_calls()]
     expect(timesteps == [[499], [379], [259], [139]], f"the UNet saw {timesteps}")
     expect_in(["Steps: 4", "Denoising strength: 0.5"], made.infotext)

@@ -1,6 +1,7 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
-PROMPT = "a big red star on a blue background"
+from tests.prompts import PROMPT
+
 KNOWN_PAGE_ERRORS = ("reading 'props'",)
 """Errors of A1111's own page, there without any extension."""
 STATUS = "#script_txt2img_lcm_status"

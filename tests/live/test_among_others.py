@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from tests.live.test_generation import ON, OTHER, PROMPT, TRAILING_4, levels_apart, rows, same, timesteps
+from tests.live.test_generation import ON, TRAILING_4, levels_apart, rows, same, timesteps
 from tests.live.test_loras import SD15, disturbed, loras
+from tests.prompts import OTHER, PROMPT
 from workbench.client import Client, encode_image
 
 newest = pytest.mark.profiles("a1111-1.10")  # the workbench has none of the real extensions: one profile says so

@@ -6,9 +6,9 @@ import urllib.request
 
 import pytest
 
+from tests.prompts import PROMPT
 from workbench.client import ApiError, decode_image
 
-PROMPT = "a big red star on a blue background"
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.prompts import PROMPT
 from workbench.client import ApiError, Client
 
-PROMPT = "a big red star on a blue background"
 PAIRS = "ada:secret,bob:other"
 ROUTES = [
     ("GET", "/sdapi/v1/options", None),  # the WebUI's own, for comparison

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.live.test_generation import ON, OTHER, PROMPT, TRAILING_4, same, timesteps
+from tests.live.test_generation import ON, TRAILING_4, same, timesteps
 from tests.live.test_loras import SD15, SDXL, files, loras
+from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
 pytestmark = pytest.mark.profiles("a1111-1.10", "forge")

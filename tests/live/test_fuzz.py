@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib_lcm.options import OPTIONS
+from tests.prompts import PROMPT
 
-PROMPT = "a big red star on a blue background"
 ROUTES = ["/lcm/v1/status", "/lcm/v1/schema", "/lcm/v1/plan", "/lcm/v1/download"]
 REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 TIMEOUT = 60

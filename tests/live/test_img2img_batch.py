@@ -7,10 +7,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.browser import needs_chromium, open_page
-from tests.live.page import PROMPT
+from tests.prompts import OTHER, PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
-OTHER = "a small green circle on a white background"
 GRID_AT_HALF = [499, 379, 259, 139]
 PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps")
 

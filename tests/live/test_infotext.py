@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from tests.prompts import PROMPT
 from workbench.client import decode_image
 
-PROMPT = "a big red star on a blue background"
 pytestmark = pytest.mark.profiles("a1111-1.8", "forge")
 
 

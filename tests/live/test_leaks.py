@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from tests.live.test_generation import ON, OTHER, PROMPT, same
+from tests.live.test_generation import ON, same
 from tests.live.test_loras import disturbed
+from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
 GENERATIONS = 100

@@ -6,10 +6,8 @@ import re
 import pytest
 
 from tests.browser import needs_chromium, open_page
+from tests.prompts import OTHER, PROMPT, THIRD
 
-PROMPT = "a big red star on a blue background"
-OTHER = "a small green circle on a white background"
-THIRD = "a big yellow square on a black background"
 DEBOUNCE = 0.3
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]

@@ -4,8 +4,9 @@ import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.live.page import wait_for_status
-from tests.live.test_generation import PROMPT, same
+from tests.live.test_generation import same
 from tests.live.test_loras import SD15, SDXL, files, loras
+from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "forge")]
 AUTO = {"enabled": True, "steps": 2, "cfg": 1}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.test_generation import ON, OTHER, PROMPT, TRAILING_4, rows, same, timesteps
+from tests.live.test_generation import ON, TRAILING_4, rows, same, timesteps
+from tests.prompts import OTHER, PROMPT
 from tests.unit.lora_fixtures import lora_shapes, targeted_layers
 from workbench.client import ApiError
 

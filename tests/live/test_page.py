@@ -1,10 +1,10 @@
 """The accordion in a real browser: Chromium, driven by Playwright, on the page of any WebUI."""
 
-
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
-from tests.live.page import PROMPT, generate, infotext, is_ticked, number, set_number, wait_for_status, wait_for_status_to_begin
+from tests.live.page import generate, infotext, is_ticked, number, set_number, wait_for_status, wait_for_status_to_begin
+from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
 

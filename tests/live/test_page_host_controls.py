@@ -3,7 +3,8 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
-from tests.live.page import PROMPT, accordion, choose, generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
+from tests.live.page import accordion, choose, generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
+from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
 

@@ -7,7 +7,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tests.browser import needs_chromium
-from tests.live.page import PROMPT, infotext, is_ticked, wait_for_status
+from tests.live.page import infotext, is_ticked, wait_for_status
+from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
 

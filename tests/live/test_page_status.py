@@ -3,7 +3,8 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
-from tests.live.page import PROMPT, STATUS, choose, note_at, number, set_host_number, set_number, wait_for_preset, wait_for_status, warnings
+from tests.live.page import STATUS, choose, note_at, number, set_host_number, set_number, wait_for_preset, wait_for_status, warnings
+from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
 

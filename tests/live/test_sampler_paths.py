@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
-PROMPT = "a big red star on a blue background"
-OTHER = "a big yellow circle on a green background"
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 TRAILING_4 = [999, 759, 499, 259]
 

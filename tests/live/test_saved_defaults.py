@@ -3,7 +3,8 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
-from tests.live.page import PROMPT, is_ticked, note_at, number, set_host_number, set_number, status, wait_for_preset, wait_for_status
+from tests.live.page import is_ticked, note_at, number, set_host_number, set_number, status, wait_for_preset, wait_for_status
+from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.7")]
 STATUS_OF_SAVED = "lcm_lora_sd15 at 0.8 · 6 steps: 999 839 679 499 339 179 · CFG 1.8"

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
+from tests.prompts import PROMPT
 from workbench.server import ROOT
 
-PROMPT = "a big red star on a blue background"
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 NONSENSE = ["abc", "", None, [], {}, True, -3, 1e9, float(2**70), "trailing "]
 pytestmark = pytest.mark.profiles("a1111-1.10")

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from tests.live.test_generation import ON, OTHER, PROMPT, same
+from tests.live.test_generation import ON, same
 from tests.live.test_loras import SD15, SDXL, disturbed, files, loras
+from tests.prompts import OTHER, PROMPT
 from workbench.client import decode_image
 
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.7", "forge")

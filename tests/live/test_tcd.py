@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from tests.live.test_loras import files, loras
-from tests.live.test_sampler_paths import OTHER, PROMPT, TRAILING_4, levels_apart, oldest_and_newest, rows, same, timesteps, two_hosts
+from tests.live.test_sampler_paths import TRAILING_4, levels_apart, oldest_and_newest, rows, same, timesteps, two_hosts
+from tests.prompts import OTHER, PROMPT
 
 TCD = {"enabled": True, "steps": 4, "cfg": 1, "sampler": "tcd"}
 

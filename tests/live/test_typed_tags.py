@@ -3,7 +3,8 @@
 import pytest
 from PIL import ImageChops
 
-PROMPT = "a big red star on a blue background"
+from tests.prompts import PROMPT
+
 TAGGED = f"{PROMPT} <lora:lcm_lora_sd15:1>"
 pytestmark = pytest.mark.profiles("a1111-1.10")
 

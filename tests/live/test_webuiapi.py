@@ -3,7 +3,8 @@
 import pytest
 import webuiapi
 
-PROMPT = "a big red star on a blue background"
+from tests.prompts import PROMPT
+
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.prompts import PROMPT
 from workbench.client import ApiError
 
-PROMPT = "a big red star on a blue background"
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 LABELS = [f"[LCM] {name}" for name in ("Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma")]
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.prompts import PROMPT
 from workbench.client import Client, Generated
 from workbench.server import Server
 from workbench.small_models import build_model, save_checkpoint
@@ -22,7 +23,6 @@ LORA_LAYERS = (
     "mid_block_resnets_0_conv1",
     "up_blocks_1_attentions_0_transformer_blocks_0_ff_net_2",
 )
-PROMPT = "a big red star on a blue background"
 
 
 class Host:

@@ -28,6 +28,7 @@ from lib_lcm.options import (
     options_from_args,
 )
 from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
+from tests.prompts import PROMPT
 from tests.unit.lora_fixtures import header_bytes, official_lora_tensors, write_header
 from workbench.client import decode_image
 from workbench.server import ROOT, Server
@@ -141,8 +142,6 @@ def test_a_picture_of_the_hosts_own_sampler_selects_it_and_leaves_the_accordion_
 
 
 # --- from picture to picture ------------------------------------------------------------------------------------------------------
-
-PROMPT = "a big red star on a blue background"
 
 
 @pytest.fixture(scope="module", params=["a1111-1.10", "forge"])

@@ -13,10 +13,10 @@ import pytest
 import torch
 from diffusers import LCMScheduler, TCDScheduler
 
+from tests.prompts import PROMPT
 from workbench.server import Server
 from workbench.small_models import build_model, load_checkpoint, save_checkpoint
 
-PROMPT = "a big red star on a blue background"
 SIDE = 64
 SEED = 5
 FAMILIES = {"epsilon": "sd15", "v_prediction": "sd15", "sdxl": "sdxl"}

@@ -12,7 +12,7 @@ import gradio as gr
 from modules import infotext_utils, shared
 from modules.ui_components import FormRow, ToolButton
 
-DEFAULT_PROMPT = "a big red star on a blue background"
+DEFAULT_PROMPT = "a red triangle left of a yellow circle on a blue mosaic"
 
 
 def plaintext_to_html(text, classname=None):
@@ -43,7 +43,7 @@ def create_toprow(tab: str) -> Toprow:
             with gr.Row(elem_id=f"{tab}_prompt_row"):
                 prompt = gr.Textbox(
                     label="Prompt", elem_id=f"{tab}_prompt", show_label=False, lines=3, value=DEFAULT_PROMPT, elem_classes=["prompt"],
-                    placeholder="Prompt (a big or small, coloured circle, square, triangle or star on a coloured background)",
+                    placeholder="Prompt (a coloured circle, square, triangle or cross, or two side by side, on a coloured mosaic)",
                 )  # fmt: skip
             with gr.Row(elem_id=f"{tab}_neg_prompt_row"):
                 negative_prompt = gr.Textbox(
