@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,7 @@ class Bench:
         self.prompts, self.side_prompts = prompts, side_prompts
         self.scenes = task.prompts(prompts, SEED)
         self.held_out = task.prompts(side_prompts, SEED, held_out=True) if task.has_held_out else []
+        self.second_opinion = second_opinion(task, models)
 
     def checkpoint(self, name: str) -> Path:
         return self.models / "Stable-diffusion" / f"small-{name}.safetensors"
@@ -119,6 +120,8 @@ class Bench:
             pictures, latents = draw(model, method, [scene.caption for scene in scenes], SEED)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             entry = _summary(method.label, self.task.judge(row_look)(pictures, scenes))
+            if self.second_opinion:
+                entry["by_classifier"] = round(100 * rates(self.second_opinion(pictures, scenes))["all"], 1)
             entry |= {
                 "unet_calls": method.steps,
                 "unet_rows": row.rows,
@@ -162,6 +165,14 @@ class Bench:
             columns.append([Image.fromarray(picture) for picture in draw(model, method, captions, SEED)[0]])
         rows = [(caption, pictures) for caption, pictures in zip(captions, zip(*columns, strict=True), strict=True)]
         return contact_sheet("small-sd15", list(chosen), rows)
+
+
+def second_opinion(task: Task, models: Path) -> Callable[..., Any] | None:
+    """What the classifier among the models says of pictures; None where the task or the folder has none."""
+    try:
+        return task.second_opinion(models) if task.second_opinion else None
+    except FileNotFoundError:
+        return None
 
 
 def _summary(label: str, judged: Sequence[dict[str, bool]]) -> dict[str, Any]:
@@ -210,13 +221,14 @@ def table(results: dict[str, Any]) -> str:
             lines += [f"Absent: {result['absent']}.", ""]
             continue
         teacher = next((row for row in result["rows"] if row["label"] == f"{TEACHER}, CFG 3"), {})
-        lines += ["| method | all | 95 % | prompts | held out | distance (floor) | UNet rows | ms | times as fast as the teacher |"]
-        lines += ["|---|---|---|---|---|---|---|---|---|"]
+        columns = ("method", "all", "95 %", "prompts", "all, by the classifier", "held out", "distance (floor)", "UNet rows", "ms")
+        lines += [f"| {' | '.join(columns)} | times as fast as the teacher |", "|---" * (len(columns) + 1) + "|"]
         for row in result["rows"]:
             if "absent" in row:
-                lines.append(f"| {row['label']} | absent: {row['absent']} |||||||||")
+                lines.append(f"| {row['label']} | absent: {row['absent']} ||||||||||")
                 continue
             cells = [row["label"], f"{row['all']:.1f} %", "{:.1f}–{:.1f}".format(*row["interval"]), str(row["prompts"])]
+            cells.append(f"{row['by_classifier']:.1f} %" if "by_classifier" in row else "absent")
             cells.append(f"{row['held_out']['all']:.1f} %" if "held_out" in row else "")
             far = row.get("latent_distance")
             cells.append("" if far is None else f"{far:.2f} ({row['latent_distance_floor']:.2f})")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from workbench import judge as shapes_judge
 from workbench import pictures, scenes
 from workbench.scenes import judge as scenes_judge
 from workbench.scenes import render as scenes_render
+from workbench.scenes.classifier import CLASSIFIER, load_classifier
 from workbench.small_models import FIRST, SD15_LAYOUT, SDXL_LAYOUT, SSD1B_LAYOUT, TEXT_CONFIG, VAE_CONFIG, Architecture
 from workbench.tokenizer import vocabulary
 
@@ -32,7 +34,8 @@ class Task:
     `scenes(count, rng, held_out=False)` draws scenes to train on, or such as training never shows. `render(scenes, rng, look, device)`
     returns pictures [B, 3, 64, 64] in -1..1. `loose_caption(scene, rng)` is true of the scene but not complete. `facts(scene)` is
     what the full caption tells, one word for each question. `judge(look)` returns a function that says of pictures, uint8 [B, 64, 64, 3],
-    and their scenes what is right in each; "all" is everything.
+    and their scenes what is right in each; "all" is everything. `second_opinion(models)` does the same by the classifier among the
+    models, or raises FileNotFoundError; None where the task has none.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Task:
     loose_caption: Callable[[Any, np.random.Generator], str]
     facts: Callable[[Any], dict[str, str]]
     judge: Callable[[str], Callable[[np.ndarray, Sequence[Any]], list[Agreement]]]
+    second_opinion: Callable[[Path], Callable[[np.ndarray, Sequence[Any]], list[Agreement]]] | None = None
 
     def prompts(self, count: int, seed: int, *, held_out: bool = False) -> Sequence[Any]:
         """Scenes to measure with; the same for the same arguments."""
@@ -111,5 +115,6 @@ SCENES = Task(
     scenes.Scene.loose_caption,
     lambda scene: scene.facts,
     _scenes_judge,
+    lambda models: load_classifier(models / CLASSIFIER).agreement,
 )
 TASKS = {task.name: task for task in (SHAPES, SCENES)}

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from workbench.pictures import to_uint8
 from workbench.scenes import COLOURS, HELD_OUT, SHAPES, Scene, Thing, random_scene, random_scenes
+from workbench.scenes.classifier import CLASSIFIER, load_classifier
 from workbench.scenes.judge import Judge, agreement
-from workbench.scenes.render import GRID, LOOKS, SIDE, place, render
+from workbench.scenes.render import GRID, LOOKS, SIDE, TILE, place, render
+from workbench.small_models import MODELS
 from workbench.tasks import TASKS, rates
 from workbench.tokenizer import Tokenizer
 
@@ -18,8 +21,7 @@ PAIR = Scene("green", (Thing("red", "cross"), Thing("purple", "circle")), "left 
 
 
 def pictures_of(scenes, seed=0, look="plain"):
-    shown = render(scenes, np.random.default_rng(seed), look)
-    return ((shown + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return to_uint8(render(scenes, np.random.default_rng(seed), look))
 
 
 def test_captions():
@@ -54,8 +56,23 @@ def test_the_judge_is_right_of_real_pictures(look):
     assert rates(agreement(pictures_of(scenes, look=look), scenes, Judge(look)))["all"] == 1.0
 
 
-def test_the_judge_sees_every_kind_of_mistake():
+@pytest.fixture(scope="module")
+def classifier():
+    return load_classifier(MODELS / CLASSIFIER)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_classifier_is_right_of_real_pictures_and_misses_a_mosaic_that_is_none(classifier, look):
+    scenes = random_scenes(500, np.random.default_rng(31)) + random_scenes(500, np.random.default_rng(32), held_out=True)
+    assert rates(classifier.agreement(pictures_of(scenes, look=look), scenes))["all"] > 0.99
+    flat = render(scenes[:200], np.random.default_rng(5), look, tiles=np.zeros((200, SIDE // TILE, SIDE // TILE)))
+    assert rates(classifier.agreement(to_uint8(flat), scenes[:200]))["mosaic"] < 0.02
+
+
+@pytest.mark.parametrize("reader", ["judge", "classifier"])
+def test_every_kind_of_mistake_is_seen(classifier, reader):
     """Of the same pictures, with one thing in the caption changed each time, nothing is all right."""
+    agrees = agreement if reader == "judge" else classifier.agreement
     rng = np.random.default_rng(4)
     pairs = [random_scene(rng, pair=True) for _ in range(40)]
     singles = [random_scene(rng, pair=False) for _ in range(40)]
@@ -79,7 +96,7 @@ def test_the_judge_sees_every_kind_of_mistake():
         "background": (singles, [dataclasses.replace(s, background=other_colour(s)) for s in singles]),
     }
     for mistake, (shown, wanted) in wrong.items():
-        assert not any(row["all"] for row in agreement(pictures_of(shown), wanted)), mistake
+        assert not any(row["all"] for row in agrees(pictures_of(shown), wanted)), mistake
 
 
 def test_the_judge_refuses_what_is_no_clear_shape():

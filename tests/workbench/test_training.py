@@ -24,6 +24,7 @@ from workbench.tokenizer import Tokenizer
 from workbench.train import __main__ as main
 from workbench.train import common
 from workbench.train.attention import cut, skip_padding
+from workbench.train.classifier import ClassifierSettings, train_classifier
 from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_lora, measure, set_weight
 from workbench.train.lora import CONFIG, STYLE, STYLE_RANK, STYLE_TARGETS, train_lora, train_style
@@ -36,8 +37,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 STAGES = (
-    "text", "vae", "decoder", "teacher-sdxl", "teacher-sd15", "teacher-sd15-lit", "style-sd15", "teacher-ssd1b", "lora-sd15", "lora-sdxl",
-    "lora-ssd1b",
+    "text", "vae", "decoder", "classifier", "teacher-sdxl", "teacher-sd15", "teacher-sd15-lit", "style-sd15", "teacher-ssd1b",
+    "lora-sd15", "lora-sdxl", "lora-ssd1b",
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def trained(tmp_path_factory):
     progress["vae"] = train_vae(dataclasses.replace(run, steps=36), settings)
     progress["decoder"] = tune_decoder(dataclasses.replace(run, steps=18), settings)
     encode_pools(run, settings)
+    progress["classifier"] = train_classifier(dataclasses.replace(run, steps=30), ClassifierSettings(batch=16, warmup=5))
     teacher = TeacherSettings(batch=16, warmup=5)
     for name in ("sdxl", "sd15", "sd15-lit", "ssd1b"):
         progress[f"teacher-{name}"] = train_teacher(dataclasses.replace(run, steps=30 if name in ("sdxl", "sd15") else 15), name, teacher)

@@ -139,8 +139,17 @@ def palette(look: str) -> dict[str, np.ndarray]:
     return {name: np.array(rgb) * (1 - share) + 255.0 * share for name, rgb in COLOURS.items()}
 
 
-def render(scenes: Sequence[Scene], rng: np.random.Generator, look: str = "plain", device: torch.device | str = "cpu") -> Tensor:
-    """Pictures of `scenes`, float32 [B, 3, SIDE, SIDE] in -1..1. ValueError for a look that is not one of LOOKS."""
+def render(
+    scenes: Sequence[Scene],
+    rng: np.random.Generator,
+    look: str = "plain",
+    device: torch.device | str = "cpu",
+    tiles: np.ndarray | None = None,
+) -> Tensor:
+    """Pictures of `scenes`, float32 [B, 3, SIDE, SIDE] in -1..1. ValueError for a look that is not one of LOOKS.
+
+    `tiles` [B, SIDE / TILE, SIDE / TILE] are the tones of the mosaic, -1 dark to 1 light; None: a coin for each.
+    """
     if look not in LOOKS:
         raise ValueError(f"unknown look {look!r}; known: {', '.join(LOOKS)}")
     placed = place(scenes, rng)
@@ -148,11 +157,12 @@ def render(scenes: Sequence[Scene], rng: np.random.Generator, look: str = "plain
     names = [[scene.background, *(thing.colour for thing in scene.things)] for scene in scenes]
     colours = np.stack([[tones[name] for name in (row * 2)[:3]] for row in names])  # [B, 3, 3]; a missing second is never seen
     colours = torch.from_numpy(colours.astype(np.float32)).to(device)
-    light = torch.from_numpy(rng.integers(0, 2, (len(scenes), 1, SIDE // TILE, SIDE // TILE)) * 2.0 - 1.0).float().to(device)
+    coins = rng.integers(0, 2, (len(scenes), 1, SIDE // TILE, SIDE // TILE)) * 2.0 - 1.0
+    light = torch.from_numpy(coins if tiles is None else tiles[:, None]).float().to(device)
     centres, reach, angles = (torch.from_numpy(part).to(device) for part in (placed.centres, placed.reach, placed.angles))
 
-    tiles = light.repeat_interleave(TILE, dim=2).repeat_interleave(TILE, dim=3)
-    pictures = colours[:, 0, :, None, None] + tile_tone(look) * tiles
+    mosaic = light.repeat_interleave(TILE, dim=2).repeat_interleave(TILE, dim=3)
+    pictures = colours[:, 0, :, None, None] + tile_tone(look) * mosaic
     lamp_row = torch.linspace(1, -1, SIDE, device=device)
     if look == "lit":
         pictures = pictures + SKY * lamp_row[None, None, :, None]

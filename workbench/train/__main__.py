@@ -13,6 +13,7 @@ import torch
 
 from workbench.small_models import MODELS
 from workbench.tasks import SHIPPED, TASKS, Task
+from workbench.train.classifier import train_classifier
 from workbench.train.common import DATA, Run
 from workbench.train.evaluate import evaluate
 from workbench.train.lora import train_lora, train_style
@@ -51,6 +52,7 @@ STAGES = {
     "style-sd15": Stage(train_style, 2, ("pastel",)),
     "teacher-ssd1b": Stage(_teacher("ssd1b"), 7),
     "lora-ssd1b": Stage(_lora("ssd1b"), 5),
+    "classifier": Stage(train_classifier, 3, ("lit", "pastel")),
     "evaluate": Stage(evaluate),
 }
 """In the order in which they need each other; the most wanted ones come first, so that a budget cut short leaves a whole pair."""
