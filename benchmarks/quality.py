@@ -2,15 +2,15 @@
 
     python dev.py bench quality [--quick]
 
-Writes benchmarks/results/quality.json, quality.md and quality.png. The models are those in workbench/models, or `--models DIR` with
-`--task NAME` after training others.
+Writes benchmarks/results/quality.json, quality.md and quality.png. The models are those in workbench/models, or `--models DIR`
+after training others.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,12 @@ from tqdm import tqdm
 from benchmarks import clock
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from workbench.contact_sheet import contact_sheet
+from workbench.scenes import prompts as prompts_of
+from workbench.scenes import random_scenes
+from workbench.scenes.classifier import CLASSIFIER, load_classifier
+from workbench.scenes.judge import agreement, rates
+from workbench.scenes.render import render
 from workbench.small_models import MODELS
-from workbench.tasks import SHIPPED, TASKS, Task, rates
 from workbench.train.evaluate import LOOK_OF, LORA_OF, Method, attach_lora, draw, load_with_lora, measure_autoencoder, set_weight
 from workbench.train.lora import STYLE, STYLE_LOOK
 
@@ -81,12 +85,11 @@ def rows_of(name: str) -> list[Row]:
 class Bench:
     """One run: which models, how many prompts, and the prompts themselves."""
 
-    def __init__(self, task: Task, models: Path, prompts: int, side_prompts: int, device: torch.device) -> None:
-        self.task, self.models, self.device = task, models, device
+    def __init__(self, models: Path, prompts: int, side_prompts: int, device: torch.device) -> None:
+        self.models, self.device = models, device
         self.prompts, self.side_prompts = prompts, side_prompts
-        self.scenes = task.prompts(prompts, SEED)
-        self.held_out = task.prompts(side_prompts, SEED, held_out=True) if task.has_held_out else []
-        self.second_opinion = second_opinion(task, models)
+        self.scenes, self.held_out = prompts_of(prompts, SEED), prompts_of(side_prompts, SEED, held_out=True)
+        self.classifier = load_classifier(models / CLASSIFIER) if (models / CLASSIFIER).exists() else None
 
     def checkpoint(self, name: str) -> Path:
         return self.models / "Stable-diffusion" / f"small-{name}.safetensors"
@@ -106,7 +109,7 @@ class Bench:
         style = attach_lora(model, self.lora(STYLE)) if name == "sd15" and self.lora(STYLE).exists() else None
         real = self.real_latents(model, look)
         floor_of = {count: frechet_distance(real[REAL : REAL + count], real[:REAL]) for count in (self.prompts, self.side_prompts)}
-        figures = [_summary("real pictures through the autoencoder", measure_autoencoder(model, self.task, self.scenes, look))]
+        figures = [_summary("real pictures through the autoencoder", measure_autoencoder(model, self.scenes, look))]
         for row in tqdm(rows_of(name), desc=f"small-{name}", mininterval=2.0):
             method = row.method
             if (method.lora and lcm is None) or (row.style and style is None):
@@ -119,9 +122,9 @@ class Bench:
             wall, cpu = time.perf_counter(), time.process_time()
             pictures, latents = draw(model, method, [scene.caption for scene in scenes], SEED)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            entry = _summary(method.label, self.task.judge(row_look)(pictures, scenes))
-            if self.second_opinion:
-                entry["by_classifier"] = round(100 * rates(self.second_opinion(pictures, scenes))["all"], 1)
+            entry = _summary(method.label, agreement(pictures, scenes, row_look))
+            if self.classifier:
+                entry["by_classifier"] = round(100 * rates(self.classifier.agreement(pictures, scenes))["all"], 1)
             entry |= {
                 "unet_calls": method.steps,
                 "unet_rows": row.rows,
@@ -130,9 +133,9 @@ class Bench:
                 "latent_distance": frechet_distance(latents, real[:REAL]) if row_look == look else None,
                 "latent_distance_floor": floor_of[len(scenes)] if row_look == look else None,
             }
-            if self.held_out and row.main and method.steps in (4, 25):
+            if row.main and method.steps in (4, 25):
                 unseen, _ = draw(model, method, [scene.caption for scene in self.held_out], SEED)
-                entry["held_out"] = _summary("", self.task.judge(row_look)(unseen, self.held_out))
+                entry["held_out"] = _summary("", agreement(unseen, self.held_out, row_look))
             figures.append(entry)
         return {"rows": figures, "targets": targets(figures)}
 
@@ -142,7 +145,7 @@ class Bench:
         rng = np.random.default_rng([SEED, 9])
         parts = []
         for _ in range(0, REAL + self.prompts, 256):
-            pictures = self.task.render(self.task.scenes(256, rng), rng, look, self.device)
+            pictures = render(random_scenes(256, rng), rng, look, self.device)
             parts.append(model.encode_pictures(pictures).cpu())
         return torch.cat(parts)[: REAL + self.prompts]
 
@@ -165,14 +168,6 @@ class Bench:
             columns.append([Image.fromarray(picture) for picture in draw(model, method, captions, SEED)[0]])
         rows = [(caption, pictures) for caption, pictures in zip(captions, zip(*columns, strict=True), strict=True)]
         return contact_sheet("small-sd15", list(chosen), rows)
-
-
-def second_opinion(task: Task, models: Path) -> Callable[..., Any] | None:
-    """What the classifier among the models says of pictures; None where the task or the folder has none."""
-    try:
-        return task.second_opinion(models) if task.second_opinion else None
-    except FileNotFoundError:
-        return None
 
 
 def _summary(label: str, judged: Sequence[dict[str, bool]]) -> dict[str, Any]:
@@ -255,7 +250,6 @@ def _four_steps(result: dict[str, Any]) -> float | None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python dev.py bench quality", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"a look: {QUICK_PROMPTS} prompts, wide intervals")
-    parser.add_argument("--task", choices=list(TASKS), default=SHIPPED, help="what the models were trained to draw")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with Stable-diffusion and Lora")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
@@ -263,9 +257,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.threads > 0:
         torch.set_num_threads(options.threads)
     counts = (QUICK_PROMPTS, QUICK_SIDE_PROMPTS) if options.quick else (PROMPTS, SIDE_PROMPTS)
-    bench = Bench(TASKS[options.task], options.models, *counts, torch.device(options.device))
+    bench = Bench(options.models, *counts, torch.device(options.device))
     results = bench.run()
-    path = clock.save("quality", {"task": options.task, "seed": SEED, "checkpoints": results})
+    path = clock.save("quality", {"seed": SEED, "checkpoints": results})
     text = table(results)
     path.with_suffix(".md").write_text(text, encoding="utf-8")
     sheet = bench.sheet()

@@ -22,8 +22,10 @@ from tqdm import tqdm
 
 from benchmarks import clock
 from benchmarks.statistics import paired_difference, wilson
+from workbench.scenes import Scene
+from workbench.scenes import prompts as prompts_of
+from workbench.scenes.judge import agreement
 from workbench.small_models import MODELS, TRAIN_STEPS
-from workbench.tasks import SHIPPED, TASKS, Task
 from workbench.train.common import bar_interval
 from workbench.train.evaluate import LORA_OF, load_with_lora, set_weight
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_lcm, to_pictures
@@ -57,14 +59,12 @@ class Candidate:
 class Measure:
     """Draws with one model and its LCM-LoRA, and says of each prompt whether all is right. Remembers what it has measured."""
 
-    def __init__(self, task: Task, checkpoint: Path, lora: Path, device: torch.device) -> None:
-        self.task = task
+    def __init__(self, checkpoint: Path, lora: Path, device: torch.device) -> None:
         self.model, adapter = load_with_lora(checkpoint, lora, device)
         set_weight(adapter, 1.0)
-        self.judge = task.judge("plain")
         self._known: dict[tuple[Candidate, int, int], list[bool]] = {}
 
-    def __call__(self, candidate: Candidate, scenes: Sequence[Any], seed: int) -> list[bool]:
+    def __call__(self, candidate: Candidate, scenes: Sequence[Scene], seed: int) -> list[bool]:
         key = (candidate, seed, len(scenes))
         if key not in self._known:
             right = []
@@ -73,7 +73,7 @@ class Measure:
                 generator = torch.Generator().manual_seed(seed * 100_003 + start)
                 captions = [scene.caption for scene in part]
                 latents = sample_lcm(self.model, captions, candidate.timesteps, 1.0, generator, noise_scale=candidate.noise)
-                right += [row["all"] for row in self.judge(to_pictures(self.model, latents), part)]
+                right += [row["all"] for row in agreement(to_pictures(self.model, latents), part)]
             self._known[key] = right
         return self._known[key]
 
@@ -81,8 +81,7 @@ class Measure:
 def search(measure: Measure, steps: int, rounds: int, prompts: int, seed: int = SEARCH_SEED) -> list[Candidate]:
     """Climbs from the reference's timesteps, from the WebUI's and from what was best so far; returns the candidates kept, best last."""
     rng = random.Random(steps)
-    task = measure.task
-    scenes = task.prompts(2 * prompts, seed)
+    scenes = prompts_of(2 * prompts, seed)
     half = scenes[:prompts]
     starts = [Candidate(tuple(reference_timesteps(steps))), Candidate(tuple(evenly_to_lowest(steps)))]
     best = max(starts, key=lambda candidate: sum(measure(candidate, half, seed)))
@@ -104,9 +103,7 @@ def final(measure: Measure, found: Candidate, steps: int, prompts: int) -> dict[
         "reference": Candidate(tuple(reference_timesteps(steps))),
         "webui": Candidate(tuple(evenly_to_lowest(steps))),
     }
-    sets = {"seen": measure.task.prompts(prompts, FINAL_SEED)}
-    if measure.task.has_held_out:
-        sets["held_out"] = measure.task.prompts(prompts // 2, FINAL_SEED, held_out=True)
+    sets = {"seen": prompts_of(prompts, FINAL_SEED), "held_out": prompts_of(prompts // 2, FINAL_SEED, held_out=True)}
     result: dict[str, Any] = {"timesteps": list(found.timesteps), "noise": found.noise}
     for kind, scenes in sets.items():
         right = {name: measure(candidate, scenes, FINAL_SEED) for name, candidate in rivals.items()}
@@ -129,7 +126,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=40, help="candidates tried for each model and number of steps")
     parser.add_argument("--prompts", type=int, default=SEARCH_PROMPTS, help="prompts that a candidate is found with")
     parser.add_argument("--final-prompts", type=int, default=FINAL_PROMPTS)
-    parser.add_argument("--task", choices=list(TASKS), default=SHIPPED)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
@@ -140,13 +136,13 @@ def main(arguments: list[str] | None = None) -> None:
         if not (checkpoint.exists() and lora.exists()):
             results[name] = {"absent": f"there is no {checkpoint.name} with an LCM-LoRA"}
             continue
-        measure = Measure(TASKS[options.task], checkpoint, lora, torch.device(options.device))
+        measure = Measure(checkpoint, lora, torch.device(options.device))
         results[name] = {}
         for steps in options.steps:
             kept = search(measure, steps, options.rounds, options.prompts)
             results[name][str(steps)] = {"kept": len(kept), **final(measure, kept[-1], steps, options.final_prompts)}
             print(f"small-{name}, {steps} steps: {results[name][str(steps)]}", flush=True)
-    settings = {"task": options.task, "rounds": options.rounds, "prompts": options.prompts}
+    settings = {"rounds": options.rounds, "prompts": options.prompts}
     path = clock.save("schedule_search", {"settings": settings, "models": results})
     print(f"Written to {path}.")
 

@@ -1,10 +1,9 @@
 """The workbench's small diffusion models: Stable Diffusion's layout and names at a hundredth of the size.
 
 Three families exist. `sd15` has SD 1.5's UNet blocks and 768-wide text; `sdxl` has SDXL's blocks, 2048-wide text, a pooled text vector
-and size ids; `ssd1b` is SDXL without the attention in the middle and with fewer transformer blocks, as SSD-1B is (that of
-`workbench.pictures` can be built but was not trained). All make 64x64 pictures from 4x8x8 latents. A checkpoint is one safetensors file
-with the prefixes `unet.`, `vae.` and `text_encoder.`, diffusers' and transformers' parameter names, and its configuration in the header
-under the key `workbench`.
+and size ids; `ssd1b` is SDXL without the attention in the middle and with fewer transformer blocks, as SSD-1B is. All make 64x64
+pictures from 4x8x8 latents; of what, `workbench.scenes` says. A checkpoint is one safetensors file with the prefixes `unet.`, `vae.` and
+`text_encoder.`, diffusers' and transformers' parameter names, and its configuration in the header under the key `workbench`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from workbench.tokenizer import MAX_LENGTH, SINGLE_SHAPES, Tokenizer
+from workbench.tokenizer import MAX_LENGTH, Tokenizer
 
 MODELS = Path(__file__).resolve().parent / "models"
 CHECKPOINTS = MODELS / "Stable-diffusion"
 LORAS = MODELS / "Lora"
-FAMILIES = ("sd15", "sdxl", "ssd1b")
 
 TRAIN_STEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012
@@ -38,11 +36,11 @@ BETA_START, BETA_END = 0.00085, 0.012
 PREFIXES = ("unet.", "vae.", "text_encoder.")
 METADATA_KEY = "workbench"
 
-TEXT_CONFIG = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+TEXT_CONFIG = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}
 VAE_CONFIG = {
-    "block_out_channels": [16, 32, 48, 64],
+    "block_out_channels": [8, 16, 32, 64],
     "layers_per_block": 1,
-    "norm_num_groups": 8,
+    "norm_num_groups": 1,  # norms over a channel or two take away the mean, and with it the colour of a background
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "latent_channels": 4,
@@ -52,23 +50,23 @@ SIZE_ID_WIDTH = 8
 POOLED_WIDTH = 1280
 SD15_LAYOUT: dict[str, Any] = {
     "sample_size": 8,
-    "block_out_channels": [80, 48, 32, 32],
+    "block_out_channels": [80, 40, 24, 16],
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
     "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
     "cross_attention_dim": 768,
     "attention_head_dim": 4,
-    "norm_num_groups": 16,
+    "norm_num_groups": 8,
 }
 SDXL_LAYOUT: dict[str, Any] = {
     "sample_size": 8,
-    "block_out_channels": [64, 48, 32],
+    "block_out_channels": [64, 40, 16],
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "cross_attention_dim": 2048,
     "attention_head_dim": 4,
-    "norm_num_groups": 16,
+    "norm_num_groups": 8,
     "use_linear_projection": True,
-    "transformer_layers_per_block": [1, 1, 1],
+    "transformer_layers_per_block": [1, 1, 2],
     "addition_embed_type": "text_time",
     "addition_time_embed_dim": SIZE_ID_WIDTH,
     "projection_class_embeddings_input_dim": POOLED_WIDTH + 6 * SIZE_ID_WIDTH,
@@ -76,23 +74,12 @@ SDXL_LAYOUT: dict[str, Any] = {
 SSD1B_LAYOUT: dict[str, Any] = {
     **SDXL_LAYOUT,
     "mid_block_type": "UNetMidBlock2D",  # one residual block, no attention
-    "transformer_layers_per_block": [1, [2, 2], [4, 4]],  # SSD-1B's own depths
-    "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+    # SSD-1B keeps fewer transformer blocks than SDXL, but the last attention on the way up as deep as it was.
+    "transformer_layers_per_block": [1, 1, 1],
+    "reverse_transformer_layers_per_block": [[1, 1, 2], [1, 1, 1], 1],
 }
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of the models of one task: the UNet of each family, the autoencoder, the text transformer, and the words they know."""
-
-    unets: Mapping[str, Mapping[str, Any]]
-    vae: Mapping[str, Any]
-    text: Mapping[str, Any]
-    vocabulary: tuple[str, ...] = SINGLE_SHAPES
-
-
-FIRST = Architecture({"sd15": SD15_LAYOUT, "sdxl": SDXL_LAYOUT, "ssd1b": SSD1B_LAYOUT}, VAE_CONFIG, TEXT_CONFIG)
-"""The models of `workbench.pictures`, one shape in each picture."""
+LAYOUTS = {"sd15": SD15_LAYOUT, "sdxl": SDXL_LAYOUT, "ssd1b": SSD1B_LAYOUT}
+"""Sizes with which two SD 1.5 checkpoints, one of SDXL, one of SSD-1B and their LoRAs stay under 40 MB in fp16."""
 DEFAULT_SIZE_IDS = (64.0, 64.0, 0.0, 0.0, 64.0, 64.0)
 """SDXL's six size ids (original height and width, crop top and left, target height and width) that every training picture had."""
 
@@ -192,16 +179,16 @@ def scaled_linear_alphas_cumprod() -> Tensor:
     return torch.cumprod(1.0 - betas, dim=0).float()
 
 
-def text_config(family: str, tokenizer: Tokenizer, architecture: Architecture = FIRST) -> dict[str, Any]:
+def text_config(family: str, tokenizer: Tokenizer) -> dict[str, Any]:
     """Configuration of the family's text encoder."""
     return {
-        **architecture.text,
+        **TEXT_CONFIG,
         "vocab_size": len(tokenizer),
         "max_position_embeddings": MAX_LENGTH,
         "pad_token_id": tokenizer.pad_id,
         "bos_token_id": tokenizer.bos_id,
         "eos_token_id": tokenizer.eos_id,
-        "output_width": architecture.unets[family]["cross_attention_dim"],
+        "output_width": LAYOUTS[family]["cross_attention_dim"],
         "pooled_width": None if family == "sd15" else POOLED_WIDTH,
     }
 
@@ -212,25 +199,26 @@ def _assemble(settings: Mapping[str, Any]) -> SmallModel:
         unet=UNet2DConditionModel(**settings["unet"]),
         vae=AutoencoderKL(**settings["vae"]),
         text_encoder=SmallTextEncoder(settings["text_encoder"]),
-        tokenizer=Tokenizer(settings.get("vocabulary", SINGLE_SHAPES)),
+        tokenizer=Tokenizer(settings["vocabulary"]),
         prediction_type=settings["prediction_type"],
         scaling_factor=float(settings["scaling_factor"]),
     )
 
 
-def build_model(family: str, seed: int = 0, architecture: Architecture = FIRST) -> SmallModel:
+def build_model(family: str, seed: int = 0) -> SmallModel:
     """A randomly initialised model of `family` ("sd15", "sdxl" or "ssd1b"). ValueError for any other name."""
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+    if family not in LAYOUTS:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(LAYOUTS)}")
+    tokenizer = Tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _assemble(
             {
                 "family": family,
-                "unet": copy.deepcopy(dict(architecture.unets[family])),
-                "vae": copy.deepcopy(dict(architecture.vae)),
-                "text_encoder": text_config(family, Tokenizer(architecture.vocabulary), architecture),
-                "vocabulary": architecture.vocabulary,
+                "unet": copy.deepcopy(LAYOUTS[family]),
+                "vae": copy.deepcopy(VAE_CONFIG),
+                "text_encoder": text_config(family, tokenizer),
+                "vocabulary": tokenizer.words,
                 "prediction_type": "epsilon",
                 "scaling_factor": 1.0,
             }
@@ -249,7 +237,7 @@ def save_checkpoint(model: SmallModel, path: str | Path, dtype: torch.dtype = to
     """Writes `model` as one safetensors file (see the module's docstring)."""
     settings = {
         "family": model.family,
-        "unet": _plain_config(model.unet, FIRST.unets[model.family]),
+        "unet": _plain_config(model.unet, LAYOUTS[model.family]),
         "vae": _plain_config(model.vae, VAE_CONFIG),
         "text_encoder": model.text_encoder.config,
         "vocabulary": model.tokenizer.words,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from workbench.pictures import COLOURS, SHAPES, SIZES
+from workbench.scenes import WORDS
 
 MAX_LENGTH = 77
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -19,13 +19,8 @@ FILLERS = (
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
-def vocabulary(words: Iterable[str]) -> tuple[str, ...]:
-    """The vocabulary of a task with these words of its own, each once, its order being that of the ids."""
-    return tuple(dict.fromkeys((*SPECIAL, *words, *FILLERS, *PUNCTUATION)))
-
-
-SINGLE_SHAPES = vocabulary((*COLOURS, *SHAPES, *SIZES))
-"""The vocabulary of `workbench.pictures`, and of every checkpoint whose header names none."""
+VOCABULARY = tuple(dict.fromkeys((*SPECIAL, *WORDS, *FILLERS, *PUNCTUATION)))
+"""Every word once; its order is that of the ids."""
 
 
 class Tokenizer:
@@ -33,7 +28,7 @@ class Tokenizer:
 
     model_max_length = MAX_LENGTH
 
-    def __init__(self, words: Sequence[str] = SINGLE_SHAPES) -> None:
+    def __init__(self, words: Sequence[str] = VOCABULARY) -> None:
         self.words = tuple(words)
         self.ids = {word: index for index, word in enumerate(self.words)}
         self.pad_id, self.bos_id, self.eos_id, self.unk_id = (self.ids[token] for token in SPECIAL)

@@ -14,7 +14,6 @@ from benchmarks import clock, quality, schedule_search
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from lib_lcm.distill import LoraAdapter, save_lora
 from workbench.small_models import build_model, save_checkpoint
-from workbench.tasks import TASKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,8 +72,6 @@ def test_the_search_finds_what_is_better():
     """A judge that likes timesteps near 700 and 300 is led there, from candidates that it does not like."""
 
     class Liking:
-        task = TASKS["scenes"]
-
         def __call__(self, candidate, scenes, seed):
             miss = abs(candidate.timesteps[0] - 700) + abs(candidate.timesteps[1] - 300) + 200 * abs(candidate.noise - 1)
             good = max(0, len(scenes) - int(miss * len(scenes) / 1000))
@@ -86,10 +83,10 @@ def test_the_search_finds_what_is_better():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder with an untrained sd15 model of the richer task and its LoRA."""
+    """A folder with an untrained sd15 model and its LoRA."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    model = build_model("sd15", 1, TASKS["scenes"].architecture)
+    model = build_model("sd15", 1)
     save_checkpoint(model, folder / "Stable-diffusion" / "small-sd15.safetensors")
     save_lora(LoraAdapter(model.unet, 2, 2.0), folder / "Lora" / "lcm_lora_sd15.safetensors", {})
     return folder
@@ -103,7 +100,7 @@ def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, m
     monkeypatch.setattr(
         quality, "rows_of", lambda name, rows=quality.rows_of: [r for r in rows(name) if r.method.steps <= 4 and (r.style or r.main)]
     )
-    assert bench.main(["--quick", "--task", "scenes", "--models", str(models), "--threads", "1"]) == 0
+    assert bench.main(["--quick", "--models", str(models), "--threads", "1"]) == 0
     results = json.loads((tmp_path / "quality.json").read_text())["checkpoints"]
     assert "absent" in results["sdxl"] and "absent" in results["ssd1b"]
     rows = {row["label"]: row for row in results["sd15"]["rows"]}

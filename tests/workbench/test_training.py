@@ -17,9 +17,8 @@ from lib_lcm.distill import DistillConfig, LoraAdapter
 from lib_lcm.distill.optimisation import warm_up_and_cosine
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import inspect_lora
-from workbench import judge, pictures
+from workbench.scenes import prompts
 from workbench.small_models import MODELS, SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
-from workbench.tasks import SHIPPED, TASKS
 from workbench.tokenizer import Tokenizer
 from workbench.train import __main__ as main
 from workbench.train import common
@@ -46,7 +45,7 @@ STAGES = (
 def trained(tmp_path_factory):
     """A run whose stages have all been made once, each for a few seconds: (run, progress of each stage)."""
     folder = tmp_path_factory.mktemp("training")
-    run = Run(seed=3, data=folder / "data", models=folder / "models", quick=True, task=TASKS["scenes"])
+    run = Run(seed=3, data=folder / "data", models=folder / "models", quick=True)
     settings = VaeSettings(batch=4)
     progress = {"text": train_text(dataclasses.replace(run, steps=36))}
     progress["vae"] = train_vae(dataclasses.replace(run, steps=36), settings)
@@ -88,7 +87,7 @@ def test_the_style_lora_lowers_its_loss(trained, tmp_path, monkeypatch):
 
 def test_denoisers_read_the_trained_text_transformer_and_leave_it_as_it_is(trained):
     run, _ = trained
-    trained_text = build_model("sd15", seed=9, architecture=run.task.architecture).text_encoder
+    trained_text = build_model("sd15", seed=9).text_encoder
     load_text(run, trained_text)
     for name in ("sdxl", "sd15", "sd15-lit", "ssd1b"):
         kept = load_checkpoint(run.checkpoint(name)).text_encoder.clip.state_dict()
@@ -118,9 +117,9 @@ def test_lora_file_has_the_official_layout(trained, family, width):
 def test_lora_changes_the_picture_and_recipes_are_json(trained):
     run, _ = trained
     model, adapter = load_with_lora(run.checkpoint("sd15"), run.lora("sd15"))
-    rows = measure(model, Method("one step", "reference", 1, lora=1.0), run.task, run.task.prompts(4, 0))
+    rows = measure(model, Method("one step", "reference", 1, lora=1.0), prompts(4, 0))
     assert len(rows) == 4 and all({"background", "colour", "shape", "all"} <= set(row) for row in rows)
-    sample, text = torch.randn(1, 4, 8, 8), model.text_encoder(cut(model.tokenizer(["red star"]), model.tokenizer.pad_id))[0]
+    sample, text = torch.randn(1, 4, 8, 8), model.text_encoder(cut(model.tokenizer(["red cross"]), model.tokenizer.pad_id))[0]
     with torch.no_grad():
         with_lora = model.unet(sample, 999, encoder_hidden_states=text).sample
         with adapter.disabled():
@@ -195,7 +194,7 @@ def test_a_budget_is_spread_over_the_stages_and_an_interrupted_one_goes_on(monke
 
     stages = {"vae": main.Stage(stage("vae"), 3), "latents": main.Stage(stage("latents")), "decoder": main.Stage(stage("decoder", True), 1)}
     monkeypatch.setattr(main, "STAGES", stages)
-    command = ["--all", "--task", "scenes", "--budget", "10", "--data", str(tmp_path)]
+    command = ["--all", "--budget", "10", "--data", str(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
         main.main(command)
     main.main(command)
@@ -214,19 +213,18 @@ def test_steps_fit_into_a_time():
     assert weight.grad is None
 
 
-def test_a_task_that_is_not_shipped_never_writes_over_the_shipped_models(tmp_path):
-    run = main.run_of(main.parse(["--all", "--task", "scenes", "--data", str(tmp_path)]))
-    assert tmp_path in run.models.parents and tmp_path in run.data.parents
-    assert main.run_of(main.parse(["--all", "--task", SHIPPED, "--data", str(tmp_path)])).models == MODELS
-    with pytest.raises(SystemExit):
-        main.parse(["--stage", "style-sd15", "--task", "shapes"])
+def test_training_writes_over_the_shipped_models_only_where_it_is_told_to(tmp_path):
+    run = main.run_of(main.parse(["--all", "--data", str(tmp_path)]))
+    assert run.models == tmp_path / "models" and run.data == tmp_path
+    assert main.run_of(main.parse(["--all", "--quick", "--data", str(tmp_path)])).models == tmp_path / "quick" / "models"
+    assert main.run_of(main.parse(["--all", "--models", str(MODELS)])).models == MODELS
 
 
-def test_the_models_of_the_richer_task_stay_under_40_mb():
+def test_the_models_stay_under_40_mb():
     """Two SD 1.5 checkpoints, SDXL, SSD-1B, their three LCM-LoRAs and the style LoRA, in fp16."""
     total = 0
     for family, checkpoints in (("sd15", 2), ("sdxl", 1), ("ssd1b", 1)):
-        model = build_model(family, architecture=TASKS["scenes"].architecture)
+        model = build_model(family)
         total += checkpoints * sum(p.numel() for module in model.modules.values() for p in module.parameters())
         total += sum(p.numel() for p in LoraAdapter(model.unet, CONFIG.rank, CONFIG.alpha).parameters())
         if family == "sd15":
@@ -244,7 +242,7 @@ def test_checkpoint_reloads_to_equal_outputs(tmp_path):
     model = build_model("sdxl", seed=1).eval()
     save_checkpoint(model, tmp_path / "m.safetensors", torch.float32)
     again = load_checkpoint(tmp_path / "m.safetensors")
-    hidden, pooled = model.encode_texts(["a big red star"])
+    hidden, pooled = model.encode_texts(["a big red cross"])
     sample = torch.randn(1, 4, 8, 8)
     first, second = (
         m.unet(sample, 500, encoder_hidden_states=hidden, added_cond_kwargs=m.added_conditions(pooled)).sample for m in (model, again)
@@ -256,39 +254,29 @@ def test_checkpoint_reloads_to_equal_outputs(tmp_path):
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_cut_captions_give_the_same_answer_as_padded_ones(family):
     model = build_model(family, seed=0).eval()
-    hidden, pooled = model.encode_texts(["a big red star on a blue background", "cat"])
+    hidden, pooled = model.encode_texts(["a big red cross on a blue mosaic", "cat"])
     sample, times = torch.randn(2, 4, 8, 8), torch.tensor([10, 900])
     added = model.added_conditions(pooled)
     padded = model.unet(sample, times, encoder_hidden_states=hidden, added_cond_kwargs=added).sample
     skip_padding(model.unet)
-    length = cut(model.tokenizer(["a big red star on a blue background"]), model.tokenizer.pad_id).shape[1]
+    length = cut(model.tokenizer(["a big red cross on a blue mosaic"]), model.tokenizer.pad_id).shape[1]
     short = model.unet(sample, times, encoder_hidden_states=hidden[:, :length], added_cond_kwargs=added).sample
     assert torch.allclose(padded, short, atol=1e-5)
 
 
 def test_text_after_the_caption_is_zero():
     encoder: SmallTextEncoder = build_model("sd15").text_encoder
-    hidden, pooled = encoder(Tokenizer()(["a red star"]))
+    hidden, pooled = encoder(Tokenizer()(["a red cross"]))
     assert pooled is None
     assert hidden[0, :5].abs().sum(dim=1).min() > 0
     assert not hidden[0, 5:].any()
 
 
-@pytest.mark.parametrize("text", ["", "red " * 200, "Ünïcode, 猫 (x:1.3) <lora:y:1>\n\t_", "a big RED star."])
+@pytest.mark.parametrize("text", ["", "red " * 200, "Ünïcode, 猫 (x:1.3) <lora:y:1>\n\t_", "a big RED cross."])
 def test_every_text_tokenises(text):
     ids = Tokenizer()(text)
     assert ids.shape == (1, 77)
     assert ids[0, 0] == Tokenizer().bos_id and (ids[0] == Tokenizer().eos_id).sum() == 1
-
-
-def test_judge_knows_real_pictures_and_refuses_noise():
-    rng = np.random.default_rng(9)
-    shown, scenes = pictures.random_pictures(300, rng)
-    assert judge.agreement(shown, scenes)["all"] >= 0.99
-    wrong = [pictures.Scene(s.background, s.colour, s.shape, "big" if s.size == "small" else "small") for s in scenes]
-    assert judge.agreement(shown, wrong)["all"] == 0
-    assert judge.agreement(rng.integers(0, 256, shown.shape, dtype=np.uint8), scenes)["all"] == 0
-    assert judge.scene_of(scenes[0].caption) == scenes[0]
 
 
 def test_training_arithmetic():

@@ -1,4 +1,4 @@
-"""The richer task: one object with a size, or two with a relation, on a mosaic; eight colours and four shapes.
+"""What the small models draw: one object with a size, or two with a relation, on a mosaic; eight colours and four shapes.
 
     a big red triangle on a blue mosaic
     a red circle left of a yellow cross on a green mosaic
@@ -114,6 +114,11 @@ def random_scene(rng: np.random.Generator, *, held_out: bool = False, pair: bool
         )
         if scene.held_out == held_out:
             return scene
+
+
+def prompts(count: int, seed: int, *, held_out: bool = False) -> list[Scene]:
+    """Scenes to measure with; the same for the same arguments."""
+    return random_scenes(count, np.random.default_rng([seed, 77]), held_out=held_out)
 
 
 def random_scenes(count: int, rng: np.random.Generator, *, held_out: bool = False) -> list[Scene]:

@@ -1,4 +1,4 @@
-"""Says what a picture of the richer task shows, or that it shows nothing clear.
+"""Says what a picture shows, or that it shows nothing clear.
 
 Image analysis: the background is the commonest colour of the rim, objects are connected regions that differ from it by more than a tile
 does, and each object's mask, brought to a standard place and area, is compared with every true outline at every angle. The mosaic is
@@ -9,7 +9,7 @@ can, and a smear is not counted as a shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -226,8 +226,12 @@ def _shapes(masks: Tensor) -> list[tuple[str | None, str | None, float]]:
     return result
 
 
-def agreement(pictures: np.ndarray, scenes: Sequence[Scene], judge: Judge | None = None) -> list[dict[str, bool]]:
+def agreement(pictures: np.ndarray, scenes: Sequence[Scene], look: str = "plain") -> list[dict[str, bool]]:
     """What is right of each picture, see `Verdict.agrees`."""
-    if len(pictures) != len(scenes):
-        raise ValueError(f"{len(pictures)} pictures for {len(scenes)} scenes")
-    return [verdict.agrees(scene) for verdict, scene in zip((judge or Judge())(pictures), scenes, strict=True)]
+    return [verdict.agrees(scene) for verdict, scene in zip(Judge(look)(pictures), scenes, strict=True)]
+
+
+def rates(rows: Sequence[Mapping[str, bool]]) -> dict[str, float]:
+    """The share (0..1) of pictures in which each attribute is right, of those that have the attribute."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows) for name in names}

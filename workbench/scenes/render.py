@@ -93,6 +93,11 @@ def coverage(shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tens
     return covered
 
 
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3]."""
+    return ((pictures.detach().float().clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
 @dataclass(frozen=True)
 class Placement:
     """Where the objects of B scenes are: float32 arrays for two places each, the second empty (reach 0) where there is one object."""

@@ -2,9 +2,10 @@
 
 Stages, in order: `text` (the text transformer), `vae` (autoencoder), `decoder` (the decoder alone, encoder frozen), `latents` (pools of
 encoded pictures), `teacher-sdxl`, `teacher-sd15` (denoisers), `lora-sd15`, `lora-sdxl` (LCM-LoRAs), `teacher-sd15-lit` (a second SD 1.5
-checkpoint, of another look), `style-sd15` (a style LoRA), `teacher-ssd1b`, `lora-ssd1b`, and `evaluate` (the figures).
+checkpoint, of another look), `style-sd15` (a style LoRA), `teacher-ssd1b`, `lora-ssd1b`, `classifier` (a second opinion beside the
+judge's) and `evaluate` (the figures).
 
-`--task` says which pictures (`workbench.tasks`), `--budget MINUTES` spreads that time over the stages. An interrupted run goes on where
+`--budget MINUTES` spreads that time over the stages. An interrupted run goes on where
 it was when the same command is given again. Beside the repository it needs torch, diffusers, transformers, safetensors, numpy, scipy,
 Pillow and tqdm.
 """

@@ -1,4 +1,4 @@
-"""Command line of the trainer: `python -m workbench.train --task scenes --all --budget 150`, or `--stage NAME` (repeatable)."""
+"""Command line of the trainer: `python -m workbench.train --all --budget 150`, or `--stage NAME` (repeatable)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-from workbench.small_models import MODELS
-from workbench.tasks import SHIPPED, TASKS, Task
 from workbench.train.classifier import train_classifier
 from workbench.train.common import DATA, Run
 from workbench.train.evaluate import evaluate
@@ -24,11 +22,10 @@ from workbench.train.vae import encode_pools, train_vae, tune_decoder
 
 @dataclass(frozen=True)
 class Stage:
-    """`share` of a time budget, in parts; 0 for stages that take as long as they take. `looks`: only where the task has these."""
+    """`share` of a time budget, in parts; 0 for stages that take as long as they take."""
 
     call: Callable[[Run], Any]
     share: float = 0.0
-    looks: tuple[str, ...] = ()
 
 
 def _teacher(name: str) -> Callable[[Run], Any]:
@@ -48,21 +45,16 @@ STAGES = {
     "teacher-sd15": Stage(_teacher("sd15"), 31),
     "lora-sd15": Stage(_lora("sd15"), 10),
     "lora-sdxl": Stage(_lora("sdxl"), 8),
-    "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6, ("lit",)),
-    "style-sd15": Stage(train_style, 2, ("pastel",)),
+    "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6),
+    "style-sd15": Stage(train_style, 2),
     "teacher-ssd1b": Stage(_teacher("ssd1b"), 7),
     "lora-ssd1b": Stage(_lora("ssd1b"), 5),
-    "classifier": Stage(train_classifier, 3, ("lit", "pastel")),
+    "classifier": Stage(train_classifier, 3),
     "evaluate": Stage(evaluate),
 }
 """In the order in which they need each other; the most wanted ones come first, so that a budget cut short leaves a whole pair."""
 UNTIMED_SHARE = 0.1
 """Of a budget, kept for the stages that cannot be shortened: pools of latents and the figures at the end."""
-
-
-def stages_of(task: Task) -> dict[str, Stage]:
-    """The stages that the task has the pictures for."""
-    return {name: stage for name, stage in STAGES.items() if set(stage.looks) <= set(task.looks)}
 
 
 def budgets(names: Sequence[str], minutes: float) -> dict[str, float]:
@@ -76,39 +68,33 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="every stage, in order")
     what.add_argument("--stage", action="append", choices=list(STAGES), help="one stage; may be given several times")
-    parser.add_argument("--task", choices=list(TASKS), default=SHIPPED, help=f"which pictures (default: {SHIPPED})")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="spread this time over the stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="replaces the number of training steps of the stage")
     parser.add_argument("--quick", action="store_true", help="a few steps of everything: shows that it runs, not that it works")
     parser.add_argument("--fresh", action="store_true", help="start again instead of continuing from a saved state")
     parser.add_argument("--data", type=Path, default=DATA, help="folder for states and the pools of latents")
-    parser.add_argument("--models", type=Path, help="folder for the weights; default: in --data, for the shipped task workbench/models")
+    parser.add_argument("--models", type=Path, help="folder for the weights; default: models in --data")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="of forward passes; default: bf16 on a GPU, else fp32")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
     options = parser.parse_args(arguments)
-    for name in options.stage or ():
-        if name not in stages_of(TASKS[options.task]):
-            parser.error(f"the task {options.task!r} has no stage {name!r}: it lacks the look {', '.join(STAGES[name].looks)}")
     if options.budget is not None and options.steps is not None:
         parser.error("--budget and --steps exclude each other")
     return options
 
 
 def run_of(options: argparse.Namespace) -> Run:
-    """What the command line asks for. A task or a quick run that is not shipped never writes over the shipped weights."""
-    task, device = TASKS[options.task], torch.device(options.device)
-    data = options.data if options.task == SHIPPED else options.data / options.task
-    data = data / "quick" if options.quick else data
+    """What the command line asks for. The shipped weights are only written over where --models names them."""
+    device = torch.device(options.device)
+    data = options.data / "quick" if options.quick else options.data
     return Run(
         seed=options.seed,
         data=data,
-        models=options.models or (MODELS if options.task == SHIPPED and not options.quick else data / "models"),
+        models=options.models or data / "models",
         steps=options.steps,
         quick=options.quick,
         resume=not options.fresh,
-        task=task,
         device=device,
         precision=options.precision or ("bf16" if device.type == "cuda" else "fp32"),
     )
@@ -125,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     run = run_of(options)
     run.data.mkdir(parents=True, exist_ok=True)
-    names = list(stages_of(run.task)) if options.all else options.stage
+    names = list(STAGES) if options.all else options.stage
     seconds = budgets(names, options.budget) if options.budget else {}
     done = set(finished(run).read_text().split()) if options.budget and run.resume and finished(run).exists() else set()
     for name in names:

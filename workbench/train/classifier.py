@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workbench.pictures import to_uint8
 from workbench.scenes import HELD_OUT, Scene, random_scenes
 from workbench.scenes.classifier import CLASSIFIER, QUESTIONS, Classifier, answers
-from workbench.scenes.render import LOOKS, SIDE, TILE, render
+from workbench.scenes.judge import rates
+from workbench.scenes.render import LOOKS, SIDE, TILE, render, to_uint8
 from workbench.small_models import write_safetensors
-from workbench.tasks import rates
 from workbench.train.common import Progress, Run, plain_settings, train_loop, update_recipe
 from workbench.train.muon import Muon
 
@@ -96,7 +95,6 @@ def train_classifier(run: Run, settings: ClassifierSettings | None = None) -> Pr
     update_recipe(
         path.with_suffix(".json"),
         what="a classifier of the pictures, the second opinion beside the judge's",
-        task=run.task.name,
         command=run.command("classifier", progress.steps),
         seed=run.seed,
         training={"settings": plain_settings(settings), **run.arithmetic, **asdict(progress)},

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lib_lcm.distill.optimisation import COSINE_FLOOR, MovingAverage, grad_scaler, save_state, warm_up_and_cosine
-from workbench.small_models import MODELS
-from workbench.tasks import SHIPPED, TASKS, Task
 
 DATA = Path(__file__).resolve().parents[2] / "workbench-data"
 """Default folder of what is not shipped: training states and the pool of latents (ignored by git)."""
@@ -41,11 +39,10 @@ class Run:
 
     seed: int = 0
     data: Path = DATA
-    models: Path = MODELS
+    models: Path = DATA / "models"
     steps: int | None = None
     quick: bool = False
     resume: bool = True
-    task: Task = TASKS[SHIPPED]
     device: torch.device = torch.device("cpu")
     precision: str = "fp32"
     seconds: float | None = None
@@ -67,7 +64,7 @@ class Run:
 
     def command(self, stage: str, steps: int) -> str:
         """The command line that repeats a stage."""
-        return f"python -m workbench.train --task {self.task.name} --stage {stage} --seed {self.seed} --steps {steps}"
+        return f"python -m workbench.train --stage {stage} --seed {self.seed} --steps {steps}"
 
     def checkpoint(self, name: str) -> Path:
         return self.models / "Stable-diffusion" / f"small-{name}.safetensors"

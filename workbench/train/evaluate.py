@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib_lcm.distill import LoraAdapter
+from workbench import scenes
+from workbench.scenes import Scene
+from workbench.scenes.judge import agreement, rates
+from workbench.scenes.render import render
 from workbench.small_models import SmallModel, load_checkpoint
-from workbench.tasks import Task, rates
 from workbench.train.attention import skip_padding
 from workbench.train.common import Run, bar_interval, update_recipe
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_euler, sample_lcm, to_pictures
@@ -80,18 +82,18 @@ def draw(model: SmallModel, method: Method, captions: Sequence[str], seed: int, 
     return np.concatenate(pictures), torch.cat(latents).cpu()
 
 
-def measure(model: SmallModel, method: Method, task: Task, scenes: Sequence[Any], look: str = "plain") -> list[dict[str, bool]]:
+def measure(model: SmallModel, method: Method, wanted: Sequence[Scene], look: str = "plain") -> list[dict[str, bool]]:
     """What is right of the picture of each scene."""
-    pictures, _ = draw(model, method, [scene.caption for scene in scenes], SEED)
-    return task.judge(look)(pictures, scenes)
+    pictures, _ = draw(model, method, [scene.caption for scene in wanted], SEED)
+    return agreement(pictures, wanted, look)
 
 
-def measure_autoencoder(model: SmallModel, task: Task, scenes: Sequence[Any], look: str = "plain") -> list[dict[str, bool]]:
+def measure_autoencoder(model: SmallModel, wanted: Sequence[Scene], look: str = "plain") -> list[dict[str, bool]]:
     """The same for real pictures that went through the autoencoder: the ceiling of every other figure."""
-    pictures = task.render(scenes, np.random.default_rng([SEED, 1]), look, model.device)
+    pictures = render(wanted, np.random.default_rng([SEED, 1]), look, model.device)
     with torch.no_grad():
         restored = [to_pictures(model, model.encode_pictures(part)) for part in pictures.split(BATCH)]
-    return task.judge(look)(np.concatenate(restored), scenes)
+    return agreement(np.concatenate(restored), wanted, look)
 
 
 def load_with_lora(checkpoint: Path, lora: Path | None, device: torch.device | str = "cpu") -> tuple[SmallModel, LoraAdapter | None]:
@@ -122,22 +124,21 @@ def set_weight(adapter: LoraAdapter | None, weight: float) -> None:
 def evaluate(run: Run, prompts: int = 512) -> dict[str, dict[str, float]]:
     """Measures every checkpoint there is with every method and writes the figures, in per cent, into the recipes."""
     prompts = 16 if run.quick else prompts
-    wanted = run.task.prompts(prompts, SEED)
-    unseen = run.task.prompts(prompts // 2, SEED, held_out=True) if run.task.has_held_out else []
+    wanted, unseen = scenes.prompts(prompts, SEED), scenes.prompts(prompts // 2, SEED, held_out=True)
     summary = {}
     for name, family in LORA_OF.items():
         if not run.checkpoint(name).exists():
             continue
         look = LOOK_OF.get(name, "plain")
         model, adapter = load_with_lora(run.checkpoint(name), run.lora(family), run.device)
-        figures = {"real pictures through the autoencoder": measure_autoencoder(model, run.task, wanted, look)}
+        figures = {"real pictures through the autoencoder": measure_autoencoder(model, wanted, look)}
         lora_figures = {}
         for method in tqdm(TEACHER_METHODS + (LORA_METHODS if adapter else ()), desc=f"evaluate-{name}", mininterval=bar_interval()):
             set_weight(adapter, method.lora)
             figures_of_kind = lora_figures if method.lora and name == family else figures
-            figures_of_kind[method.label] = measure(model, method, run.task, wanted, look)
-            if unseen and method.steps in (4, 25):
-                figures_of_kind[f"{method.label}, held-out combinations"] = measure(model, method, run.task, unseen, look)
+            figures_of_kind[method.label] = measure(model, method, wanted, look)
+            if method.steps in (4, 25):
+                figures_of_kind[f"{method.label}, held-out combinations"] = measure(model, method, unseen, look)
         entry = {"prompts": prompts, "seed": SEED, "unit": "per cent of pictures"}
         update_recipe(run.checkpoint(name).with_suffix(".json"), figures={**entry, **_per_cent(figures)})
         if adapter and name == family:

@@ -121,7 +121,6 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     update_recipe(
         path.with_suffix(".json"),
         what=f"the LCM-LoRA of small-{family}",
-        task=run.task.name,
         command=run.command(f"lora-{family}", distillation.step),
         seed=run.seed,
         base_model_sha256=base,
@@ -180,7 +179,6 @@ def train_style(run: Run, settings: TeacherSettings | None = None) -> Progress:
     update_recipe(
         path.with_suffix(".json"),
         what="a style LoRA on small-sd15: pastel colours",
-        task=run.task.name,
         command=run.command("style-sd15", progress.steps),
         seed=run.seed,
         base_model_sha256=sha256(run.checkpoint("sd15")),

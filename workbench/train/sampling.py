@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.pictures import to_uint8
+from workbench.scenes.render import to_uint8
 from workbench.small_models import TRAIN_STEPS, SmallModel
 from workbench.train.attention import cut
 

@@ -118,7 +118,7 @@ def assemble_model(run: Run, name: str) -> SmallModel:
     The text transformer, trained before, is frozen. FileNotFoundError when it, the autoencoder or a parent is missing.
     """
     origin = ORIGINS[name]
-    model = build_model(origin.family, run.seed, run.task.architecture)
+    model = build_model(origin.family, run.seed)
     model.vae, model.scaling_factor = load_vae(run)
     if origin.parent:
         parent = load_checkpoint(run.checkpoint(origin.parent))
@@ -185,7 +185,6 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
     update_recipe(
         path.with_suffix(".json"),
         what=f"a small {origin.family} checkpoint: denoiser, text encoder and autoencoder",
-        task=run.task.name,
         look=origin.look,
         started_from=origin.parent,
         command=run.command(f"teacher-{name}", progress.steps),

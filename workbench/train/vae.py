@@ -17,8 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from workbench.small_models import write_safetensors
-from workbench.tasks import rates
+from workbench.scenes import random_scenes
+from workbench.scenes.judge import agreement, rates
+from workbench.scenes.render import LOOKS, render, to_uint8
+from workbench.small_models import VAE_CONFIG, write_safetensors
 from workbench.train.common import Progress, Run, bar_interval, plain_settings, train_loop, update_recipe, write_json
 from workbench.train.muon import Muon
 
@@ -27,7 +29,7 @@ START_LOG_VARIANCE = -6.0
 FULL_CAPTION_SHARE = 0.75
 """How many captions of a pool are complete; the rest leave out or vary words."""
 OTHER_LOOKS_SHARE = 0.25
-"""How many pictures the autoencoder sees in other looks than the plain one, where the task has any."""
+"""How many pictures the autoencoder sees in other looks than the plain one."""
 CHUNK = 256
 
 
@@ -61,7 +63,7 @@ class VaeSettings:
 
 def reconstruction_loss(pictures: Tensor, restored: Tensor, settings: VaeSettings) -> Tensor:
     """Mean absolute error of [B, 3, H, W], plus weighted mean squared error, plus weighted error of the differences between neighbours:
-    without that last part the points of small stars are rounded off."""
+    without that last part the corners of small shapes are rounded off."""
     error = restored.float() - pictures
     across, down = error.diff(dim=3), error.diff(dim=2)
     edges = across.abs().mean() + down.abs().mean()
@@ -69,20 +71,19 @@ def reconstruction_loss(pictures: Tensor, restored: Tensor, settings: VaeSetting
 
 
 class Album:
-    """Pictures to train an autoencoder on, uint8 on the run's device: the plain look, with a share of each other look of the task."""
+    """Pictures to train an autoencoder on, uint8 on the run's device: the plain look, with a share of each other look."""
 
     def __init__(self, run: Run, count: int, *seed: int) -> None:
-        task = run.task
-        others = task.looks[1:]
+        others = LOOKS[1:]
         rng = np.random.default_rng([run.seed, *seed])
         parts = []
         with tqdm(total=count, desc="pictures", mininterval=bar_interval()) as bar:
             for start in range(0, count, CHUNK):
                 size = min(CHUNK, count - start)
                 look = "plain"
-                if others and rng.random() < OTHER_LOOKS_SHARE:
+                if rng.random() < OTHER_LOOKS_SHARE:
                     look = others[rng.integers(len(others))]
-                pictures = task.render(task.scenes(size, rng), rng, look, run.device)
+                pictures = render(random_scenes(size, rng), rng, look, run.device)
                 parts.append(((pictures + 1) * 127.5).round().to(torch.uint8))
                 bar.update(size)
         self.pictures = torch.cat(parts)
@@ -105,7 +106,7 @@ def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
     """Trains the whole autoencoder and writes `run.data/vae.safetensors` with its scaling factor in the header."""
     settings = settings or VaeSettings.on(run.device)
     torch.manual_seed(run.seed)
-    vae = AutoencoderKL(**run.task.architecture.vae)
+    vae = AutoencoderKL(**VAE_CONFIG)
     zero_residual_branches(vae)
     torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
     vae.to(run.device, memory_format=torch.channels_last)
@@ -183,40 +184,35 @@ def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
 def measure_floor(run: Run, vae: AutoencoderKL, count: int, look: str = "plain") -> dict[str, float]:
     """What the judge says of real pictures that went through the autoencoder, in per cent: the ceiling of every other figure."""
     rng = np.random.default_rng([run.seed, 5])
-    wanted = run.task.scenes(count, rng)
-    judge, rows = run.task.judge(look), []
+    wanted, rows = random_scenes(count, rng), []
     for start in range(0, count, CHUNK):
         part = wanted[start : start + CHUNK]
-        pictures = run.task.render(part, rng, look, run.device)
+        pictures = render(part, rng, look, run.device)
         restored = vae.decode(vae.encode(pictures).latent_dist.mean).sample
-        shown = ((restored.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        rows += judge(shown, part)
+        rows += agreement(to_uint8(restored), part, look)
     return {name: round(100 * share, 1) for name, share in rates(rows).items()}
 
 
 def encode_pools(run: Run, settings: VaeSettings | None = None) -> list[Path]:
-    """Writes a pool of encoded pictures for each look of the task; see `encode_pool`."""
+    """Writes a pool of encoded pictures for each look; see `encode_pool`."""
     settings = settings or VaeSettings.on(run.device)
     vae, scaling_factor = load_vae(run)
     vae.to(run.device, memory_format=torch.channels_last)
     # Another look is learnt from a finished checkpoint, in a third of the time.
-    return [
-        encode_pool(run, vae, scaling_factor, settings.pool if look == "plain" else settings.pool // 3, look) for look in run.task.looks
-    ]
+    return [encode_pool(run, vae, scaling_factor, settings.pool if look == "plain" else settings.pool // 3, look) for look in LOOKS]
 
 
 def encode_pool(run: Run, vae: AutoencoderKL, scaling_factor: float, count: int, look: str) -> Path:
     """Writes `run.data/latents-<look>.safetensors` (fp16 scaled latents [N, 4, 8, 8]) and the N captions beside it."""
-    task = run.task
     count = 256 if run.quick else count
-    rng = np.random.default_rng([run.seed, 4, task.looks.index(look)])
+    rng = np.random.default_rng([run.seed, 4, LOOKS.index(look)])
     latents, captions = [], []
     with torch.no_grad(), tqdm(total=count, desc=f"latents-{look}", mininterval=bar_interval()) as bar:
         while len(captions) < count:
-            chosen = task.scenes(min(CHUNK, count - len(captions)), rng)
-            pictures = task.render(chosen, rng, look, run.device).contiguous(memory_format=torch.channels_last)
+            chosen = random_scenes(min(CHUNK, count - len(captions)), rng)
+            pictures = render(chosen, rng, look, run.device).contiguous(memory_format=torch.channels_last)
             latents.append((vae.encode(pictures).latent_dist.mean * scaling_factor).half().cpu())
-            captions += [scene.caption if rng.random() < FULL_CAPTION_SHARE else task.loose_caption(scene, rng) for scene in chosen]
+            captions += [scene.caption if rng.random() < FULL_CAPTION_SHARE else scene.loose_caption(rng) for scene in chosen]
             bar.update(len(chosen))
     path = pool_path(run, look)
     write_safetensors({"latents": torch.cat(latents)}, path, {"scaling_factor": repr(scaling_factor)})
@@ -237,7 +233,7 @@ def load_vae(run: Run) -> tuple[AutoencoderKL, float]:
     path = run.data / "vae.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the stage 'vae' first")
-    vae = AutoencoderKL(**run.task.architecture.vae)
+    vae = AutoencoderKL(**VAE_CONFIG)
     vae.load_state_dict(load_file(path))
     with safe_open(str(path), framework="pt") as file:
         scaling_factor = float(file.metadata()["scaling_factor"])
