@@ -59,12 +59,12 @@ SD15_LAYOUT: dict[str, Any] = {
 }
 SDXL_LAYOUT: dict[str, Any] = {
     "sample_size": 8,
-    "block_out_channels": [64, 40, 16],
+    "block_out_channels": [40, 64, 8],
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "cross_attention_dim": 2048,
     "attention_head_dim": 4,
-    "norm_num_groups": 8,
+    "norm_num_groups": 4,
     "use_linear_projection": True,
     "transformer_layers_per_block": [1, 1, 2],
     "addition_embed_type": "text_time",
