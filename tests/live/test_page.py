@@ -1,6 +1,5 @@
 """The accordion in a real browser: Chromium, driven by Playwright, on the page of any WebUI."""
 
-
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
