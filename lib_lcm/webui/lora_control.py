@@ -78,12 +78,15 @@ class LoraControl:
                 return complaint(in_words(error)), gr.update()
             return question(), gr.update()
 
+        def listed_anew(entry: str):
+            return row_for(entry) if missing_lora() is None else (gr.update(), gr.update())  # a complaint stays until something changes
+
         inputs = [self.dropdown]
         self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
         self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=outputs, show_progress=False)
         # the drop-down is read anew when all is there: during a download one has the time to choose another LoRA
         done = self.download.click(downloaded, inputs=[], outputs=[ask, self.download])
-        done.then(row_for, inputs=inputs, outputs=[self.dropdown, self.download], show_progress=False)
+        done.then(listed_anew, inputs=inputs, outputs=[self.dropdown, self.download], show_progress=False)
 
 
 def in_words(error: Exception) -> str:
