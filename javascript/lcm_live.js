@@ -9,7 +9,7 @@
     const LOOK_EVERY = 100; // ms between two looks at the page
     const ASK_EVERY = 300; // ms between two questions about the run
     const PICTURE_OVERDUE = 1500; // ms: a run that is over and has shown no picture by then failed, or was taken back
-    const PRESS_OVERDUE = 5000; // ms
+    const PRESS_OVERDUE = 5000; // ms in which the page was awake: on a slow machine it can stand still for longer, and then deals with the press
     const SEEDS = 4294967294; // as many as the WebUI draws from
     const STOP = "./internal/lcm/live-stop"; // live.STOP_ROUTE
     const DEFAULTS = { lcm_live_debounce: 0.3, lcm_live_patience: 4 }; // seconds; the settings of the same names
@@ -73,6 +73,8 @@
             this.began = now();
             this.asked = this.began;
             this.submitted = false;
+            this.lookedAt = this.began;
+            this.awake = 0; // ms that the page has been since then, as far as looks at it tell
             this.isQueued = false;
             this.isStopped = false;
             this.overSince = null;
@@ -244,7 +246,9 @@
         follow() {
             const run = this.run;
             if (!run.submitted) {
-                if (now() - run.began < PRESS_OVERDUE) return;
+                run.awake += Math.min(now() - run.lookedAt, 2 * LOOK_EVERY);
+                run.lookedAt = now();
+                if (run.awake < PRESS_OVERDUE) return;
                 if (pressed === run) pressed = null;
                 this.finish("press");
                 return;

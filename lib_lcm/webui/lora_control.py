@@ -57,17 +57,14 @@ class LoraControl:
         def refreshed(entry: str):
             return question(), *row_for(entry)
 
-        def failed(error: Exception):
-            return complaint(translated(sentence_of(error), language.translations())), gr.update(), gr.update()
-
         def remembered_or_forgotten(entry: str):
             try:
                 toggle_remembered(entry)
             except NotRemembered as error:
-                return failed(error)
+                return complaint(in_words(error)), gr.update(), gr.update()
             return refreshed(AUTO_LABEL)
 
-        def downloaded(entry: str, progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
+        def downloaded(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
             lora = missing_lora()
             try:
                 if lora is not None:
@@ -78,13 +75,23 @@ class LoraControl:
                         progress=lambda done, total: progress(done / total, desc=lora.name),
                     )
             except DownloadError as error:
-                return failed(error)
-            return refreshed(entry)
+                return complaint(in_words(error)), gr.update()
+            return question(), gr.update()
+
+        def listed_anew(entry: str):
+            return row_for(entry) if missing_lora() is None else (gr.update(), gr.update())  # a complaint stays until something changes
 
         inputs = [self.dropdown]
         self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
         self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=outputs, show_progress=False)
-        self.download.click(downloaded, inputs=inputs, outputs=outputs)
+        # the drop-down is read anew when all is there: during a download one has the time to choose another LoRA
+        done = self.download.click(downloaded, inputs=[], outputs=[ask, self.download])
+        done.then(listed_anew, inputs=inputs, outputs=[self.dropdown, self.download], show_progress=False)
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, in the page's language."""
+    return translated(sentence_of(error), language.translations())
 
 
 def row_for(option: str):

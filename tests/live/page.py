@@ -1,5 +1,7 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
+import re
+
 from tests.prompts import PROMPT
 
 KNOWN_PAGE_ERRORS = ("reading 'props'",)
@@ -62,6 +64,27 @@ def choose(page, element_id: str, label: str, is_beginning: bool = False) -> Non
     """Picks the entry of one of the WebUI's drop-downs that is, or begins with, `label`."""
     page.locator(f"#{element_id} input").first.click()
     page.locator(f'#{element_id} li[aria-label{"^" if is_beginning else ""}="{label}"]').first.click()
+
+
+def lora_drop_down(page):
+    return page.locator("#script_txt2img_lcm_lora input").first
+
+
+def listed_loras(page) -> list[str]:
+    """The entries of the LoRA drop-down."""
+    lora_drop_down(page).click()
+    options = page.locator("#script_txt2img_lcm_lora ul.options li")
+    options.first.wait_for()
+    texts = [text.replace("✓", "").replace("\u00a0", " ").strip() for text in options.all_inner_texts()]
+    lora_drop_down(page).blur()
+    options.first.wait_for(state="detached")  # while it closes, another click would not open it
+    return texts
+
+
+def choose_lora(page, text: str | re.Pattern) -> None:
+    """Picks the first entry that holds `text`, in whatever case."""
+    lora_drop_down(page).click()
+    page.locator("#script_txt2img_lcm_lora ul.options li", has_text=text).first.click()
 
 
 def wait_for_preset(page, label: str) -> None:

@@ -127,10 +127,10 @@ def test_ticking_live_draws_a_picture_without_saving_it(page, webui):
 def test_a_picture_follows_what_is_typed_once_the_typing_stops(live):
     live.prompt.fill("")
     live.prompt.press_sequentially(OTHER, delay=20)
-    live.wait_for_picture(2)
+    live.wait_until(lambda: live.drawn()[-1:] == [OTHER], "the picture of all that was typed")
     live.settle()
     assert live.drawn()[-1] == OTHER
-    assert len(live.drawn()) <= 3  # on a slow machine the typing itself may pause
+    assert len(live.drawn()) <= len(OTHER) / 3  # on a slow machine the typing itself pauses
     assert live.saved() == []
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
-from tests.live.page import wait_for_status
+from tests.live.page import choose_lora, listed_loras, lora_drop_down, wait_for_status
 from tests.live.test_generation import same
 from tests.live.test_loras import SD15, SDXL, files, loras
 from tests.prompts import PROMPT
@@ -33,32 +33,13 @@ def page(browser, webui, copy):
     page.close()
 
 
-def drop_down(page):
-    return page.locator("#script_txt2img_lcm_lora input").first
-
-
 def entry(page) -> str:
-    return drop_down(page).input_value().replace("\u00a0", " ")
+    return lora_drop_down(page).input_value().replace("\u00a0", " ")
 
 
 def wait_for_entry(page, text: str) -> None:
     script = r"text => document.querySelector('#script_txt2img_lcm_lora input').value.replace(/\u00a0/g, ' ') === text"
     page.wait_for_function(script, arg=text)
-
-
-def listed(page) -> list[str]:
-    drop_down(page).click()
-    options = page.locator("#script_txt2img_lcm_lora ul.options li")
-    options.first.wait_for()
-    texts = [text.replace("✓", "").replace("\u00a0", " ").strip() for text in options.all_inner_texts()]
-    drop_down(page).blur()
-    options.first.wait_for(state="detached")  # while it closes, another click would not open it
-    return texts
-
-
-def choose(page, text: str) -> None:
-    drop_down(page).click()
-    page.locator("#script_txt2img_lcm_lora ul.options li", has_text=text).first.click()
 
 
 def remember(page):
@@ -70,12 +51,12 @@ def plan(webui, **options) -> dict:
 
 
 def test_it_shows_what_auto_means_and_what_each_lora_is_for(page, webui):
-    assert listed(page) == [f"Auto · {SD15}", "None", f"{SD15} · SD 1.5", "my_own · SD 1.5", f"{SDXL} · SDXL, not for SD 1.5"]
+    assert listed_loras(page) == [f"Auto · {SD15}", "None", f"{SD15} · SD 1.5", "my_own · SD 1.5", f"{SDXL} · SDXL, not for SD 1.5"]
     assert not remember(page).is_visible()
 
 
 def test_it_follows_the_checkpoint(page, webui):
-    choose(page, "my_own")
+    choose_lora(page, "my_own")
     wait_for_status(page, "· my_own ·")
     try:
         webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": webui.sdxl})
@@ -83,7 +64,7 @@ def test_it_follows_the_checkpoint(page, webui):
         page.locator("#script_txt2img_lcm_refresh").first.click()
         wait_for_entry(page, "my_own · SD 1.5, not for SDXL")
         wait_for_status(page, "'my_own' is for SD 1.5")
-        assert listed(page)[:3] == [f"Auto · {SDXL}", "None", f"{SDXL} · SDXL"]
+        assert listed_loras(page)[:3] == [f"Auto · {SDXL}", "None", f"{SDXL} · SDXL"]
     finally:
         webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": webui.sd15})
         webui.txt2img(PROMPT, steps=1, cfg_scale=1)
@@ -94,7 +75,7 @@ def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgot
     official, _ = webui.txt2img(PROMPT, lcm=AUTO)
     assert not same(explicit.image, official.image)
 
-    choose(page, "my_own")
+    choose_lora(page, "my_own")
     remember(page).wait_for(state="visible")
     assert remember(page).inner_text() == "Remember my_own for this checkpoint"
     remember(page).click()
@@ -139,7 +120,7 @@ def decoded(answer):
 
 def test_none_can_be_remembered_for_a_checkpoint_that_is_itself_an_lcm(page, webui):
     bare, _ = webui.txt2img(PROMPT, lcm={**AUTO, "lora": "none"})
-    choose(page, "None")
+    choose_lora(page, "None")
     remember(page).click()
     try:
         wait_for_entry(page, "Auto · None, remembered")
@@ -153,7 +134,7 @@ def test_none_can_be_remembered_for_a_checkpoint_that_is_itself_an_lcm(page, web
 
 def test_a_remembered_file_that_vanished_is_named_and_auto_is_as_before(page, webui, copy):
     official, _ = webui.txt2img(PROMPT, lcm=AUTO)
-    choose(page, "my_own")
+    choose_lora(page, "my_own")
     remember(page).click()
     try:
         wait_for_entry(page, "Auto · my_own, remembered")
@@ -185,7 +166,7 @@ class moved_away:  # noqa: N801 (used like a function)
 
 
 def test_a_lora_for_another_family_is_not_remembered(page, webui):
-    choose(page, SDXL)
+    choose_lora(page, SDXL)
     wait_for_status(page, "is for SDXL")
     remember(page).click()
     page.wait_for_timeout(500)
@@ -210,8 +191,8 @@ def test_a_files_name_is_text_and_nothing_else(page, webui):
     try:
         with files(webui, **{name: SD15}):
             page.locator("#script_txt2img_lcm_refresh").first.click()
-            wait_until(page, lambda: f"{name} · SD 1.5" in listed(page))
-            choose(page, "onerror")
+            wait_until(page, lambda: f"{name} · SD 1.5" in listed_loras(page))
+            choose_lora(page, "onerror")
             wait_for_status(page, f"SD 1.5 · {name} · ")
             assert page.locator("#script_txt2img_lcm_enabled img").count() == 0 and page.title() != "1"
     except OSError:
@@ -221,4 +202,4 @@ def test_a_files_name_is_text_and_nothing_else(page, webui):
 def test_a_file_that_appears_is_listed_after_a_refresh(page, webui):
     with files(webui, new_one=SDXL):
         page.locator("#script_txt2img_lcm_refresh").first.click()
-        wait_until(page, lambda: "new_one · SDXL, not for SD 1.5" in listed(page))
+        wait_until(page, lambda: "new_one · SDXL, not for SD 1.5" in listed_loras(page))

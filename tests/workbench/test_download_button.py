@@ -1,11 +1,13 @@
 """The button that gets a missing LCM-LoRA, in a real browser, against a hub on this machine."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.hub import Hub
+from tests.live.page import choose_lora, listed_loras, lora_drop_down, wait_for_status_to_begin
 from workbench.server import Server
 from workbench.small_models import LORAS
 
@@ -47,11 +49,28 @@ def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path):
         button.click()
         page.wait_for_function("document.querySelector('.lcm-status').innerText.startsWith('SD 1.5 · lcm_lora_sd15 · ')")
         button.wait_for(state="hidden")
-        wait_until(page, lambda: page.locator("#script_txt2img_lcm_lora input").first.input_value().endswith("lcm_lora_sd15"))
+        wait_until(page, lambda: lora_drop_down(page).input_value().endswith("lcm_lora_sd15"))
         assert (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").read_bytes() == hub.content
         assert len(hub.requests) == 2, "it did not go on after the connection broke"
         made = server.client.txt2img("a star", lcm={"enabled": True, "steps": 1, "cfg": 1})
         assert "LCM LoRA: lcm_lora_sd15" in made.infotext
+        page.close()
+
+
+def test_what_is_chosen_during_a_download_stays_chosen(browser, hub, tmp_path):
+    hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
+    hub.script = ["stall"]
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+        page, button = opened(browser, server)
+        button.click()
+        wait_until(page, lambda: hub.requests)
+        choose_lora(page, re.compile(r"None\s*$"))
+        wait_for_status_to_begin(page, "SD 1.5 · no LoRA · ")
+        hub.may_go_on.set()
+        button.wait_for(state="hidden")
+        wait_until(page, lambda: "lcm_lora_sd15 · SD 1.5" in listed_loras(page))
+        assert lora_drop_down(page).input_value() == "None"
+        assert (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").exists()
         page.close()
 
 
