@@ -49,6 +49,9 @@ TEXT_GAIN = 4.0
 class TeacherSettings:
     """`caption_dropout` is the share of training examples without a caption; `snr_cap` is min-SNR's gamma.
 
+    `pooled_dropout` is the share with a caption but without its pooled vector, where the family has one: it sums up the whole caption,
+    and a denoiser that always has it learns late, if at all, to look at the words for which object has which colour.
+
     In terms of the error of x0, an example weighs its signal-to-noise ratio, held between `snr_floor` and `snr_cap`.
     """
 
@@ -58,6 +61,7 @@ class TeacherSettings:
     warmup: int = 100
     ema_decay: float = 0.998
     caption_dropout: float = 0.1
+    pooled_dropout: float = 0.5
     snr_cap: float = 5.0
     snr_floor: float = 0.25
 
@@ -158,7 +162,8 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
             if pooled is not None:
                 # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the dropped captions teach each.
                 kept = (~(dropped & (torch.rand(count, device=run.device) < 0.5))).to(hidden.dtype)[:, None]
-                hidden, pooled = hidden * kept[..., None], pooled * kept
+                has_pooled = (torch.rand(count, 1, device=run.device) >= settings.pooled_dropout).to(hidden.dtype)
+                hidden, pooled = hidden * kept[..., None], pooled * kept * has_pooled
             predicted = model.unet(noisy, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
         weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
         return ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
