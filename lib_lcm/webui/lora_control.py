@@ -79,9 +79,9 @@ class LoraControl:
             return question(), gr.update()
 
         def listed_anew(entry: str):
-            return (
-                row_for(entry, shown=entry) if missing_lora() is None else (gr.update(), gr.update())
-            )  # a complaint stays until something changes
+            if missing_lora() is not None:
+                return gr.update(), gr.update()  # nothing has come, and any change on the page would wipe out the sentence that says so
+            return row_for(entry, shown=entry)
 
         inputs = [self.dropdown]
         self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
