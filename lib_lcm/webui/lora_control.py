@@ -55,14 +55,14 @@ class LoraControl:
         outputs = [ask, self.dropdown, self.download]
 
         def refreshed(entry: str):
-            return question(), *row_for(entry)
+            return question(), *row_for(entry, shown=entry)
 
         def remembered_or_forgotten(entry: str):
             try:
                 toggle_remembered(entry)
             except NotRemembered as error:
                 return complaint(in_words(error)), gr.update(), gr.update()
-            return refreshed(AUTO_LABEL)
+            return question(), *row_for(AUTO_LABEL)
 
         def downloaded(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
             lora = missing_lora()
@@ -79,7 +79,9 @@ class LoraControl:
             return question(), gr.update()
 
         def listed_anew(entry: str):
-            return row_for(entry) if missing_lora() is None else (gr.update(), gr.update())  # a complaint stays until something changes
+            if missing_lora() is not None:
+                return gr.update(), gr.update()  # nothing has come, and any change on the page would wipe out the sentence that says so
+            return row_for(entry, shown=entry)
 
         inputs = [self.dropdown]
         self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
@@ -94,10 +96,14 @@ def in_words(error: Exception) -> str:
     return translated(sentence_of(error), language.translations())
 
 
-def row_for(option: str):
-    """Updates of drop-down and download button for an option, an entry, or an outdated entry."""
+def row_for(option: str, shown: str | None = None):
+    """Updates of drop-down and download button for an option, an entry, or an outdated entry.
+
+    `shown` is what the drop-down showed when it was asked. If that is still right it is not sent back: meanwhile another may be chosen.
+    """
     listed = entries_now()
-    return gr.update(choices=listed, value=entry_for(option, listed)), download_button()
+    entry = entry_for(option, listed)
+    return gr.update(choices=listed) if entry == shown else gr.update(choices=listed, value=entry), download_button()
 
 
 def entry_now(option: str) -> str:

@@ -3,7 +3,7 @@
     a big red triangle on a blue mosaic
     a red circle left of a yellow cross on a green mosaic
 
-Place and angle are not in the caption, nor is which tiles of the mosaic are light and which are dark. The tiles are what few-step sampling
+The place is not in the caption, nor is which tiles of the mosaic are light and which are dark. The tiles are what few-step sampling
 stumbles over, as it does over the texture of real pictures: they differ so little that they are decided in the last part of sampling, and
 a denoiser that is asked only once there answers with the mean of light and dark, a flat background. No guidance changes that.
 
@@ -78,9 +78,9 @@ class Scene:
         return any(thing.held_out for thing in self.things)
 
     def _phrase(self, nouns: list[str], articles: bool = True, ending: str | None = None) -> str:
-        nouns = [_with_article(noun) for noun in nouns] if articles else nouns
+        nouns = [f"a {noun}" for noun in nouns] if articles else nouns
         phrase = f" {self.relation} ".join(nouns)
-        return phrase + (f" on {_with_article(self.background)} mosaic" if ending is None else ending)
+        return phrase + (f" on a {self.background} mosaic" if ending is None else ending)
 
     def loose_caption(self, rng: np.random.Generator) -> str:
         """A caption as a person might type it: words left out or others put in. Never says anything untrue."""
@@ -93,10 +93,6 @@ class Scene:
         articles = bool(rng.random() < 0.6)
         phrase = self._phrase(nouns, articles, endings[rng.integers(len(endings))])
         return f"a picture of {phrase}" if articles and rng.random() < 0.2 else phrase
-
-
-def _with_article(noun: str) -> str:
-    return f"a {noun}"
 
 
 def random_scene(rng: np.random.Generator, *, held_out: bool = False, pair: bool | None = None) -> Scene:

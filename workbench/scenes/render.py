@@ -75,8 +75,8 @@ OUTLINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Signed distance of points (x, y) to each shape that fills the unit circle, y pointing down."""
 TURN = {"circle": 0.0, "square": math.pi / 2, "triangle": 2 * math.pi / 3, "cross": math.pi / 2}
 """The angle after which a shape looks the same again; 0 where every angle looks the same."""
-ANGLES = {"circle": (0.0,), "square": (math.pi / 4,), "triangle": (0.0,), "cross": (0.0,)}
-"""The angles at which a shape is drawn, all as often: upright."""
+UPRIGHT = {"circle": 0.0, "square": math.pi / 4, "triangle": 0.0, "cross": 0.0}
+"""The angle at which a shape is drawn."""
 
 
 def coverage(shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tensor, side: int = SIDE) -> Tensor:
@@ -113,7 +113,7 @@ def places(reach: float) -> list[int]:
 
 
 def place(scenes: Sequence[Scene], rng: np.random.Generator) -> Placement:
-    """Random places and angles that agree with the scenes. Objects never overlap or leave the picture."""
+    """Random places that agree with the scenes. Objects never overlap or leave the picture."""
     count = len(scenes)
     centres, reach, angles = np.zeros((count, 2, 2)), np.zeros((count, 2)), np.zeros((count, 2))
     free = places(REACH[None])
@@ -122,7 +122,7 @@ def place(scenes: Sequence[Scene], rng: np.random.Generator) -> Placement:
     for index, scene in enumerate(scenes):
         for number, thing in enumerate(scene.things):
             reach[index, number] = REACH[thing.size]
-            angles[index, number] = ANGLES[thing.shape][rng.integers(len(ANGLES[thing.shape]))]
+            angles[index, number] = UPRIGHT[thing.shape]
         if scene.relation is None:
             centres[index, 0] = rng.choice(places(reach[index, 0]), 2)
             continue

@@ -24,6 +24,8 @@ SAVE_EVERY_SECONDS = 60.0
 SNAPSHOT_EVERY_SECONDS = 300.0
 UPDATE_SHARE = 1.15
 """Time of a whole training step, optimiser and moving average included, to that of the forward and backward passes."""
+FULL_CAPTION_SHARE = 0.75
+"""How many captions to train on are complete; the rest leave out or vary words."""
 BRIEF_LOSSES = 50
 """The reported loss is the mean of this many last steps."""
 
@@ -180,6 +182,14 @@ def train_loop(
     seconds = seconds_before + time.monotonic() - started
     first = sum(losses[:10]) / max(1, len(losses[:10]))
     return Progress(steps=step, seconds=seconds, first_loss=first, final_loss=recent_mean(losses))
+
+
+def zero_layers(module: nn.Module, *endings: str) -> None:
+    """Makes the layers of `module` whose names end so start at zero, and with them the residual branches that they close."""
+    for name, layer in module.named_modules():
+        if name.endswith(endings):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
 
 def steps_in(seconds: float, parameters: list[nn.Parameter], loss_of_step: Callable[[int], Tensor]) -> int:

@@ -1,8 +1,8 @@
 """Muon (Jordan et al., 2024): momentum whose matrices are made orthogonal, so that every direction of a layer learns at one pace.
 
-A small autoencoder or denoiser learns several times faster with it than with Adam. Biases, scales of norms and embeddings, which are no
-matrices, are left to Adam in the same optimiser. (torch.optim.Muon, from torch 2.9 on, takes no convolutions, of which these models are
-made, and leaves the rest to the caller.)
+In one run each, 400 steps took the small autoencoder to a loss of 0.19 with it and of 0.56 with AdamW. Biases, scales of norms and
+embeddings, which are no matrices, are left to Adam in the same optimiser. (torch.optim.Muon, from torch 2.9 on, takes no convolutions, of
+which these models are made, and leaves the rest to the caller.)
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, load_checkpoint, save_checkpoint
 from workbench.train.attention import cut, skip_padding
-from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe
+from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe, zero_layers
 from workbench.train.muon import Muon
 from workbench.train.text import load_text
 from workbench.train.vae import load_vae, pool_path
@@ -72,14 +72,6 @@ class TeacherSettings:
         return replace(settings, steps=settings.steps // 3, learning_rate=5e-3) if tuning else settings
 
 
-def zero_output_layers(unet: nn.Module) -> None:
-    """Makes every residual branch, and the whole denoiser, start at zero, which shortens the first phase of training."""
-    for name, module in unet.named_modules():
-        if name.split(".")[-1] in ("conv2", "proj_out", "conv_out"):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
-
-
 def stratified_timesteps(count: int, total: int = TRAIN_STEPS) -> Tensor:
     """int64 [count]: one uniform draw from each of `count` equal parts of 0..total-1, in random order."""
     return ((torch.randperm(count) + torch.rand(count)) / count * total).long().clamp(max=total - 1)
@@ -130,7 +122,7 @@ def assemble_model(run: Run, name: str) -> SmallModel:
         model.unet.load_state_dict({key: tensor for key, tensor in parent.unet.state_dict().items() if key in kept})
         model.text_encoder.load_state_dict(parent.text_encoder.state_dict())
     else:
-        zero_output_layers(model.unet)
+        zero_layers(model.unet, "conv2", "proj_out", "conv_out")  # the whole denoiser too, which shortens the first phase of training
         load_text(run, model.text_encoder)
         with torch.no_grad():
             model.text_encoder.text_proj.weight.mul_(TEXT_GAIN)

@@ -17,11 +17,8 @@ from torch import Tensor, nn
 from workbench.scenes import random_scenes
 from workbench.small_models import SmallTextEncoder, build_model, write_safetensors
 from workbench.train.attention import cut
-from workbench.train.common import Progress, Run, plain_settings, train_loop, update_recipe
+from workbench.train.common import FULL_CAPTION_SHARE, Progress, Run, plain_settings, train_loop, update_recipe
 from workbench.train.muon import Muon, embeddings
-
-FULL_CAPTION_SHARE = 0.75
-"""How many captions are complete; the rest leave out or vary words."""
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,21 @@ from workbench.scenes import random_scenes
 from workbench.scenes.judge import agreement, rates
 from workbench.scenes.render import LOOKS, render, to_uint8
 from workbench.small_models import VAE_CONFIG, write_safetensors
-from workbench.train.common import Progress, Run, bar_interval, plain_settings, train_loop, update_recipe, write_json
+from workbench.train.common import (
+    FULL_CAPTION_SHARE,
+    Progress,
+    Run,
+    bar_interval,
+    plain_settings,
+    train_loop,
+    update_recipe,
+    write_json,
+    zero_layers,
+)
 from workbench.train.muon import Muon
 
 START_LOG_VARIANCE = -6.0
 """Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps pass before it wins."""
-FULL_CAPTION_SHARE = 0.75
-"""How many captions of a pool are complete; the rest leave out or vary words."""
 OTHER_LOOKS_SHARE = 0.25
 """How many pictures the autoencoder sees in other looks than the plain one."""
 CHUNK = 256
@@ -94,20 +102,12 @@ class Album:
         return (self.pictures[chosen].float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
 
 
-def zero_residual_branches(vae: AutoencoderKL) -> None:
-    """Makes the autoencoder start as a chain of few convolutions: colours and places come through from the first step on."""
-    for name, module in vae.named_modules():
-        if name.endswith(("conv2", "to_out.0")):
-            torch.nn.init.zeros_(module.weight)
-            torch.nn.init.zeros_(module.bias)
-
-
 def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
     """Trains the whole autoencoder and writes `run.data/vae.safetensors` with its scaling factor in the header."""
     settings = settings or VaeSettings.on(run.device)
     torch.manual_seed(run.seed)
     vae = AutoencoderKL(**VAE_CONFIG)
-    zero_residual_branches(vae)
+    zero_layers(vae, "conv2", "to_out.0")  # a chain of few convolutions, through which colours and places come from the first step on
     torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
     vae.to(run.device, memory_format=torch.channels_last)
     album = Album(run, 256 if run.quick else settings.pictures, 1)
