@@ -29,7 +29,7 @@ from workbench.scenes import random_scenes
 from workbench.scenes.classifier import CLASSIFIER, load_classifier
 from workbench.scenes.judge import agreement, rates
 from workbench.scenes.render import render
-from workbench.small_models import MODELS
+from workbench.small_models import MODELS, TEACHER_CFG
 from workbench.train.evaluate import LOOK_OF, LORA_OF, Method, attach_lora, draw, load_with_lora, measure_autoencoder, set_weight
 from workbench.train.lora import STYLE, STYLE_LOOK
 
@@ -60,7 +60,7 @@ class Row:
 
 def rows_of(name: str) -> list[Row]:
     """The lines for the checkpoint `name`: all of them for sd15, those that carry the claim for the others."""
-    rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=cfg == 3) for cfg in (2.0, 3.0, 5.0)]
+    rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=cfg == TEACHER_CFG) for cfg in (2.0, 3.0, 5.0)]
     rows += [Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg)) for cfg in (5.0, 3.0, 2.0, 1.0)]
     rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0))]
     rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps)) for steps in (2, 4)]
@@ -71,13 +71,13 @@ def rows_of(name: str) -> list[Row]:
         rows.append(Row(own, main=steps <= 4, host_rows=2 * steps))
     if name != "sd15":
         return rows
-    rows.insert(0, Row(Method("Euler, 50 steps, CFG 3", "euler", 50, 3.0), main=False))
-    rows += [Row(Method(f"Euler, 8 steps, CFG {cfg:g}", "euler", 8, cfg), main=False) for cfg in (5.0, 3.0, 1.0)]
+    rows.insert(0, Row(Method(f"Euler, 50 steps, CFG {TEACHER_CFG:g}", "euler", 50, TEACHER_CFG), main=False))
+    rows += [Row(Method(f"Euler, 8 steps, CFG {cfg:g}", "euler", 8, cfg), main=False) for cfg in (5.0, 3.0, 2.0, 1.0)]
     for steps in LCM_STEPS:
         for schedule, label in (("reference", ""), ("webui", ", the WebUI's timesteps")):
             rows.append(Row(Method(f"LCM-LoRA, {steps} steps, CFG 1.5{label}", schedule, steps, 1.5, 1.0), main=False))
     rows.append(Row(Method("LCM-LoRA, 4 steps, CFG 5 (misuse)", "reference", 4, 5.0, 1.0), main=False))
-    rows.append(Row(Method("style LoRA 1, Euler, 25 steps, CFG 3", "euler", 25, 3.0), main=False, style=1.0))
+    rows.append(Row(Method(f"style LoRA 1, {TEACHER}, CFG {TEACHER_CFG:g}", "euler", 25, TEACHER_CFG), main=False, style=1.0))
     rows += [Row(Method(f"style LoRA {style:g} + LCM-LoRA, 4 steps", "reference", 4, lora=1.0), style=style) for style in (0.8, 1.0)]
     return rows
 
@@ -157,9 +157,9 @@ class Bench:
         chosen = {
             "LCM-LoRA\n4 steps, CFG 1": Method("", "reference", 4, lora=1.0),
             "LCM-LoRA\n2 steps, CFG 1": Method("", "reference", 2, lora=1.0),
-            "Euler\n4 steps, CFG 3": Method("", "euler", 4, 3.0),
+            "Euler\n4 steps, CFG 2": Method("", "euler", 4, 2.0),
             "Euler\n4 steps, CFG 1": Method("", "euler", 4),
-            "teacher\nEuler 25, CFG 3": Method("", "euler", 25, 3.0),
+            "teacher\nEuler 25, CFG 2": Method("", "euler", 25, TEACHER_CFG),
         }
         captions = [scene.caption for scene in self.scenes[:6]]
         columns = []
@@ -215,7 +215,7 @@ def table(results: dict[str, Any]) -> str:
         if "absent" in result:
             lines += [f"Absent: {result['absent']}.", ""]
             continue
-        teacher = next((row for row in result["rows"] if row["label"] == f"{TEACHER}, CFG 3"), {})
+        teacher = next((row for row in result["rows"] if row["label"] == f"{TEACHER}, CFG {TEACHER_CFG:g}"), {})
         columns = ("method", "all", "95 %", "prompts", "all, by the classifier", "held out", "distance (floor)", "UNet rows", "ms")
         lines += [f"| {' | '.join(columns)} | times as fast as the teacher |", "|---" * (len(columns) + 1) + "|"]
         for row in result["rows"]:

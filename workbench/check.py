@@ -16,11 +16,16 @@ from PIL import ImageChops
 from workbench.client import ApiError, Client, Generated
 from workbench.contact_sheet import contact_sheet
 from workbench.server import ROOT, Server
+from workbench.small_models import TEACHER_CFG
 
 OUT = ROOT / "demo-out"
 LCM_FOUR = {"enabled": True, "steps": 4, "cfg": 1.0}
 FOUR_TIMESTEPS = [999, 759, 499, 259]
-CHECKPOINTS = {"SD 1.5": ("small-sd15", "lcm_lora_sd15"), "SDXL": ("small-sdxl", "lcm_lora_sdxl")}
+CHECKPOINTS = {
+    "SD 1.5": ("small-sd15", "lcm_lora_sd15"),
+    "SDXL": ("small-sdxl", "lcm_lora_sdxl"),
+    "SSD-1B": ("small-ssd1b", "lcm_lora_ssd1b"),
+}
 PROMPTS = (
     "a big red cross on a blue mosaic",
     "a red triangle left of a yellow circle on a blue mosaic",
@@ -29,7 +34,6 @@ PROMPTS = (
     "a cyan square below a black circle on a red mosaic",
     "a small blue cross on a yellow mosaic",
 )
-TEACHER_CFG = 3.0
 
 
 class Checks:

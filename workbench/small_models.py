@@ -30,6 +30,8 @@ CHECKPOINTS = MODELS / "Stable-diffusion"
 LORAS = MODELS / "Lora"
 
 TRAIN_STEPS = 1000
+TEACHER_CFG = 2.0
+"""The CFG scale at which the shipped checkpoints, without an LCM-LoRA, draw most prompts right; `python dev.py bench` compares it."""
 BETA_START, BETA_END = 0.00085, 0.012
 """Noise schedule of SD 1.x and SDXL: beta is linear in its square root."""
 
@@ -84,6 +86,10 @@ DEFAULT_SIZE_IDS = (64.0, 64.0, 0.0, 0.0, 64.0, 64.0)
 """SDXL's six size ids (original height and width, crop top and left, target height and width) that every training picture had."""
 
 
+Text = tuple[Tensor, Tensor | None]
+"""Encoded texts: hidden [B, L, 768 or 2048], and pooled [B, 1280] or None."""
+
+
 class SmallTextEncoder(nn.Module):
     """A small CLIP text transformer whose output is widened to what the UNet's cross-attention expects.
 
@@ -99,8 +105,8 @@ class SmallTextEncoder(nn.Module):
         self.text_proj = nn.Linear(config["hidden_size"], config["output_width"])
         self.pooled_proj = nn.Linear(config["hidden_size"], config["pooled_width"]) if config.get("pooled_width") else None
 
-    def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`input_ids` int [B, L], L <= 77 -> (hidden [B, L, 768 or 2048], pooled [B, 1280] or None)."""
+    def forward(self, input_ids: Tensor) -> Text:
+        """Encodes `input_ids`, int [B, L], L <= 77."""
         hidden = self.clip(input_ids=input_ids).last_hidden_state
         length = input_ids.shape[1]
         is_eos = input_ids == self.eos_id
@@ -153,8 +159,8 @@ class SmallModel:
             module.eval().requires_grad_(False)
         return self
 
-    def encode_texts(self, texts: str | Sequence[str]) -> tuple[Tensor, Tensor | None]:
-        """(hidden [B, 77, 768 or 2048], pooled [B, 1280] or None) of one text or a list of texts."""
+    def encode_texts(self, texts: str | Sequence[str]) -> Text:
+        """One text or a list of texts, each padded to 77 tokens."""
         return self.text_encoder(self.tokenizer(texts).to(self.device))
 
     def added_conditions(self, pooled: Tensor | None) -> dict[str, Tensor] | None:
@@ -163,6 +169,11 @@ class SmallModel:
             return None
         size_ids = torch.tensor(DEFAULT_SIZE_IDS, device=pooled.device, dtype=pooled.dtype)
         return {"text_embeds": pooled, "time_ids": size_ids.repeat(len(pooled), 1)}
+
+    def predict(self, sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
+        """The UNet's answer to variance-preserving `sample` [B, 4, h, w] at `timesteps` [B], for encoded `text`; [B, 4, h, w]."""
+        hidden, pooled = text
+        return self.unet(sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=self.added_conditions(pooled)).sample
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """[B, 3, H, W] in -1..1 -> scaled latents [B, 4, H/8, W/8] (the posterior's mean)."""

@@ -26,6 +26,14 @@ def test_captions():
     assert Scene("white", (Thing("red", "cross", "big"),)).caption == "a big red cross on a white mosaic"
 
 
+@pytest.mark.parametrize("relation", ["left of", "above"])
+def test_facts_by_place_are_the_same_whichever_thing_the_caption_names_first(relation):
+    first, second = PAIR.things
+    opposite = {"left of": "right of", "above": "below"}[relation]
+    one, other = Scene("green", (first, second), relation), Scene("green", (second, first), opposite)
+    assert one.facts != other.facts and one.facts_by_place == other.facts_by_place == one.facts
+
+
 def test_every_caption_is_made_of_known_words():
     tokenizer = Tokenizer()
     rng = np.random.default_rng(1)

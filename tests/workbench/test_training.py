@@ -18,15 +18,17 @@ from lib_lcm.distill.optimisation import warm_up_and_cosine
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import inspect_lora
 from workbench.scenes import prompts
+from workbench.scenes.classifier import Classifier
 from workbench.small_models import MODELS, SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
 from workbench.tokenizer import Tokenizer
 from workbench.train import __main__ as main
 from workbench.train import common
+from workbench.train import teacher as teacher_stage
 from workbench.train.attention import cut, skip_padding
 from workbench.train.classifier import ClassifierSettings, train_classifier
 from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_lora, measure, set_weight
-from workbench.train.lora import CONFIG, STYLE, STYLE_RANK, STYLE_TARGETS, train_lora, train_style
+from workbench.train.lora import RANKS, STYLE, STYLE_RANK, STYLE_TARGETS, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps
 from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr_weights, stratified_timesteps, train_teacher
 from workbench.train.text import load_text, train_text
@@ -36,8 +38,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 STAGES = (
-    "text", "vae", "decoder", "classifier", "teacher-sdxl", "teacher-sd15", "teacher-sd15-lit", "style-sd15", "teacher-ssd1b",
-    "lora-sd15", "lora-sdxl", "lora-ssd1b",
+    "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit", "teacher-sdxl", "teacher-ssd1b",
+    "style-sd15", "lora-sd15", "lora-sdxl", "lora-ssd1b",
 )  # fmt: skip
 
 
@@ -47,13 +49,13 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     run = Run(seed=3, data=folder / "data", models=folder / "models", quick=True)
     settings = VaeSettings(batch=4)
-    progress = {"text": train_text(dataclasses.replace(run, steps=36))}
+    progress = {f"text-{family}": train_text(dataclasses.replace(run, steps=36), family) for family in ("sd15", "sdxl")}
     progress["vae"] = train_vae(dataclasses.replace(run, steps=36), settings)
     progress["decoder"] = tune_decoder(dataclasses.replace(run, steps=18), settings)
     encode_pools(run, settings)
     progress["classifier"] = train_classifier(dataclasses.replace(run, steps=30), ClassifierSettings(batch=16, warmup=5))
     teacher = TeacherSettings(batch=16, warmup=5)
-    for name in ("sdxl", "sd15", "sd15-lit", "ssd1b"):
+    for name in ("sd15", "sd15-lit", "sdxl", "ssd1b"):
         progress[f"teacher-{name}"] = train_teacher(dataclasses.replace(run, steps=30 if name in ("sdxl", "sd15") else 15), name, teacher)
     progress["style-sd15"] = train_style(dataclasses.replace(run, steps=24), teacher)
     lora = DistillConfig.small_model(batch=4, rank=2, learning_rate=5e-3, warmup=2)
@@ -87,11 +89,32 @@ def test_the_style_lora_lowers_its_loss(trained, tmp_path, monkeypatch):
 
 def test_denoisers_read_the_trained_text_transformer_and_leave_it_as_it_is(trained):
     run, _ = trained
-    trained_text = build_model("sd15", seed=9).text_encoder
-    load_text(run, trained_text)
-    for name in ("sdxl", "sd15", "sd15-lit", "ssd1b"):
-        kept = load_checkpoint(run.checkpoint(name)).text_encoder.clip.state_dict()
-        assert all(torch.equal(tensor.half().float(), kept[key]) for key, tensor in trained_text.clip.state_dict().items()), name
+    for family, names in (("sd15", ("sd15", "sd15-lit")), ("sdxl", ("sdxl", "ssd1b"))):
+        trained_text = build_model(family, seed=9).text_encoder
+        load_text(run, family, trained_text)
+        for name in names:
+            kept = load_checkpoint(run.checkpoint(name)).text_encoder.clip.state_dict()
+            assert all(torch.equal(tensor.half().float(), kept[key]) for key, tensor in trained_text.clip.state_dict().items()), name
+
+
+def test_sdxl_learns_what_sd15_predicts_of_the_same_noisy_latents(trained, tmp_path, monkeypatch):
+    run, _ = trained
+    wanted = []
+
+    class Master:
+        text_encoder = staticmethod(lambda ids: ids)
+
+        @staticmethod
+        def predict(noisy, timesteps, ids):
+            wanted.append((noisy.shape, timesteps.shape, len(ids)))
+            return torch.zeros_like(noisy)  # as the untrained denoiser, whose last layer is zero, says as well
+
+    asked = []
+    monkeypatch.setattr(teacher_stage, "load_for_training", lambda run, name: asked.append(name) or Master)
+    alone = dataclasses.replace(run, steps=1, models=tmp_path, resume=False)
+    progress = train_teacher(alone, "sdxl", TeacherSettings(batch=4, warmup=1))
+    assert asked == ["sd15"] and wanted == [((4, 4, 8, 8), (4,), 4)]
+    assert progress.final_loss == 0.0
 
 
 def test_every_stage_is_tested_in_short():
@@ -152,18 +175,17 @@ def test_an_interrupted_stage_ends_with_the_same_weights(trained, tmp_path):
             # The cosine follows the planned steps, so an interruption is played by a state that was saved half way.
             part = dataclasses.replace(run, data=data, models=data / "models", steps=6)
             train_part(part, teacher, steps)
-        ends.append(torch.load(data / "teacher-sdxl.state.pt", weights_only=True)["parameters"])
+        ends.append(torch.load(data / "teacher-sd15.state.pt", weights_only=True)["parameters"])
     assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
 def train_part(run, settings, steps):
-    """Trains the sdxl teacher up to `steps`, as if it had been stopped there."""
-    from workbench.train import teacher
+    """Trains the sd15 teacher up to `steps`, as if it had been stopped there."""
 
     class Stopped(Exception):
         pass
 
-    loop = teacher.train_loop
+    loop = teacher_stage.train_loop
 
     def stopping(name, run, planned, parameters, loss_of_step, **settings):
         def loss(step):
@@ -174,10 +196,10 @@ def train_part(run, settings, steps):
         return loop(name, run, planned, parameters, loss, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teacher, "train_loop", stopping)
+        patch.setattr(teacher_stage, "train_loop", stopping)
         patch.setattr(common, "SAVE_EVERY_SECONDS", 0.0)
         with contextlib.suppress(Stopped):
-            train_teacher(run, "sdxl", settings)
+            train_teacher(run, "sd15", settings)
 
 
 def test_a_budget_is_spread_over_the_stages_and_an_interrupted_one_goes_on(monkeypatch, tmp_path, capsys):
@@ -221,12 +243,12 @@ def test_training_writes_over_the_shipped_models_only_where_it_is_told_to(tmp_pa
 
 
 def test_the_models_stay_under_40_mb():
-    """Two SD 1.5 checkpoints, SDXL, SSD-1B, their three LCM-LoRAs and the style LoRA, in fp16."""
-    total = 0
+    """Two SD 1.5 checkpoints, SDXL, SSD-1B, their three LCM-LoRAs, the style LoRA and the classifier, in fp16."""
+    total = sum(p.numel() for p in Classifier().parameters())
     for family, checkpoints in (("sd15", 2), ("sdxl", 1), ("ssd1b", 1)):
         model = build_model(family)
         total += checkpoints * sum(p.numel() for module in model.modules.values() for p in module.parameters())
-        total += sum(p.numel() for p in LoraAdapter(model.unet, CONFIG.rank, CONFIG.alpha).parameters())
+        total += sum(p.numel() for p in LoraAdapter(model.unet, RANKS[family], 1.0).parameters())
         if family == "sd15":
             total += sum(p.numel() for p in LoraAdapter(model.unet, STYLE_RANK, 1.0, STYLE_TARGETS).parameters())
     assert 2 * total < 40e6

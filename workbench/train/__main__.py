@@ -28,6 +28,10 @@ class Stage:
     share: float = 0.0
 
 
+def _text(family: str) -> Callable[[Run], Any]:
+    return lambda run: train_text(run, family)
+
+
 def _teacher(name: str) -> Callable[[Run], Any]:
     return lambda run: train_teacher(run, name)
 
@@ -37,13 +41,14 @@ def _lora(family: str) -> Callable[[Run], Any]:
 
 
 STAGES = {
-    "text": Stage(train_text, 0.5),
+    "text-sd15": Stage(_text("sd15"), 0.3),
+    "text-sdxl": Stage(_text("sdxl"), 1),
     "vae": Stage(train_vae, 7),
     "decoder": Stage(tune_decoder, 4),
     "latents": Stage(encode_pools),
-    "teacher-sdxl": Stage(_teacher("sdxl"), 20),
     "teacher-sd15": Stage(_teacher("sd15"), 31),
     "lora-sd15": Stage(_lora("sd15"), 10),
+    "teacher-sdxl": Stage(_teacher("sdxl"), 20),
     "lora-sdxl": Stage(_lora("sdxl"), 8),
     "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6),
     "style-sd15": Stage(train_style, 2),
@@ -109,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.threads > 0:
         torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)  # numbers below 1e-38 cost a CPU more than all others together once many have become so small
     run = run_of(options)
     run.data.mkdir(parents=True, exist_ok=True)
     names = list(STAGES) if options.all else options.stage

@@ -13,8 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib_lcm.distill import Distillation, DistillConfig, LoraAdapter, distillation_loss, lora_metadata, save_lora
-from workbench.small_models import SmallModel, load_checkpoint
-from workbench.train.attention import skip_padding
+from workbench.small_models import Text
 from workbench.train.common import (
     SNAPSHOT_EVERY_SECONDS,
     Progress,
@@ -26,43 +25,31 @@ from workbench.train.common import (
     update_recipe,
 )
 from workbench.train.sampling import blank_text
-from workbench.train.teacher import Pool, TeacherSettings, add_noise, clamped_snr_weights, stratified_timesteps
+from workbench.train.teacher import Pool, TeacherSettings, add_noise, clamped_snr_weights, load_for_training, stratified_timesteps
 
+RANKS = {"sd15": 8, "sdxl": 4, "ssd1b": 4}
+"""Text 2048 wide makes the LoRAs of SDXL's kind larger; all models together are to stay under 40 MB."""
 CONFIG = DistillConfig.small_model(steps=1100, substeps=(2, 2), guidance=(0.5, 2.0))
 """Guidance around the teacher's own best CFG scale, which is 2 (w = 1) on these pictures."""
 STYLE = "style_pastel"
 STYLE_LOOK = "pastel"
 STYLE_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")
 STYLE_RANK = 4
-Text = tuple[Tensor, Tensor | None]
 
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def config_on(device: torch.device) -> DistillConfig:
-    """What suits the device."""
-    return CONFIG if device.type == "cpu" else replace(CONFIG, batch=256, steps=8000, warmup=200, ema_decay=0.995)
-
-
-def load_for_training(run: Run, name: str) -> SmallModel:
-    """A finished checkpoint, frozen, on the run's device, ready for cut captions."""
-    model = load_checkpoint(run.checkpoint(name), run.device)
-    skip_padding(model.unet)
-    model.unet.to(memory_format=torch.channels_last)
-    return model
-
-
-def predict(model: SmallModel, sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
-    """The UNet's answer, [B, 4, h, w]."""
-    hidden, pooled = text
-    return model.unet(sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
+def config_on(device: torch.device, family: str) -> DistillConfig:
+    """What suits the device and the family."""
+    config = replace(CONFIG, rank=RANKS[family], alpha=float(RANKS[family]))
+    return config if device.type == "cpu" else replace(config, batch=256, steps=8000, warmup=200, ema_decay=0.995)
 
 
 def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
     """Distils the checkpoint of `family` and writes its LCM-LoRA."""
-    config = config or config_on(run.device)
+    config = config or config_on(run.device, family)
     # Always in float32: the loss is the small difference of two answers, which half precision drowns at the noisy end, where an error of
     # the prediction is multiplied by 14.
     config = replace(config, steps=run.planned(config.steps, quick=4), seed=run.seed)
@@ -73,7 +60,7 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     adapter = LoraAdapter(model.unet, config.rank, config.alpha, config.targets)
 
     def student(sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
-        return predict(model, sample, timesteps, text)
+        return model.predict(sample, timesteps, text)
 
     def teacher(sample: Tensor, timesteps: Tensor, cond: Text, uncond: Text) -> tuple[Tensor, Tensor]:
         both = (torch.cat([cond[0], uncond[0]]), None if cond[1] is None else torch.cat([cond[1], uncond[1]]))
@@ -160,7 +147,7 @@ def train_style(run: Run, settings: TeacherSettings | None = None) -> Progress:
         timesteps = stratified_timesteps(settings.batch).to(run.device)
         noisy = add_noise(latents, noise, model.alphas_cumprod, timesteps)
         with run.autocast():
-            predicted = predict(model, noisy, timesteps, model.text_encoder(ids))
+            predicted = model.predict(noisy, timesteps, model.text_encoder(ids))
         weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
         return ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
 

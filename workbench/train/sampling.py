@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.scenes.render import to_uint8
-from workbench.small_models import TRAIN_STEPS, SmallModel
+from workbench.small_models import TRAIN_STEPS, SmallModel, Text
 from workbench.train.attention import cut
 
 LCM_GRID = 50
@@ -33,30 +33,25 @@ def evenly_to_lowest(steps: int) -> list[int]:
 
 
 @torch.no_grad()
-def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: tuple, blank: tuple | None, cfg: float) -> Tensor:
+def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: Text, blank: Text | None, cfg: float) -> Tensor:
     """Noise [B, 4, h, w] for the variance-preserving `sample`, with classifier-free guidance unless `cfg` is 1."""
-    hidden, pooled = text
+    times = torch.full((len(sample),), timestep, device=sample.device)
     if cfg == 1 or blank is None:
-        times = torch.full((len(sample),), timestep, device=sample.device)
-        return model.unet(sample, times, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
-    both = torch.cat([hidden, blank[0].expand_as(hidden)])
-    both_pooled = None if pooled is None else torch.cat([pooled, blank[1].expand_as(pooled)])
-    times = torch.full((2 * len(sample),), timestep, device=sample.device)
-    noise = model.unet(
-        torch.cat([sample, sample]), times, encoder_hidden_states=both, added_cond_kwargs=model.added_conditions(both_pooled)
-    ).sample
-    cond, uncond = noise.chunk(2)
+        return model.predict(sample, times, text)
+    hidden, pooled = text
+    both = (torch.cat([hidden, blank[0].expand_as(hidden)]), None if pooled is None else torch.cat([pooled, blank[1].expand_as(pooled)]))
+    cond, uncond = model.predict(torch.cat([sample, sample]), torch.cat([times, times]), both).chunk(2)
     return uncond + cfg * (cond - uncond)
 
 
 @torch.no_grad()
-def encode_cut(model: SmallModel, captions: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+def encode_cut(model: SmallModel, captions: Sequence[str]) -> Text:
     """Encoded captions without the padding that all share; needs `skip_padding(model.unet)`."""
     return model.text_encoder(cut(model.tokenizer(captions), model.tokenizer.pad_id).to(model.device))
 
 
 @torch.no_grad()
-def blank_text(model: SmallModel, length: int) -> tuple[Tensor, Tensor | None]:
+def blank_text(model: SmallModel, length: int) -> Text:
     """What stands for "no prompt" in guidance, one row: the encoded empty caption for SD 1.5, zeros for SDXL."""
     hidden, pooled = model.text_encoder(model.tokenizer([""])[:, :length].to(model.device))
     return (hidden, None) if pooled is None else (torch.zeros_like(hidden), torch.zeros_like(pooled))

@@ -3,6 +3,10 @@
 `sdxl` and `sd15` start from nothing but the trained text transformer, `ssd1b` from the sdxl checkpoint with blocks taken out, and
 `sd15-lit` from the sd15 checkpoint, to be tuned to another look.
 
+`sd15` and `sd15-lit` learn to tell the noise that was added. The others are taught by a checkpoint that knows already, SSD-1B by SDXL as
+the real one was: they learn to predict what it predicts. The noise itself can only be guessed, and that chance drowns for thousands of
+steps what the caption says about the place of things, above all where attention has but 4x4 positions to look from, as in SDXL's layout.
+
 Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and captions dropped for
 classifier-free guidance. The weights also have a floor at high noise: there the picture's main colours are decided, by the caption
 alone, while the plain epsilon loss hardly sees them, and an error in epsilon is multiplied by 14 in the first step of a few-step sampler.
@@ -26,18 +30,20 @@ from workbench.train.vae import load_vae, pool_path
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a checkpoint's training starts: its family, the look that it learns, and the checkpoint whose weights it takes over."""
+    """Where a checkpoint's training starts: its family, the look that it learns, the checkpoint whose weights it takes over, and the one
+    whose predictions it learns."""
 
     family: str
     look: str = "plain"
     parent: str | None = None
+    taught_by: str | None = None
 
 
 ORIGINS = {
-    "sdxl": Origin("sdxl"),
     "sd15": Origin("sd15"),
     "sd15-lit": Origin("sd15", look="lit", parent="sd15"),
-    "ssd1b": Origin("ssd1b", parent="sdxl"),
+    "sdxl": Origin("sdxl", taught_by="sd15"),
+    "ssd1b": Origin("ssd1b", parent="sdxl", taught_by="sdxl"),
 }
 
 
@@ -49,9 +55,6 @@ TEXT_GAIN = 4.0
 class TeacherSettings:
     """`caption_dropout` is the share of training examples without a caption; `snr_cap` is min-SNR's gamma.
 
-    `pooled_dropout` is the share with a caption but without its pooled vector, where the family has one: it sums up the whole caption,
-    and a denoiser that always has it learns late, if at all, to look at the words for which object has which colour.
-
     In terms of the error of x0, an example weighs its signal-to-noise ratio, held between `snr_floor` and `snr_cap`.
     """
 
@@ -61,7 +64,6 @@ class TeacherSettings:
     warmup: int = 100
     ema_decay: float = 0.998
     caption_dropout: float = 0.1
-    pooled_dropout: float = 0.5
     snr_cap: float = 5.0
     snr_floor: float = 0.25
 
@@ -123,13 +125,21 @@ def assemble_model(run: Run, name: str) -> SmallModel:
         model.text_encoder.load_state_dict(parent.text_encoder.state_dict())
     else:
         zero_layers(model.unet, "conv2", "proj_out", "conv_out")  # the whole denoiser too, which shortens the first phase of training
-        load_text(run, model.text_encoder)
+        load_text(run, origin.family, model.text_encoder)
         with torch.no_grad():
             model.text_encoder.text_proj.weight.mul_(TEXT_GAIN)
     model.text_encoder.clip.requires_grad_(False)
     skip_padding(model.unet)
     model.unet.to(memory_format=torch.channels_last)
     return model.to(run.device)
+
+
+def load_for_training(run: Run, name: str) -> SmallModel:
+    """A finished checkpoint, frozen, on the run's device, ready for cut captions."""
+    model = load_checkpoint(run.checkpoint(name), run.device)
+    skip_padding(model.unet)
+    model.unet.to(memory_format=torch.channels_last)
+    return model
 
 
 def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) -> Progress:
@@ -139,6 +149,7 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
     torch.manual_seed(run.seed + 10)
     model = assemble_model(run, name)
     pool = Pool(run, model, origin.look)
+    master = load_for_training(run, origin.taught_by) if origin.taught_by else None
     path = run.checkpoint(name)
     count = settings.batch
 
@@ -154,11 +165,14 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
             if pooled is not None:
                 # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the dropped captions teach each.
                 kept = (~(dropped & (torch.rand(count, device=run.device) < 0.5))).to(hidden.dtype)[:, None]
-                has_pooled = (torch.rand(count, 1, device=run.device) >= settings.pooled_dropout).to(hidden.dtype)
-                hidden, pooled = hidden * kept[..., None], pooled * kept * has_pooled
-            predicted = model.unet(noisy, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
+                hidden, pooled = hidden * kept[..., None], pooled * kept
+            predicted = model.predict(noisy, timesteps, (hidden, pooled))
+        wanted = noise
+        if master is not None:
+            with torch.no_grad():
+                wanted = master.predict(noisy, timesteps, master.text_encoder(ids))
         weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
-        return ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * weights).mean()
+        return ((predicted.float() - wanted).square().mean(dim=(1, 2, 3)) * weights).mean()
 
     def snapshot() -> None:
         vae, model.scaling_factor = load_vae(run)  # the decoder may have been tuned meanwhile
@@ -184,6 +198,7 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
         what=f"a small {origin.family} checkpoint: denoiser, text encoder and autoencoder",
         look=origin.look,
         started_from=origin.parent,
+        taught_by=origin.taught_by,
         command=run.command(f"teacher-{name}", progress.steps),
         seed=run.seed,
         teacher={"settings": plain_settings(settings), **run.arithmetic, **asdict(progress)},
