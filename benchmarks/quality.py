@@ -59,19 +59,24 @@ class Row:
 
 
 def rows_of(name: str) -> list[Row]:
-    """The lines for the checkpoint `name`: all of them for sd15, those that carry the claim for the others."""
-    rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=cfg == TEACHER_CFG) for cfg in (2.0, 3.0, 5.0)]
-    rows += [Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg)) for cfg in (5.0, 3.0, 2.0, 1.0)]
-    rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0))]
-    rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps)) for steps in (2, 4)]
+    """The lines for the checkpoint `name`: all of them for sd15, for the others what the claim needs."""
+    everything = name == "sd15"
+    rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=cfg == TEACHER_CFG) for cfg in (2.0, 3.0)]
+    rows += [
+        Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg), main=everything or cfg <= TEACHER_CFG) for cfg in (5.0, 3.0, 2.0, 1.0)
+    ]
+    rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0), main=everything)]
+    rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps), main=everything) for steps in (2, 4)]
     for steps in LCM_STEPS:
         plural = "s" if steps > 1 else ""
-        rows.append(Row(Method(f"LCM-LoRA, {steps} step{plural}, CFG 1", "reference", steps, lora=1.0)))
+        main = everything or steps in (2, 4)
+        rows.append(Row(Method(f"LCM-LoRA, {steps} step{plural}, CFG 1", "reference", steps, lora=1.0), main=main))
         own = Method(f"LCM-LoRA, {steps} step{plural}, CFG 1, the WebUI's timesteps", "webui", steps, lora=1.0)
-        rows.append(Row(own, main=steps <= 4, host_rows=2 * steps))
-    if name != "sd15":
+        rows.append(Row(own, main=main and steps <= 4, host_rows=2 * steps))
+    if not everything:
         return rows
     rows.insert(0, Row(Method(f"Euler, 50 steps, CFG {TEACHER_CFG:g}", "euler", 50, TEACHER_CFG), main=False))
+    rows.append(Row(Method(f"{TEACHER}, CFG 5", "euler", 25, 5.0), main=False))
     rows += [Row(Method(f"Euler, 8 steps, CFG {cfg:g}", "euler", 8, cfg), main=False) for cfg in (5.0, 3.0, 2.0, 1.0)]
     for steps in LCM_STEPS:
         for schedule, label in (("reference", ""), ("webui", ", the WebUI's timesteps")):
@@ -133,7 +138,7 @@ class Bench:
                 "latent_distance": frechet_distance(latents, real[:REAL]) if row_look == look else None,
                 "latent_distance_floor": floor_of[len(scenes)] if row_look == look else None,
             }
-            if row.main and method.steps in (4, 25):
+            if row.main and (method.lora or method.steps == 25) and method.steps in (4, 25):
                 unseen, _ = draw(model, method, [scene.caption for scene in self.held_out], SEED)
                 entry["held_out"] = _summary("", agreement(unseen, self.held_out, row_look))
             figures.append(entry)
