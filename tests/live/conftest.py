@@ -12,7 +12,6 @@ and as its selected checkpoint the SD 1.5 one that the tests will pick: the firs
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import pytest
 
 from tests.browser import open_page
 from tests.live.page import KNOWN_PAGE_ERRORS
-from tests.live.webui_install import InstalledWebUI, InstallProblem, pick_checkpoints
+from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras, pick_checkpoints
 from workbench.client import ApiError, Client, Generated
 from workbench.server import HostProcess, Server
 
@@ -200,7 +199,8 @@ def webui(request, tmp_path_factory):
 
 def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) -> Server:
     data_dir = tmp_path_factory.mktemp("data")
-    loras = shutil.copytree(MODELS / "Lora", data_dir / "Lora")  # tests add LoRAs and take them away
+    loras = data_dir / "Lora"
+    copy_lcm_loras(MODELS / "Lora", loras)
     arguments = ["--profile", profile, "--data-dir", str(data_dir), "--lora-dir", str(loras), "--extension", str(PROBE)]
     return Server(arguments, auth=auth)
 

@@ -72,7 +72,8 @@ def walk_files(path, allowed_extensions=None):
     if not os.path.isdir(path):
         return
     wanted = None if allowed_extensions is None else {extension.lower() for extension in allowed_extensions}
-    for entry in sorted(Path(path).rglob("*"), key=lambda p: str(p).lower()):
+    # without the extension, so that "small-sd15" comes before "small-sd15-lit"
+    for entry in sorted(Path(path).rglob("*"), key=lambda p: str(p.with_suffix("")).lower()):
         if entry.is_file() and (wanted is None or entry.suffix.lower() in wanted):
             yield str(entry)
 
