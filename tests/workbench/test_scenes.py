@@ -27,11 +27,11 @@ def test_captions():
 
 
 @pytest.mark.parametrize("relation", ["left of", "above"])
-def test_facts_by_place_are_the_same_whichever_thing_the_caption_names_first(relation):
+def test_the_order_of_reading_is_the_same_whichever_thing_the_caption_names_first(relation):
     first, second = PAIR.things
     opposite = {"left of": "right of", "above": "below"}[relation]
     one, other = Scene("green", (first, second), relation), Scene("green", (second, first), opposite)
-    assert one.facts != other.facts and one.facts_by_place == other.facts_by_place == one.facts
+    assert one.facts != other.facts and one.in_reading_order == other.in_reading_order == one
 
 
 def test_every_caption_is_made_of_known_words():
@@ -121,11 +121,11 @@ def test_a_washed_out_mosaic_is_none(look):
     judge = Judge(look)
     real = pictures_of(scenes, look=look).astype(np.float32)
     flat = np.stack([np.mean([pictures_of([scene], seed, look)[0] for seed in range(40, 70)], axis=0) for scene in scenes[:8]])
-    assert not any(row["mosaic"] for row in agreement(flat.astype(np.uint8), scenes[:8], judge))
+    assert not any(row["mosaic"] for row in agreement(flat.astype(np.uint8), scenes[:8], look))
     ground = np.array([judge.tone(scene.background) for scene in scenes])[:, None, None]
     objects = abs(real - ground).max(axis=-1, keepdims=True) > 45
     washed = np.where(objects, real, ground + (real - ground) / 3)
-    rows = agreement(washed.round().astype(np.uint8), scenes, judge)
+    rows = agreement(washed.round().astype(np.uint8), scenes, look)
     assert not any(row["mosaic"] for row in rows)
     assert rates([{name: row[name] for name in ("background", "colour")} for row in rows])["colour"] > 0.9
 

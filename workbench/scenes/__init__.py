@@ -73,14 +73,11 @@ class Scene:
         return told | ({"relation": self.relation} if self.relation else {})
 
     @property
-    def facts_by_place(self) -> dict[str, str]:
-        """The same of two things as a picture shows them: which is first in the order of reading, rather than in the caption."""
-        if self.relation is None:
-            return self.facts
-        is_first = self.relation in ("left of", "above")
-        things = self.things if is_first else self.things[::-1]
-        relation = self.relation if is_first else "left of" if self.relation == "right of" else "above"
-        return Scene(self.background, things, relation).facts
+    def in_reading_order(self) -> Scene:
+        """The same scene told from left to right or from top to bottom."""
+        if self.relation not in ("right of", "below"):
+            return self
+        return Scene(self.background, self.things[::-1], "left of" if self.relation == "right of" else "above")
 
     @property
     def held_out(self) -> bool:

@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from workbench.scenes import COLOURS, SHAPES, SIZES, Scene, Thing
+from workbench.scenes import COLOURS, SHAPES, SIZES, Scene
 from workbench.scenes.render import SIDE
 
-LAYOUTS = (*SIZES, "side by side", "one above the other")
-"""One object of a size, or two of them: the first is then the one on the left, or on top."""
+LAYOUT_OF = {"left of": "side by side", "above": "one above the other"}
+"""Of two objects in the order of reading."""
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "background": tuple(COLOURS),
     "mosaic": ("no", "yes"),
-    "layout": LAYOUTS,
+    "layout": (*SIZES, *LAYOUT_OF.values()),
     "colour 1": tuple(COLOURS),
     "shape 1": SHAPES,
     "colour 2": tuple(COLOURS),
@@ -36,22 +36,12 @@ HIDDEN = 128
 BATCH = 256
 
 
-def in_place(scene: Scene) -> tuple[str, list[Thing]]:
-    """The layout, and the objects from left to right or from top to bottom."""
-    if scene.relation is None:
-        return str(scene.things[0].size), list(scene.things)
-    things = list(scene.things)
-    return (
-        "side by side" if scene.relation in ("left of", "right of") else "one above the other",
-        things[::-1] if scene.relation in ("right of", "below") else things,
-    )
-
-
 def answers(scene: Scene) -> dict[str, str]:
     """The true answers to QUESTIONS, those about a second object only where there is one."""
-    layout, things = in_place(scene)
+    scene = scene.in_reading_order
+    layout = LAYOUT_OF[scene.relation] if scene.relation else str(scene.things[0].size)
     told = {"background": scene.background, "mosaic": "yes", "layout": layout}
-    for number, thing in enumerate(things, start=1):
+    for number, thing in enumerate(scene.things, start=1):
         told |= {f"colour {number}": thing.colour, f"shape {number}": thing.shape}
     return told
 

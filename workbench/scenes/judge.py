@@ -98,7 +98,7 @@ def _in_order(seen: Sequence[Seen], relation: str) -> list[Seen]:
 
 
 class Judge:
-    """Judges 64x64 RGB pictures in the palette of `look`."""
+    """Judges 64x64 RGB pictures in the palette of `look`; ValueError for one that is not one of LOOKS."""
 
     def __init__(self, look: str = "plain") -> None:
         tones = palette(look)

@@ -139,7 +139,9 @@ def tile_tone(look: str) -> float:
 
 
 def palette(look: str) -> dict[str, np.ndarray]:
-    """The mean tone of every colour in a look, float64 [3] in 0..255."""
+    """The mean tone of every colour in a look, float64 [3] in 0..255. ValueError for a look that is not one of LOOKS."""
+    if look not in LOOKS:
+        raise ValueError(f"unknown look {look!r}; known: {', '.join(LOOKS)}")
     share = WASHED if look == "pastel" else 0.0
     return {name: np.array(rgb) * (1 - share) + 255.0 * share for name, rgb in COLOURS.items()}
 
@@ -155,10 +157,8 @@ def render(
 
     `tiles` [B, SIDE / TILE, SIDE / TILE] are the tones of the mosaic, -1 dark to 1 light; None: a coin for each.
     """
-    if look not in LOOKS:
-        raise ValueError(f"unknown look {look!r}; known: {', '.join(LOOKS)}")
-    placed = place(scenes, rng)
     tones = palette(look)
+    placed = place(scenes, rng)
     names = [[scene.background, *(thing.colour for thing in scene.things)] for scene in scenes]
     colours = np.stack([[tones[name] for name in (row * 2)[:3]] for row in names])  # [B, 3, 3]; a missing second is never seen
     colours = torch.from_numpy(colours.astype(np.float32)).to(device)

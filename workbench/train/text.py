@@ -48,7 +48,7 @@ def captions_and_facts(
     rng = np.random.default_rng([run.seed, *seed])
     scenes = random_scenes(count, rng, held_out=held_out)
     captions = [scene.caption if rng.random() < full else scene.loose_caption(rng) for scene in scenes]
-    return captions, [scene.facts if family == "sd15" else scene.facts_by_place for scene in scenes]
+    return captions, [(scene if family == "sd15" else scene.in_reading_order).facts for scene in scenes]
 
 
 def train_text(run: Run, family: str, settings: TextSettings | None = None) -> Progress:
