@@ -1,5 +1,7 @@
 """The page's saved defaults (ui-config.json): what the user saved comes up again, and Settings -> LCM still counts beside it."""
 
+import re
+
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
@@ -56,7 +58,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, brows
         set_number(page, name, value)
     wait_for_status(page, STATUS_OF_SAVED)
     press(page, "ui_defaults_apply")
-    page.locator("#ui_defaults_review", has_text="Wrote").first.wait_for(state="attached")
+    page.get_by_text(re.compile(r"Wrote \d+ changes")).first.wait_for(state="attached")
     reload_ui(own, page, webui)
 
     page = open_page(browser, own.url)

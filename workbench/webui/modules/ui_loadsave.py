@@ -96,7 +96,7 @@ class UiLoadsave:
     def create_ui(self):
         """The button that saves what the page shows; call it when all tabs have been added."""
         save = gr.Button("Save as defaults", elem_id="ui_defaults_apply")
-        result = gr.HTML(elem_id="ui_defaults_review")
+        result = gr.HTML("")
 
         def apply(*values):
             shown = {key: _shown(component, value) for (key, component), value in zip(self.components.items(), values, strict=True)}
