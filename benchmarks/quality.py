@@ -1,6 +1,6 @@
 """Agreement of pictures with their prompts, distance from real data, and cost: every way of sampling, on the workbench's own models.
 
-    python dev.py bench quality [--quick]
+    python dev.py bench quality [--quick | --prompts N]
 
 Writes benchmarks/results/quality.json, quality.md and quality.png. The models are those in workbench/models, or `--models DIR`
 after training others.
@@ -34,9 +34,10 @@ from workbench.train.evaluate import LOOK_OF, LORA_OF, Method, attach_lora, draw
 from workbench.train.lora import STYLE, STYLE_LOOK
 
 SEED = 4321
-PROMPTS, SIDE_PROMPTS = 1024, 256
-"""For the rows that carry the claim, and for those beside it."""
-QUICK_PROMPTS, QUICK_SIDE_PROMPTS = 64, 32
+PROMPTS, QUICK_PROMPTS = 1024, 64
+"""For the rows that carry the claim."""
+SIDE_SHARE = 4
+"""The rows beside them get one prompt for so many of theirs."""
 REAL = 4096
 """Real latents that generated ones are compared with."""
 TEACHER = "Euler, 25 steps"
@@ -254,15 +255,19 @@ def _four_steps(result: dict[str, Any]) -> float | None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python dev.py bench quality", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help=f"a look: {QUICK_PROMPTS} prompts, wide intervals")
+    how_many = parser.add_mutually_exclusive_group()
+    how_many.add_argument("--quick", action="store_true", help=f"a look: {QUICK_PROMPTS} prompts, wide intervals")
+    how_many.add_argument(
+        "--prompts", type=int, default=PROMPTS, help=f"for the rows that carry the claim ({PROMPTS}); others get a quarter"
+    )
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with Stable-diffusion and Lora")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
     options = parser.parse_args(arguments)
     if options.threads > 0:
         torch.set_num_threads(options.threads)
-    counts = (QUICK_PROMPTS, QUICK_SIDE_PROMPTS) if options.quick else (PROMPTS, SIDE_PROMPTS)
-    bench = Bench(options.models, *counts, torch.device(options.device))
+    prompts = QUICK_PROMPTS if options.quick else options.prompts
+    bench = Bench(options.models, prompts, max(2, int(prompts / SIDE_SHARE)), torch.device(options.device))
     results = bench.run()
     path = clock.save("quality", {"seed": SEED, "checkpoints": results})
     text = table(results)

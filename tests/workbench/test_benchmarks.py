@@ -96,7 +96,7 @@ def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, m
     monkeypatch.setattr(clock, "RESULTS", tmp_path)
     monkeypatch.setattr(quality, "REAL", 256)
     monkeypatch.setattr(quality, "QUICK_PROMPTS", 6)
-    monkeypatch.setattr(quality, "QUICK_SIDE_PROMPTS", 4)
+    monkeypatch.setattr(quality, "SIDE_SHARE", 1.5)
     monkeypatch.setattr(
         quality, "rows_of", lambda name, rows=quality.rows_of: [r for r in rows(name) if r.method.steps <= 4 and (r.style or r.main)]
     )
