@@ -24,12 +24,12 @@ from tqdm import tqdm
 from benchmarks import clock
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from workbench.contact_sheet import contact_sheet
+from workbench.scenes import TEACHER_CFG, random_scenes
 from workbench.scenes import prompts as prompts_of
-from workbench.scenes import random_scenes
 from workbench.scenes.classifier import CLASSIFIER, load_classifier
 from workbench.scenes.judge import agreement, rates
 from workbench.scenes.render import render
-from workbench.small_models import MODELS, TEACHER_CFG
+from workbench.small_models import MODELS
 from workbench.train.evaluate import LOOK_OF, LORA_OF, Method, attach_lora, draw, load_with_lora, measure_autoencoder, set_weight
 from workbench.train.lora import STYLE, STYLE_LOOK
 

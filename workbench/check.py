@@ -15,8 +15,8 @@ from PIL import ImageChops
 
 from workbench.client import ApiError, Client, Generated
 from workbench.contact_sheet import contact_sheet
+from workbench.scenes import TEACHER_CFG
 from workbench.server import ROOT, Server
-from workbench.small_models import TEACHER_CFG
 
 OUT = ROOT / "demo-out"
 LCM_FOUR = {"enabled": True, "steps": 4, "cfg": 1.0}
@@ -26,6 +26,8 @@ CHECKPOINTS = {
     "SDXL": ("small-sdxl", "lcm_lora_sdxl"),
     "SSD-1B": ("small-ssd1b", "lcm_lora_ssd1b"),
 }
+ON_SHEET = ("SD 1.5", "SDXL")
+"""The families of the contact sheet."""
 PROMPTS = (
     "a big red cross on a blue mosaic",
     "a red triangle left of a yellow circle on a blue mosaic",
@@ -124,7 +126,7 @@ def refusal(client: Client) -> str:
 
 
 def draw_sheet(client: Client) -> str:
-    """Every prompt on both families: LCM in 4 steps, Euler in as many at the teacher's CFG and at 1, the teacher in 50."""
+    """Every prompt on the families of ON_SHEET: LCM in 4 steps, Euler in as many at the teacher's CFG and at 1, the teacher in 50."""
     recipes = {
         "LCM\n4 steps, CFG 1": {"lcm": LCM_FOUR},
         f"Euler\n4 steps, CFG {TEACHER_CFG:g}": {"steps": 4, "cfg_scale": TEACHER_CFG},
@@ -132,13 +134,14 @@ def draw_sheet(client: Client) -> str:
         f"teacher\nEuler 50, CFG {TEACHER_CFG:g}": {"steps": 50, "cfg_scale": TEACHER_CFG},
     }
     pictures: dict[str, list] = {prompt: [] for prompt in PROMPTS}
-    for checkpoint, _ in CHECKPOINTS.values():
+    for family in ON_SHEET:
+        checkpoint, _ = CHECKPOINTS[family]
         for seed, prompt in enumerate(PROMPTS, start=1):
             for recipe in recipes.values():
                 made = client.txt2img(prompt, seed=seed, override_settings={"sd_model_checkpoint": checkpoint}, **recipe)
                 pictures[prompt].append(made.image)
                 made.image.save(OUT / f"{checkpoint}-{seed}-{len(pictures[prompt])}.png")
-    columns = [f"{family}, {name}" for family in CHECKPOINTS for name in recipes]
+    columns = [f"{family}, {name}" for family in ON_SHEET for name in recipes]
     path = OUT / "contact-sheet.png"
     contact_sheet("LCM for the WebUI: the small models of the workbench", columns, list(pictures.items())).save(path)
     return str(path)

@@ -30,8 +30,6 @@ CHECKPOINTS = MODELS / "Stable-diffusion"
 LORAS = MODELS / "Lora"
 
 TRAIN_STEPS = 1000
-TEACHER_CFG = 2.0
-"""The CFG scale at which the shipped checkpoints, without an LCM-LoRA, draw most prompts right; `python dev.py bench` compares it."""
 BETA_START, BETA_END = 0.00085, 0.012
 """Noise schedule of SD 1.x and SDXL: beta is linear in its square root."""
 
