@@ -17,10 +17,9 @@ from workbench import scenes
 from workbench.scenes import Scene
 from workbench.scenes.judge import agreement, rates
 from workbench.scenes.render import render
-from workbench.small_models import SmallModel, load_checkpoint
-from workbench.train.attention import skip_padding
+from workbench.small_models import SmallModel
 from workbench.train.common import Run, bar_interval, update_recipe
-from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_euler, sample_lcm, to_pictures
+from workbench.train.sampling import evenly_to_lowest, load_for_cut_captions, reference_timesteps, sample_euler, sample_lcm, to_pictures
 
 SEED = 1234
 BATCH = 128
@@ -98,9 +97,7 @@ def measure_autoencoder(model: SmallModel, wanted: Sequence[Scene], look: str = 
 
 def load_with_lora(checkpoint: Path, lora: Path | None, device: torch.device | str = "cpu") -> tuple[SmallModel, LoraAdapter | None]:
     """A checkpoint ready for cut captions, and its LCM-LoRA attached (None when `lora` is None or missing)."""
-    model = load_checkpoint(checkpoint, device)
-    skip_padding(model.unet)
-    model.unet.to(memory_format=torch.channels_last)
+    model = load_for_cut_captions(checkpoint, device)
     return model, attach_lora(model, lora) if lora is not None and lora.exists() else None
 
 

@@ -24,8 +24,8 @@ from workbench.train.common import (
     train_loop,
     update_recipe,
 )
-from workbench.train.sampling import blank_text
-from workbench.train.teacher import Pool, TeacherSettings, add_noise, clamped_snr_weights, load_for_training, stratified_timesteps
+from workbench.train.sampling import blank_text, load_for_cut_captions
+from workbench.train.teacher import Pool, TeacherSettings, add_noise, clamped_snr_weights, stratified_timesteps
 
 RANKS = {"sd15": 8, "sdxl": 4, "ssd1b": 4}
 """Text 2048 wide makes the LoRAs of SDXL's kind larger; all models together are to stay under 40 MB."""
@@ -54,7 +54,7 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     # the prediction is multiplied by 14.
     config = replace(config, steps=run.planned(config.steps, quick=4), seed=run.seed)
     torch.manual_seed(run.seed + 20)
-    model = load_for_training(run, family)
+    model = load_for_cut_captions(run.checkpoint(family), run.device)
     pool = Pool(run, model)
     blank = blank_text(model, pool.ids.shape[1])
     adapter = LoraAdapter(model.unet, config.rank, config.alpha, config.targets)
@@ -136,7 +136,7 @@ def train_style(run: Run, settings: TeacherSettings | None = None) -> Progress:
     """Trains a LoRA on the sd15 checkpoint that gives its pictures another palette, by the plain denoising loss."""
     settings = settings or TeacherSettings.on(run.device, tuning=True)
     torch.manual_seed(run.seed + 30)
-    model = load_for_training(run, "sd15")
+    model = load_for_cut_captions(run.checkpoint("sd15"), run.device)
     pool = Pool(run, model, STYLE_LOOK)
     adapter = LoraAdapter(model.unet, STYLE_RANK, float(STYLE_RANK), STYLE_TARGETS)
     path = run.models / "Lora" / f"{STYLE}.safetensors"

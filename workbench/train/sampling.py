@@ -6,14 +6,15 @@ Short on purpose and independent of the extension, so that the figures of the mo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workbench.scenes.render import to_uint8
-from workbench.small_models import TRAIN_STEPS, SmallModel, Text
-from workbench.train.attention import cut
+from workbench.small_models import TRAIN_STEPS, SmallModel, Text, load_checkpoint
+from workbench.train.attention import cut, skip_padding
 
 LCM_GRID = 50
 SIGMA_DATA = 0.5
@@ -32,6 +33,14 @@ def evenly_to_lowest(steps: int) -> list[int]:
     return [int(t) for t in np.linspace(TRAIN_STEPS - 1, TRAIN_STEPS // LCM_GRID - 1, steps)]
 
 
+def load_for_cut_captions(checkpoint: Path, device: torch.device | str = "cpu") -> SmallModel:
+    """A finished checkpoint, frozen, that takes captions without the padding that all share."""
+    model = load_checkpoint(checkpoint, device)
+    skip_padding(model.unet)
+    model.unet.to(memory_format=torch.channels_last)
+    return model
+
+
 @torch.no_grad()
 def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: Text, blank: Text | None, cfg: float) -> Tensor:
     """Noise [B, 4, h, w] for the variance-preserving `sample`, with classifier-free guidance unless `cfg` is 1."""
@@ -46,7 +55,7 @@ def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: Text, 
 
 @torch.no_grad()
 def encode_cut(model: SmallModel, captions: Sequence[str]) -> Text:
-    """Encoded captions without the padding that all share; needs `skip_padding(model.unet)`."""
+    """Encoded captions without the padding that all share; see `load_for_cut_captions`."""
     return model.text_encoder(cut(model.tokenizer(captions), model.tokenizer.pad_id).to(model.device))
 
 

@@ -4,8 +4,7 @@
 `sd15-lit` from the sd15 checkpoint, to be tuned to another look.
 
 `sd15` and `sd15-lit` learn to tell the noise that was added. The others are taught by a checkpoint that knows already, SSD-1B by SDXL as
-the real one was: they learn to predict what it predicts. The noise itself can only be guessed, and that chance drowns for thousands of
-steps what the caption says about the place of things, above all where attention has but 4x4 positions to look from, as in SDXL's layout.
+the real one was: they learn to predict what it predicts of the same noisy latents, a target without chance in it.
 
 Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and captions dropped for
 classifier-free guidance. The weights also have a floor at high noise: there the picture's main colours are decided, by the caption
@@ -24,6 +23,7 @@ from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, load_ch
 from workbench.train.attention import cut, skip_padding
 from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe, zero_layers
 from workbench.train.muon import Muon
+from workbench.train.sampling import load_for_cut_captions
 from workbench.train.text import load_text
 from workbench.train.vae import load_vae, pool_path
 
@@ -134,14 +134,6 @@ def assemble_model(run: Run, name: str) -> SmallModel:
     return model.to(run.device)
 
 
-def load_for_training(run: Run, name: str) -> SmallModel:
-    """A finished checkpoint, frozen, on the run's device, ready for cut captions."""
-    model = load_checkpoint(run.checkpoint(name), run.device)
-    skip_padding(model.unet)
-    model.unet.to(memory_format=torch.channels_last)
-    return model
-
-
 def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) -> Progress:
     """Trains the denoiser and text encoder of the checkpoint `name`, one of ORIGINS, and writes it."""
     origin = ORIGINS[name]
@@ -149,7 +141,7 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
     torch.manual_seed(run.seed + 10)
     model = assemble_model(run, name)
     pool = Pool(run, model, origin.look)
-    master = load_for_training(run, origin.taught_by) if origin.taught_by else None
+    tutor = load_for_cut_captions(run.checkpoint(origin.taught_by), run.device) if origin.taught_by else None
     path = run.checkpoint(name)
     count = settings.batch
 
@@ -168,9 +160,9 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
                 hidden, pooled = hidden * kept[..., None], pooled * kept
             predicted = model.predict(noisy, timesteps, (hidden, pooled))
         wanted = noise
-        if master is not None:
+        if tutor is not None:
             with torch.no_grad():
-                wanted = master.predict(noisy, timesteps, master.text_encoder(ids))
+                wanted = tutor.predict(noisy, timesteps, tutor.text_encoder(ids))
         weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
         return ((predicted.float() - wanted).square().mean(dim=(1, 2, 3)) * weights).mean()
 

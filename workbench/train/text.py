@@ -37,8 +37,8 @@ class TextSettings:
 
 
 def text_path(run: Run, family: str) -> Path:
-    """Where the trained text transformer of a family lies."""
-    return run.data / ("text-sd15.safetensors" if family == "sd15" else "text-sdxl.safetensors")
+    """Where the trained text transformer of "sd15" or "sdxl" lies."""
+    return run.data / f"text-{family}.safetensors"
 
 
 def captions_and_facts(
