@@ -48,6 +48,7 @@ def test_the_judge_s_points_are_compared_on_the_same_prompts():
         {"label": "LCM-LoRA, 4 steps, CFG 1", "all": 75.0, "right": "1110"},
         {"label": "Euler, 4 steps, CFG 1", "all": 25.0, "right": "1000"},
         {"label": "Euler, 4 steps, CFG 3", "all": 50.0, "right": "1100"},
+        {"label": "Euler, 4 steps, CFG 5", "all": 100.0, "right": "11"},  # of half the prompts
         {"label": "Euler, 4 steps, CFG 1, LCM-LoRA", "all": 100.0, "right": "1111"},
     ]
     told = quality.targets(rows)
@@ -95,8 +96,8 @@ def models(tmp_path_factory):
 def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(clock, "RESULTS", tmp_path)
     monkeypatch.setattr(quality, "REAL", 256)
-    monkeypatch.setattr(quality, "QUICK_PROMPTS", 6)
-    monkeypatch.setattr(quality, "SIDE_SHARE", 1.5)
+    monkeypatch.setattr(quality, "QUICK_PROMPTS", 8)
+    monkeypatch.setattr(quality, "SIDE_SHARE", 2)
     monkeypatch.setattr(
         quality, "rows_of", lambda name, rows=quality.rows_of: [r for r in rows(name) if r.method.steps <= 4 and (r.style or r.main)]
     )
@@ -106,13 +107,19 @@ def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, m
     rows = {row["label"]: row for row in results["sd15"]["rows"]}
     assert rows["style LoRA 0.8 + LCM-LoRA, 4 steps"] == {"label": "style LoRA 0.8 + LCM-LoRA, 4 steps", "absent": "no style LoRA"}
     four = rows["LCM-LoRA, 4 steps, CFG 1"]
-    assert (four["prompts"], four["unet_calls"], four["unet_rows"], four["held_out"]["prompts"]) == (6, 4, 4, 4)
+    assert (four["prompts"], four["unet_calls"], four["unet_rows"], four["held_out"]["prompts"]) == (8, 4, 4, 4)
     assert rows["LCM-LoRA, 4 steps, CFG 1, the WebUI's timesteps"]["unet_rows"] == 8
     assert rows["Euler, 4 steps, CFG 3"]["unet_rows"] == 8
     assert 0 < four["latent_distance_floor"] < four["latent_distance"]
     printed = capsys.readouterr().out
     assert (tmp_path / "quality.md").read_text() in printed and "## small-ssd1b\n\nAbsent" in printed
     assert (tmp_path / "quality.png").exists()
+
+
+def test_too_few_prompts_for_an_interval_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["--prompts", "7"])
+    assert "--prompts is 7; it must be at least 8." in capsys.readouterr().err
 
 
 def test_there_is_a_list_of_benchmarks(capsys):
