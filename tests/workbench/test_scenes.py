@@ -61,6 +61,12 @@ def test_the_judge_is_right_of_real_pictures(look):
     assert rates(agreement(pictures_of(scenes, look=look), scenes, look))["all"] == 1.0
 
 
+def test_an_unknown_look_is_refused():
+    for asked in (lambda look: pictures_of([PAIR], look=look), Judge):
+        with pytest.raises(ValueError, match="unknown look 'dark'"):
+            asked("dark")
+
+
 @pytest.fixture(scope="module")
 def classifier():
     return load_classifier(MODELS / CLASSIFIER)

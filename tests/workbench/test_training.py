@@ -13,12 +13,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from lib_lcm.distill import DistillConfig, LoraAdapter
+from lib_lcm.distill import DistillConfig
 from lib_lcm.distill.optimisation import warm_up_and_cosine
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_files import inspect_lora
+from lib_lcm.lora_files import DISTILLATION_METADATA, inspect_lora
 from workbench.scenes import prompts
-from workbench.scenes.classifier import Classifier
 from workbench.small_models import MODELS, SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
 from workbench.tokenizer import Tokenizer
 from workbench.train import __main__ as main
@@ -28,7 +27,7 @@ from workbench.train.attention import cut, skip_padding
 from workbench.train.classifier import ClassifierSettings, train_classifier
 from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_lora, measure, set_weight
-from workbench.train.lora import RANKS, STYLE, STYLE_RANK, STYLE_TARGETS, train_lora, train_style
+from workbench.train.lora import STYLE, sha256, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps
 from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr_weights, stratified_timesteps, train_teacher
 from workbench.train.text import load_text, train_text
@@ -101,7 +100,7 @@ def test_sdxl_learns_what_sd15_predicts_of_the_same_noisy_latents(trained, tmp_p
     run, _ = trained
     wanted = []
 
-    class Master:
+    class Tutor:
         text_encoder = staticmethod(lambda ids: ids)
 
         @staticmethod
@@ -110,10 +109,10 @@ def test_sdxl_learns_what_sd15_predicts_of_the_same_noisy_latents(trained, tmp_p
             return torch.zeros_like(noisy)  # as the untrained denoiser, whose last layer is zero, says as well
 
     asked = []
-    monkeypatch.setattr(teacher_stage, "load_for_training", lambda run, name: asked.append(name) or Master)
+    monkeypatch.setattr(teacher_stage, "load_for_cut_captions", lambda checkpoint, device: asked.append(checkpoint.stem) or Tutor)
     alone = dataclasses.replace(run, steps=1, models=tmp_path, resume=False)
     progress = train_teacher(alone, "sdxl", TeacherSettings(batch=4, warmup=1))
-    assert asked == ["sd15"] and wanted == [((4, 4, 8, 8), (4,), 4)]
+    assert asked == ["small-sd15"] and wanted == [((4, 4, 8, 8), (4,), 4)]
     assert progress.final_loss == 0.0
 
 
@@ -242,16 +241,15 @@ def test_training_writes_over_the_shipped_models_only_where_it_is_told_to(tmp_pa
     assert main.run_of(main.parse(["--all", "--models", str(MODELS)])).models == MODELS
 
 
-def test_the_models_stay_under_40_mb():
-    """Two SD 1.5 checkpoints, SDXL, SSD-1B, their three LCM-LoRAs, the style LoRA and the classifier, in fp16."""
-    total = sum(p.numel() for p in Classifier().parameters())
-    for family, checkpoints in (("sd15", 2), ("sdxl", 1), ("ssd1b", 1)):
-        model = build_model(family)
-        total += checkpoints * sum(p.numel() for module in model.modules.values() for p in module.parameters())
-        total += sum(p.numel() for p in LoraAdapter(model.unet, RANKS[family], 1.0).parameters())
-        if family == "sd15":
-            total += sum(p.numel() for p in LoraAdapter(model.unet, STYLE_RANK, 1.0, STYLE_TARGETS).parameters())
-    assert 2 * total < 40e6
+def test_the_shipped_models_stay_under_40_mb():
+    assert sum(path.stat().st_size for path in MODELS.rglob("*.safetensors")) < 40e6
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "ssd1b"])
+def test_each_shipped_lora_was_distilled_from_the_shipped_checkpoint(family):
+    with safe_open(str(MODELS / "Lora" / f"lcm_lora_{family}.safetensors"), framework="pt") as file:
+        made = json.loads(file.metadata()[DISTILLATION_METADATA])
+    assert made["base_model_sha256"] == sha256(MODELS / "Stable-diffusion" / f"small-{family}.safetensors")
 
 
 def test_a_finished_stage_continues_from_its_state(trained):
