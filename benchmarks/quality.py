@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,13 @@ from workbench.scenes.classifier import CLASSIFIER, load_classifier
 from workbench.scenes.judge import agreement, rates
 from workbench.scenes.render import render
 from workbench.small_models import MODELS
-from workbench.train.evaluate import LOOK_OF, LORA_OF, Method, attach_lora, draw, load_with_lora, measure_autoencoder, set_weight
+from workbench.train.evaluate import LOOK_OF, LORA_OF, Method, draw, load_with_loras, measure_autoencoder
 from workbench.train.lora import STYLE, STYLE_LOOK
 
 SEED = 4321
 PROMPTS, QUICK_PROMPTS = 1024, 64
 """For the rows that carry the claim."""
-SIDE_SHARE = 4
+SIDE_SHARE = 8
 """The rows beside them get one prompt for so many of theirs."""
 REAL = 4096
 """Real latents that generated ones are compared with."""
@@ -66,29 +66,30 @@ def rows_of(name: str) -> list[Row]:
     """The lines for the checkpoint `name`: all of them for sd15, for the others what the claim needs."""
     everything = name == "sd15"
     rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=cfg == TEACHER_CFG) for cfg in (2.0, 3.0)]
-    rows += [
-        Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg), main=everything or cfg <= TEACHER_CFG) for cfg in (5.0, 3.0, 2.0, 1.0)
-    ]
+    rows += [Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg), main=cfg <= 3.0) for cfg in (5.0, 3.0, 2.0, 1.0)]
     rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0), main=everything)]
     rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps), main=everything) for steps in (2, 4)]
-    for steps in LCM_STEPS:
-        plural = "s" if steps > 1 else ""
-        main = everything or steps in (2, 4)
-        rows.append(Row(Method(f"LCM-LoRA, {steps} step{plural}, CFG 1", "reference", steps, lora=1.0), main=main))
-        own = Method(f"LCM-LoRA, {steps} step{plural}, CFG 1, the WebUI's timesteps", "webui", steps, lora=1.0)
-        rows.append(Row(own, main=main and steps <= 4, host_rows=2 * steps))
+    rows += _lcm_rows(1.0, main=(1, 2, 3, 4) if everything else (2, 4))
     if not everything:
         return rows
     rows.insert(0, Row(Method(f"Euler, 50 steps, CFG {TEACHER_CFG:g}", "euler", 50, TEACHER_CFG), main=False))
     rows.append(Row(Method(f"{TEACHER}, CFG 5", "euler", 25, 5.0), main=False))
     rows += [Row(Method(f"Euler, 8 steps, CFG {cfg:g}", "euler", 8, cfg), main=False) for cfg in (5.0, 3.0, 2.0, 1.0)]
-    for steps in LCM_STEPS:
-        for schedule, label in (("reference", ""), ("webui", ", the WebUI's timesteps")):
-            rows.append(Row(Method(f"LCM-LoRA, {steps} steps, CFG 1.5{label}", schedule, steps, 1.5, 1.0), main=False))
+    rows += _lcm_rows(1.5)
     rows.append(Row(Method("LCM-LoRA, 4 steps, CFG 5 (misuse)", "reference", 4, 5.0, 1.0), main=False))
     rows.append(Row(Method(f"style LoRA 1, {BEST_TEACHER}", "euler", 25, TEACHER_CFG), main=False, style=1.0))
-    rows += [Row(Method(f"style LoRA {style:g} + LCM-LoRA, 4 steps", "reference", 4, lora=1.0), style=style) for style in (0.8, 1.0)]
+    for style in (0.8, 1.0):
+        rows.append(Row(Method(f"style LoRA {style:g} + LCM-LoRA, 4 steps", "reference", 4, lora=1.0), main=False, style=style))
     return rows
+
+
+def _lcm_rows(cfg: float, main: Collection[int] = ()) -> Iterator[Row]:
+    """LCM-LoRA in every number of steps, with the reference's timesteps and the WebUI's; those in `main` with all prompts."""
+    for steps in LCM_STEPS:
+        label = f"LCM-LoRA, {steps} step{'s' if steps > 1 else ''}, CFG {cfg:g}"
+        yield Row(Method(label, "reference", steps, cfg, 1.0), main=steps in main)
+        if steps > 1:  # a single step starts at 999 either way
+            yield Row(Method(f"{label}, the WebUI's timesteps", "webui", steps, cfg, 1.0), main=steps in main, host_rows=2 * steps)
 
 
 class Bench:
@@ -114,18 +115,18 @@ class Bench:
         if not self.checkpoint(name).exists():
             return {"absent": f"there is no {self.checkpoint(name).name}"}
         look = LOOK_OF.get(name, "plain")
-        model, lcm = load_with_lora(self.checkpoint(name), self.lora(f"lcm_lora_{LORA_OF[name]}"), self.device)
-        style = attach_lora(model, self.lora(STYLE)) if name == "sd15" and self.lora(STYLE).exists() else None
+        files = {"lcm": self.lora(f"lcm_lora_{LORA_OF[name]}"), **({"style": self.lora(STYLE)} if name == "sd15" else {})}
+        model, loras = load_with_loras(self.checkpoint(name), self.device, **files)
         real = self.real_latents(model, look)
         floor_of = {count: frechet_distance(real[REAL : REAL + count], real[:REAL]) for count in (self.prompts, self.side_prompts)}
         figures = [_summary("real pictures through the autoencoder", measure_autoencoder(model, self.scenes, look))]
         for row in tqdm(rows_of(name), desc=f"small-{name}", mininterval=2.0):
             method = row.method
-            if (method.lora and lcm is None) or (row.style and style is None):
-                figures.append({"label": method.label, "absent": "no LCM-LoRA" if method.lora and lcm is None else "no style LoRA"})
+            if (method.lora and "lcm" not in loras.layers) or (row.style and "style" not in loras.layers):
+                absent = "no LCM-LoRA" if method.lora and "lcm" not in loras.layers else "no style LoRA"
+                figures.append({"label": method.label, "absent": absent})
                 continue
-            set_weight(lcm, method.lora)
-            set_weight(style, row.style)
+            loras.apply(lcm=method.lora, style=row.style)
             scenes = self.scenes[: self.prompts if row.main else self.side_prompts]
             row_look = STYLE_LOOK if row.style else look
             wall, cpu = time.perf_counter(), time.process_time()
@@ -162,7 +163,7 @@ class Bench:
         """Six prompts by the methods that the claim is about; None without a small-sd15."""
         if not self.checkpoint("sd15").exists():
             return None
-        model, lcm = load_with_lora(self.checkpoint("sd15"), self.lora("lcm_lora_sd15"), self.device)
+        model, loras = load_with_loras(self.checkpoint("sd15"), self.device, lcm=self.lora("lcm_lora_sd15"))
         chosen = {
             "LCM-LoRA\n4 steps, CFG 1": Method("", "reference", 4, lora=1.0),
             "LCM-LoRA\n2 steps, CFG 1": Method("", "reference", 2, lora=1.0),
@@ -173,7 +174,7 @@ class Bench:
         captions = [scene.caption for scene in self.scenes[:6]]
         columns = []
         for method in chosen.values():
-            set_weight(lcm, method.lora)
+            loras.apply(lcm=method.lora)
             columns.append([Image.fromarray(picture) for picture in draw(model, method, captions, SEED)[0]])
         rows = [(caption, pictures) for caption, pictures in zip(captions, zip(*columns, strict=True), strict=True)]
         return contact_sheet("small-sd15", list(chosen), rows)
@@ -263,7 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
     how_many = parser.add_mutually_exclusive_group()
     how_many.add_argument("--quick", action="store_true", help=f"a look: {QUICK_PROMPTS} prompts, wide intervals")
     how_many.add_argument(
-        "--prompts", type=int, default=PROMPTS, help=f"for the rows that carry the claim ({PROMPTS}); others get a quarter"
+        "--prompts", type=int, default=PROMPTS, help=f"for the rows that carry the claim ({PROMPTS}); others get an eighth"
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with Stable-diffusion and Lora")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -27,7 +27,7 @@ from workbench.scenes import prompts as prompts_of
 from workbench.scenes.judge import agreement
 from workbench.small_models import MODELS, TRAIN_STEPS
 from workbench.train.common import bar_interval
-from workbench.train.evaluate import LORA_OF, load_with_lora, set_weight
+from workbench.train.evaluate import LORA_OF, load_with_loras
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_lcm, to_pictures
 
 SEARCH_SEED, FINAL_SEED = 11, 12
@@ -60,8 +60,8 @@ class Measure:
     """Draws with one model and its LCM-LoRA, and says of each prompt whether all is right. Remembers what it has measured."""
 
     def __init__(self, checkpoint: Path, lora: Path, device: torch.device) -> None:
-        self.model, adapter = load_with_lora(checkpoint, lora, device)
-        set_weight(adapter, 1.0)
+        self.model, loras = load_with_loras(checkpoint, device, lcm=lora)
+        loras.apply(lcm=1.0)
         self._known: dict[tuple[Candidate, int, int], list[bool]] = {}
 
     def __call__(self, candidate: Candidate, scenes: Sequence[Scene], seed: int) -> list[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -39,20 +39,16 @@ class LoraLayer(nn.Module):
 class LoraAdapter(nn.Module):
     """A LoRA on every target layer of `unet`, through forward hooks: the UNet's own weights and names stay as they are.
 
-    `targets` are ends of layer names; `only`, when given, are the kohya names of the layers instead, as a file lists them. `weight`
-    scales what the LoRA adds, `enabled` switches it. Raises ValueError when no layer of `unet` is a target. `remove()` takes the hooks
-    off again.
+    `targets` are ends of layer names. Raises ValueError when no layer of `unet` is a target. `remove()` takes the hooks off again.
     """
 
-    def __init__(
-        self, unet: nn.Module, rank: int, alpha: float, targets: tuple[str, ...] = TARGETS, only: Collection[str] | None = None
-    ) -> None:
+    def __init__(self, unet: nn.Module, rank: int, alpha: float, targets: tuple[str, ...] = TARGETS) -> None:
         super().__init__()
-        self.rank, self.alpha, self.enabled, self.weight = rank, alpha, True, 1.0
+        self.rank, self.alpha, self.enabled = rank, alpha, True
         self.layers = nn.ModuleDict()
         self._hooks = []
         for name, layer in unet.named_modules():
-            is_target = any(f".{name}".endswith(f".{target}") for target in targets) if only is None else kohya_name(name) in only
+            is_target = any(f".{name}".endswith(f".{target}") for target in targets)
             if is_target and isinstance(layer, nn.Linear | nn.Conv2d):
                 key = kohya_name(name)
                 self.layers[key] = LoraLayer(layer, rank, alpha).to(layer.weight.device)
@@ -64,7 +60,7 @@ class LoraAdapter(nn.Module):
         lora = self.layers[key]
 
         def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            return output + lora(inputs[0]) * self.weight if self.enabled else output
+            return output + lora(inputs[0]) if self.enabled else output
 
         return add
 

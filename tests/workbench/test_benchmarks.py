@@ -118,8 +118,8 @@ def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, m
 
 def test_too_few_prompts_for_an_interval_are_refused(capsys):
     with pytest.raises(SystemExit):
-        bench.main(["--prompts", "7"])
-    assert "--prompts is 7; it must be at least 8." in capsys.readouterr().err
+        bench.main(["--prompts", "15"])
+    assert "--prompts is 15; it must be at least 16." in capsys.readouterr().err
 
 
 def test_there_is_a_list_of_benchmarks(capsys):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from lib_lcm.distill import DistillConfig
+from lib_lcm.distill import DistillConfig, LoraAdapter
 from lib_lcm.distill.optimisation import warm_up_and_cosine
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import DISTILLATION_METADATA, inspect_lora
@@ -26,9 +27,9 @@ from workbench.train import teacher as teacher_stage
 from workbench.train.attention import cut, skip_padding
 from workbench.train.classifier import ClassifierSettings, train_classifier
 from workbench.train.common import Run
-from workbench.train.evaluate import Method, load_with_lora, measure, set_weight
+from workbench.train.evaluate import Method, load_with_loras, measure
 from workbench.train.lora import STYLE, sha256, train_lora, train_style
-from workbench.train.sampling import evenly_to_lowest, reference_timesteps
+from workbench.train.sampling import evenly_to_lowest, load_for_cut_captions, reference_timesteps
 from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr_weights, stratified_timesteps, train_teacher
 from workbench.train.text import load_text, train_text
 from workbench.train.vae import VaeSettings, encode_pools, train_vae, tune_decoder
@@ -136,20 +137,41 @@ def test_lora_file_has_the_official_layout(trained, family, width):
         assert any(part in key for key in keys), part
 
 
-def test_lora_changes_the_picture_and_recipes_are_json(trained):
+def test_loras_go_into_the_weights_and_come_out_again(trained):
     run, _ = trained
-    model, adapter = load_with_lora(run.checkpoint("sd15"), run.lora("sd15"))
-    rows = measure(model, Method("one step", "reference", 1, lora=1.0), prompts(4, 0))
-    assert len(rows) == 4 and all({"background", "colour", "shape", "all"} <= set(row) for row in rows)
+    model, loras = load_with_loras(run.checkpoint("sd15"), lcm=run.lora("sd15"), style=run.models / "Lora" / f"{STYLE}.safetensors")
+    loras.apply(lcm=1.0)
     sample, text = torch.randn(1, 4, 8, 8), model.text_encoder(cut(model.tokenizer(["red cross"]), model.tokenizer.pad_id))[0]
     with torch.no_grad():
         with_lora = model.unet(sample, 999, encoder_hidden_states=text).sample
-        with adapter.disabled():
-            without = model.unet(sample, 999, encoder_hidden_states=text).sample
-        set_weight(adapter, 0.5)
+        loras.apply()
+        without = model.unet(sample, 999, encoder_hidden_states=text).sample
+        loras.apply(lcm=0.5)
         half = model.unet(sample, 999, encoder_hidden_states=text).sample
-    assert not torch.allclose(with_lora, without)
-    assert not torch.allclose(half, with_lora) and not torch.allclose(half, without)
+        loras.apply(lcm=0.5, style=1.0)
+        both = model.unet(sample, 999, encoder_hidden_states=text).sample
+        loras.apply(lcm=1.0)
+        again = model.unet(sample, 999, encoder_hidden_states=text).sample
+        beside = load_for_cut_captions(run.checkpoint("sd15"))
+        LoraAdapter(beside.unet, 2, 8.0).load_kohya_state(load_file(run.lora("sd15")))
+        as_trained = beside.unet(sample, 999, encoder_hidden_states=text).sample
+        original = load_for_cut_captions(run.checkpoint("sd15")).unet(sample, 999, encoder_hidden_states=text).sample
+    assert torch.equal(without, original) and torch.equal(again, with_lora)
+    assert torch.allclose(with_lora, as_trained, atol=1e-5) and not torch.allclose(with_lora, without, atol=1e-3)
+    assert not torch.allclose(half, with_lora, atol=1e-3) and not torch.allclose(half, without, atol=1e-3)
+    assert not torch.allclose(both, half, atol=1e-3)
+    with pytest.raises(KeyError):
+        load_with_loras(run.checkpoint("sd15"), lcm=run.data / "none.safetensors")[1].apply(lcm=1.0)
+    with pytest.raises(ValueError, match="for no layer of this model"):
+        load_with_loras(run.checkpoint("ssd1b"), lcm=run.lora("sdxl"))
+
+
+def test_pictures_are_measured_and_recipes_are_json(trained):
+    run, _ = trained
+    model, loras = load_with_loras(run.checkpoint("sd15"), lcm=run.lora("sd15"))
+    loras.apply(lcm=1.0)
+    rows = measure(model, Method("one step", "reference", 1, lora=1.0), prompts(4, 0))
+    assert len(rows) == 4 and all({"background", "colour", "shape", "all"} <= set(row) for row in rows)
     recipe = json.loads(run.lora("sd15").with_suffix(".json").read_text(encoding="utf-8"))
     assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == 15
     style = inspect_lora(run.models / "Lora" / f"{STYLE}.safetensors")

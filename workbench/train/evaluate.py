@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lib_lcm.distill import LoraAdapter
 from workbench import scenes
 from workbench.scenes import Scene
 from workbench.scenes.judge import agreement, rates
@@ -20,6 +19,7 @@ from workbench.scenes.render import render
 from workbench.small_models import SmallModel
 from workbench.train.common import Run, bar_interval, update_recipe
 from workbench.train.sampling import evenly_to_lowest, load_for_cut_captions, reference_timesteps, sample_euler, sample_lcm, to_pictures
+from workbench.webui.lora_weights import LayerDelta, layers_of, match_layers
 
 SEED = 1234
 BATCH = 128
@@ -95,27 +95,43 @@ def measure_autoencoder(model: SmallModel, wanted: Sequence[Scene], look: str = 
     return agreement(np.concatenate(restored), wanted, look)
 
 
-def load_with_lora(checkpoint: Path, lora: Path | None, device: torch.device | str = "cpu") -> tuple[SmallModel, LoraAdapter | None]:
-    """A checkpoint ready for cut captions, and its LCM-LoRA attached (None when `lora` is None or missing)."""
+class MergedLoras:
+    """LoRAs added to a model's weights, as a WebUI does it, so that they cost no time when a picture is drawn.
+
+    `files` are those of the LoRAs by any name; those that do not exist are left out. Raises ValueError for one that has layers that the
+    model has not.
+    """
+
+    def __init__(self, model: SmallModel, files: Mapping[str, Path]) -> None:
+        modules = {name: module for name, (_, module) in layers_of(model).items()}
+        self.layers: dict[str, dict[str, LayerDelta]] = {}
+        for name, path in files.items():
+            if not path.exists():
+                continue
+            self.layers[name], unmatched = match_layers(load_file(path, device=str(model.device)), model)
+            if unmatched:
+                raise ValueError(f"{path.name} has {len(unmatched)} tensors for no layer of this model, the first {unmatched[0]}")
+        self._weights = {layer: modules[layer].weight for layers in self.layers.values() for layer in layers}
+        self._originals = {layer: weight.detach().clone() for layer, weight in self._weights.items()}
+
+    @torch.no_grad()
+    def apply(self, **weights: float) -> None:
+        """The model with each named LoRA at its weight, without the others; without any it is exactly the model as it was loaded.
+
+        Raises KeyError where a LoRA that is missing shall have a weight other than 0.
+        """
+        for layer, weight in self._weights.items():
+            weight.copy_(self._originals[layer])
+        for name, strength in weights.items():
+            if strength:
+                for layer, delta in self.layers[name].items():
+                    self._weights[layer].add_(delta.delta(self._originals[layer]), alpha=strength)
+
+
+def load_with_loras(checkpoint: Path, device: torch.device | str = "cpu", **files: Path) -> tuple[SmallModel, MergedLoras]:
+    """A checkpoint ready for cut captions, and the LoRAs that can be applied to it."""
     model = load_for_cut_captions(checkpoint, device)
-    return model, attach_lora(model, lora) if lora is not None and lora.exists() else None
-
-
-def attach_lora(model: SmallModel, lora: Path) -> LoraAdapter:
-    """The LoRA in a file, of whatever rank and layers, on the model."""
-    state = load_file(lora)
-    rank = next(tensor.shape[0] for key, tensor in state.items() if key.endswith("lora_down.weight"))
-    alpha = float(next(tensor for key, tensor in state.items() if key.endswith(".alpha")))
-    names = {key.partition(".")[0] for key in state}
-    adapter = LoraAdapter(model.unet, rank, alpha, only=names)
-    adapter.load_kohya_state(state)
-    return adapter
-
-
-def set_weight(adapter: LoraAdapter | None, weight: float) -> None:
-    """Applies a LoRA at `weight`; at 0 the model is exactly as without it."""
-    if adapter is not None:
-        adapter.enabled, adapter.weight = weight != 0, weight
+    return model, MergedLoras(model, files)
 
 
 def evaluate(run: Run, prompts: int = 512) -> dict[str, dict[str, float]]:
@@ -127,18 +143,18 @@ def evaluate(run: Run, prompts: int = 512) -> dict[str, dict[str, float]]:
         if not run.checkpoint(name).exists():
             continue
         look = LOOK_OF.get(name, "plain")
-        model, adapter = load_with_lora(run.checkpoint(name), run.lora(family), run.device)
+        model, loras = load_with_loras(run.checkpoint(name), run.device, lcm=run.lora(family))
         figures = {"real pictures through the autoencoder": measure_autoencoder(model, wanted, look)}
         lora_figures = {}
-        for method in tqdm(TEACHER_METHODS + (LORA_METHODS if adapter else ()), desc=f"evaluate-{name}", mininterval=bar_interval()):
-            set_weight(adapter, method.lora)
+        for method in tqdm(TEACHER_METHODS + (LORA_METHODS if loras.layers else ()), desc=f"evaluate-{name}", mininterval=bar_interval()):
+            loras.apply(lcm=method.lora)
             figures_of_kind = lora_figures if method.lora and name == family else figures
             figures_of_kind[method.label] = measure(model, method, wanted, look)
             if method.steps in (4, 25):
                 figures_of_kind[f"{method.label}, held-out combinations"] = measure(model, method, unseen, look)
         entry = {"prompts": prompts, "seed": SEED, "unit": "per cent of pictures"}
         update_recipe(run.checkpoint(name).with_suffix(".json"), figures={**entry, **_per_cent(figures)})
-        if adapter and name == family:
+        if loras.layers and name == family:
             update_recipe(run.lora(family).with_suffix(".json"), figures={**entry, **_per_cent(lora_figures)})
         summary[name] = {label: row["all"] for label, row in _per_cent({**figures, **lora_figures}).items()}
     return summary

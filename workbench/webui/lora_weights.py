@@ -28,7 +28,7 @@ class LayerDelta:
         return (up.flatten(1) @ down.flatten(1)).reshape(weight.shape) * scale
 
 
-def _layers(small) -> dict[str, tuple[str, nn.Module]]:
+def layers_of(small) -> dict[str, tuple[str, nn.Module]]:
     """kohya layer name -> (part, module), for every layer with a weight matrix."""
     layers = {}
     for part, root, prefixes in (("unet", small.unet, (UNET_PREFIX,)), ("te", small.text_encoder, TEXT_PREFIXES)):
@@ -41,7 +41,7 @@ def _layers(small) -> dict[str, tuple[str, nn.Module]]:
 
 def match_layers(state_dict, small) -> tuple[dict[str, LayerDelta], list[str]]:
     """Sort a kohya-format state dict by layer. Returns (layer name -> LayerDelta, keys that match no layer)."""
-    layers = _layers(small)
+    layers = layers_of(small)
     grouped: dict[str, dict[str, torch.Tensor]] = {}
     unmatched = []
     for key, tensor in state_dict.items():
@@ -70,7 +70,7 @@ def _backups(sd_model) -> dict[str, torch.Tensor]:
 
 def restore(sd_model) -> None:
     """Copy the original weights back: bit-identical to never having added anything."""
-    layers = _layers(sd_model.small)
+    layers = layers_of(sd_model.small)
     backups = _backups(sd_model)
     with torch.no_grad():
         for layer, weight in backups.items():
@@ -80,7 +80,7 @@ def restore(sd_model) -> None:
 
 def add(sd_model, net) -> int:
     """Add a network to the weights; returns the number of layers that it did not fit."""
-    layers = _layers(sd_model.small)
+    layers = layers_of(sd_model.small)
     backups = _backups(sd_model)
     failed = 0
     with torch.no_grad():
