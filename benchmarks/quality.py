@@ -219,9 +219,27 @@ def targets(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def overview(results: dict[str, Any]) -> list[str]:
+    """A table of the lines that all checkpoints have, with a column for each; ¹ marks those of fewer prompts."""
+    measured = {name: {row["label"]: row for row in result["rows"]} for name, result in results.items() if "rows" in result}
+    if not measured:
+        return []
+    most = max(row.get("prompts", 0) for rows in measured.values() for row in rows.values())
+
+    def cell(row: dict[str, Any]) -> str:
+        return "absent" if "absent" in row else f"{row['all']:.1f} %{'' if row['prompts'] == most else ' ¹'}"
+
+    lines = [f"| method | UNet rows | {' | '.join(f'`{name}`' for name in measured)} |", "|---" * (len(measured) + 2) + "|"]
+    for label, first in next(iter(measured.values())).items():
+        if all(label in rows for rows in measured.values()):
+            cells = [cell(rows[label]) for rows in measured.values()]
+            lines.append(f"| {label} | {first.get('unet_rows', '')} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def table(results: dict[str, Any]) -> str:
     """The figures as Markdown."""
-    lines = []
+    lines = overview(results)
     for name, result in results.items():
         lines += [f"## small-{name}", ""]
         if "absent" in result:

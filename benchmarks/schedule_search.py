@@ -1,18 +1,18 @@
-"""Is there a set of timesteps, and an amount of fresh noise, that beats the reference's at 2, 3 and 4 steps?
+"""Is there a set of timesteps, and an amount of fresh noise, that beats the reference's at 2, 3 and 4 steps on every model here?
 
     python dev.py bench schedule_search [--steps 2 3 4] [--rounds 40]
 
 Searches on one set of prompts and seeds and measures what it found on another, prompts held out of training included, next to the
 reference's timesteps and the WebUI's own. The search climbs: each round moves one timestep, or the amount of noise, of the best so far,
-and keeps what draws more prompts right. A candidate is only believed after twice as many prompts as it was found with. It is not told
-what the answer is judged by afterwards, so an advantage that was luck in the search does not last.
+and keeps what draws more prompts right, all models counted together. A candidate is only believed after twice as many prompts as it was
+found with. It is not told what the answer is judged by afterwards, so an advantage that was luck in the search does not last.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from workbench.scenes import prompts as prompts_of
 from workbench.scenes.judge import agreement
 from workbench.small_models import MODELS, TRAIN_STEPS
 from workbench.train.common import bar_interval
-from workbench.train.evaluate import LORA_OF, load_with_loras
+from workbench.train.evaluate import LOOK_OF, LORA_OF, load_with_loras
 from workbench.train.sampling import evenly_to_lowest, reference_timesteps, sample_lcm, to_pictures
 
 SEARCH_SEED, FINAL_SEED = 11, 12
-SEARCH_PROMPTS, FINAL_PROMPTS = 192, 1024
+SEARCH_PROMPTS, FINAL_PROMPTS = 96, 1024
 BATCH = 128
 LOWEST = 19
 """The distillation grid's first timestep: nothing below it was trained."""
@@ -59,9 +59,10 @@ class Candidate:
 class Measure:
     """Draws with one model and its LCM-LoRA, and says of each prompt whether all is right. Remembers what it has measured."""
 
-    def __init__(self, checkpoint: Path, lora: Path, device: torch.device) -> None:
+    def __init__(self, checkpoint: Path, lora: Path, look: str, device: torch.device) -> None:
         self.model, loras = load_with_loras(checkpoint, device, lcm=lora)
         loras.apply(lcm=1.0)
+        self.look = look
         self._known: dict[tuple[Candidate, int, int], list[bool]] = {}
 
     def __call__(self, candidate: Candidate, scenes: Sequence[Scene], seed: int) -> list[bool]:
@@ -73,12 +74,22 @@ class Measure:
                 generator = torch.Generator().manual_seed(seed * 100_003 + start)
                 captions = [scene.caption for scene in part]
                 latents = sample_lcm(self.model, captions, candidate.timesteps, 1.0, generator, noise_scale=candidate.noise)
-                right += [row["all"] for row in agreement(to_pictures(self.model, latents), part)]
+                right += [row["all"] for row in agreement(to_pictures(self.model, latents), part, self.look)]
             self._known[key] = right
         return self._known[key]
 
 
-def search(measure: Measure, steps: int, rounds: int, prompts: int, seed: int = SEARCH_SEED) -> list[Candidate]:
+class Together:
+    """Several models measured as one: what is right of every prompt on the first, then on the second, and so on."""
+
+    def __init__(self, measures: Collection[Measure]) -> None:
+        self.measures = measures
+
+    def __call__(self, candidate: Candidate, scenes: Sequence[Scene], seed: int) -> list[bool]:
+        return [flag for measure in self.measures for flag in measure(candidate, scenes, seed)]
+
+
+def search(measure: Measure | Together, steps: int, rounds: int, prompts: int, seed: int = SEARCH_SEED) -> list[Candidate]:
     """Climbs from the reference's timesteps, from the WebUI's and from what was best so far; returns the candidates kept, best last."""
     rng = random.Random(steps)
     scenes = prompts_of(2 * prompts, seed)
@@ -104,7 +115,7 @@ def final(measure: Measure, found: Candidate, steps: int, prompts: int) -> dict[
         "webui": Candidate(tuple(evenly_to_lowest(steps))),
     }
     sets = {"seen": prompts_of(prompts, FINAL_SEED), "held_out": prompts_of(prompts // 2, FINAL_SEED, held_out=True)}
-    result: dict[str, Any] = {"timesteps": list(found.timesteps), "noise": found.noise}
+    result: dict[str, Any] = {}
     for kind, scenes in sets.items():
         right = {name: measure(candidate, scenes, FINAL_SEED) for name, candidate in rivals.items()}
         result[kind] = {name: _share(flags) for name, flags in right.items()}
@@ -120,30 +131,47 @@ def _share(flags: Sequence[bool]) -> dict[str, Any]:
     return {"all": round(100 * sum(flags) / len(flags), 1), "interval": interval, "prompts": len(flags)}
 
 
+def told(result: dict[str, Any]) -> str:
+    """One line for the terminal: what `final` measured."""
+    parts = []
+    for kind, name in (("seen", ""), ("held_out", "held-out combinations ")):
+        shares = ", ".join(f"{rival} {result[kind][rival]['all']:.1f} %" for rival in ("found", "reference", "webui"))
+        ahead = " and ".join(
+            "{points:+.1f} ± {interval:.1f} against {whose}".format(whose=whose, **result[kind][f"found minus {rival}"])
+            for rival, whose in (("reference", "the reference's"), ("webui", "the WebUI's"))
+        )
+        parts.append(f"{name}{shares} ({ahead})")
+    return "; ".join(parts)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python dev.py bench schedule_search", description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--rounds", type=int, default=40, help="candidates tried for each model and number of steps")
-    parser.add_argument("--prompts", type=int, default=SEARCH_PROMPTS, help="prompts that a candidate is found with")
+    parser.add_argument("--rounds", type=int, default=40, help="candidates tried for each number of steps")
+    parser.add_argument("--prompts", type=int, default=SEARCH_PROMPTS, help="prompts for each model that a candidate is found with")
     parser.add_argument("--final-prompts", type=int, default=FINAL_PROMPTS)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
-    results: dict[str, Any] = {}
-    for name in dict.fromkeys(LORA_OF.values()):
+    measures = {}
+    for name, family in LORA_OF.items():
         checkpoint = options.models / "Stable-diffusion" / f"small-{name}.safetensors"
-        lora = options.models / "Lora" / f"lcm_lora_{name}.safetensors"
-        if not (checkpoint.exists() and lora.exists()):
-            results[name] = {"absent": f"there is no {checkpoint.name} with an LCM-LoRA"}
-            continue
-        measure = Measure(checkpoint, lora, torch.device(options.device))
-        results[name] = {}
-        for steps in options.steps:
-            kept = search(measure, steps, options.rounds, options.prompts)
-            results[name][str(steps)] = {"kept": len(kept), **final(measure, kept[-1], steps, options.final_prompts)}
-            print(f"small-{name}, {steps} steps: {results[name][str(steps)]}", flush=True)
-    settings = {"rounds": options.rounds, "prompts": options.prompts}
-    path = clock.save("schedule_search", {"settings": settings, "models": results})
+        lora = options.models / "Lora" / f"lcm_lora_{family}.safetensors"
+        if checkpoint.exists() and lora.exists():
+            measures[name] = Measure(checkpoint, lora, LOOK_OF.get(name, "plain"), torch.device(options.device))
+        else:
+            print(f"Absent: there is no {checkpoint.name} with {lora.name}.")
+    results: dict[str, Any] = {}
+    for steps in options.steps if measures else ():
+        kept = search(Together(measures.values()), steps, options.rounds, options.prompts)
+        found = kept[-1]
+        print(f"{steps} steps: timesteps {found.timesteps}, noise {found.noise}, after {len(kept) - 1} improvements", flush=True)
+        results[str(steps)] = {"timesteps": list(found.timesteps), "noise": found.noise, "improvements": len(kept) - 1, "models": {}}
+        for name, measure in measures.items():
+            results[str(steps)]["models"][name] = final(measure, found, steps, options.final_prompts)
+            print(f"  small-{name}: {told(results[str(steps)]['models'][name])}", flush=True)
+    settings = {"rounds": options.rounds, "prompts": options.prompts, "final_prompts": options.final_prompts}
+    path = clock.save("schedule_search", {"settings": settings, "steps": results})
     print(f"Written to {path}.")
 
 

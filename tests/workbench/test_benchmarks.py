@@ -112,8 +112,25 @@ def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, m
     assert rows["Euler, 4 steps, CFG 3"]["unet_rows"] == 8
     assert 0 < four["latent_distance_floor"] < four["latent_distance"]
     printed = capsys.readouterr().out
+    assert printed.count("\n| Euler, 4 steps, CFG 3 | 8 | ") == 1 and "| LCM-LoRA, 4 steps, CFG 1 | 4 |" in printed
     assert (tmp_path / "quality.md").read_text() in printed and "## small-ssd1b\n\nAbsent" in printed
     assert (tmp_path / "quality.png").exists()
+
+
+def test_the_search_measures_what_it_found_on_each_model(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clock, "RESULTS", tmp_path)
+    options = ["--steps", "2", "--rounds", "2", "--prompts", "4", "--final-prompts", "8", "--models", str(models)]
+    assert bench.main(["schedule_search", *options]) == 0
+    found = json.loads((tmp_path / "schedule_search.json").read_text())["steps"]["2"]
+    assert len(found["timesteps"]) == 2 and set(found["models"]) == {"sd15"}
+    assert found["models"]["sd15"]["seen"]["found"]["prompts"] == 8 and found["models"]["sd15"]["held_out"]["webui"]["prompts"] == 4
+    printed = capsys.readouterr().out
+    assert "Absent: there is no small-sdxl.safetensors with lcm_lora_sdxl.safetensors." in printed and "against the WebUI's" in printed
+
+
+def test_the_search_counts_all_models_together():
+    together = schedule_search.Together([lambda *_: [True, False], lambda *_: [True, True]])
+    assert together(schedule_search.Candidate((999, 499)), (), 0) == [True, False, True, True]
 
 
 def test_too_few_prompts_for_an_interval_are_refused(capsys):
