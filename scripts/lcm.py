@@ -4,14 +4,16 @@ try:
     from lib_lcm.webui import host
 
     _missing = host.missing_parts()
-except ImportError as error:  # a WebUI that lacks what even the probing needs
+    if not _missing:
+        from lib_lcm.webui import script
+except ImportError as error:  # a WebUI that lacks what even the probing needs, or a part that the probing does not know
     _missing = [error.name or str(error)]
+    if _missing[0].startswith("lib_lcm"):
+        raise  # not the WebUI's fault
 
 if _missing:
     print(f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.")
 else:
-    from lib_lcm.webui import script
-
     script.install()
 
     class LcmScript(script.LcmScript):

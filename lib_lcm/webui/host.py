@@ -35,7 +35,11 @@ class LcmRefusal(HTTPException):
 _PARTS = {
     "modules.sd_samplers": ("all_samplers", "set_samplers"),
     "modules.sd_samplers_kdiffusion": ("KDiffusionSampler", "CFGDenoiserKDiffusion"),  # before 1.6 the denoiser had another shape
+    "modules.sd_samplers_common": ("SamplerData",),
     "modules.ui_components": ("InputAccordion",),
+    "modules.script_callbacks": (),
+    "modules.scripts": ("Script", "AlwaysVisible"),
+    "modules.progress": (),
 }
 
 

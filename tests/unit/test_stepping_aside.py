@@ -20,8 +20,28 @@ OLDER_THAN_1_6 = {  # what 1.5 has of the parts that are looked for
     "extra_networks": "activate = None",
     "sd_samplers": "all_samplers = []\ndef set_samplers(): pass",
     "sd_samplers_kdiffusion": "class KDiffusionSampler: pass",
+    "sd_samplers_common": "SamplerData = None",
     "ui_components": "",
+    "script_callbacks": "",
+    "scripts": "class Script: pass\nAlwaysVisible = object()",
+    "progress": "",
 }
+ALL_THAT_IS_LOOKED_FOR = {
+    **OLDER_THAN_1_6,
+    "sd_samplers_kdiffusion": "class KDiffusionSampler: pass\nclass CFGDenoiserKDiffusion: pass",
+    "ui_components": "class InputAccordion: pass",
+}
+
+
+def load_in(folder, modules):
+    """scripts/lcm.py, loaded where the WebUI's `modules` package holds these files and no others."""
+    for name, code in {"__init__": "", **modules}.items():
+        if code is not None:
+            path = folder / "modules" / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(code, encoding="utf-8")
+    variables = dict(os.environ, PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]))
+    return subprocess.run([sys.executable, "-c", LOAD], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -30,16 +50,21 @@ OLDER_THAN_1_6 = {  # what 1.5 has of the parts that are looked for
         (OLDER_THAN_1_6, "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components.InputAccordion"),
         ({**OLDER_THAN_1_6, "ui_components": None}, "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components"),
         ({"shared": ""}, "modules.extra_networks"),
+        ({**ALL_THAT_IS_LOOKED_FOR, "progress": None}, "modules.progress"),
+        ({**ALL_THAT_IS_LOOKED_FOR, "scripts": "from modules import something_new"}, "modules.scripts"),
+        ({**ALL_THAT_IS_LOOKED_FOR, "ui_components": "import gradio_of_tomorrow"}, "modules.ui_components"),
     ],
-    ids=["1.5", "without ui_components", "without extra networks"],
+    ids=["1.5", "without ui_components", "without extra networks", "without progress", "a part fails", "a part's package is missing"],
 )
 def test_it_says_what_is_missing_and_does_nothing(tmp_path, modules, lacks):
-    for name, code in {"__init__": "", **modules}.items():
-        if code is not None:
-            path = tmp_path / "modules" / f"{name}.py"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(code, encoding="utf-8")
-    variables = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
-    done = subprocess.run([sys.executable, "-c", LOAD], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    done = load_in(tmp_path, modules)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"LCM: this WebUI lacks {lacks}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.\n"
+
+
+def test_what_only_shows_when_our_code_is_imported_is_said_too(tmp_path):
+    """All that is looked for is there, but gradio, which our page is made of, is not."""
+    modules = {**ALL_THAT_IS_LOOKED_FOR, "shared": "import sys; sys.modules['gradio'] = None"}
+    done = load_in(tmp_path, modules)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "LCM: this WebUI lacks gradio, so LCM is not available; use A1111 1.6 or later, Forge or reForge.\n"
