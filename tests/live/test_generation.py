@@ -64,9 +64,14 @@ def test_with_lcm_off_pictures_are_as_without_the_extension(webui):
     assert "LCM" not in after.infotext and before.infotext == after.infotext
 
 
-def test_above_cfg_one_both_halves_are_computed(webui):
-    _, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.5}, negative_prompt="green")
-    assert sum(rows(calls)) == 8
+@pytest.mark.parametrize("cfg,halves", [(1, 1), (1.5, 2)])
+@pytest.mark.parametrize("steps,expected", [(1, [999]), (2, [999, 499]), (4, TRAILING_4), (8, [999, 879, 759, 639, 499, 379, 259, 139])])
+def test_in_each_number_of_steps_the_timesteps_are_the_references_and_above_cfg_one_both_halves_are_computed(
+    webui, steps, expected, cfg, halves
+):
+    _, calls = webui.txt2img(PROMPT, lcm={**ON, "steps": steps, "cfg": cfg}, negative_prompt="green")
+    assert list(dict.fromkeys(timesteps(calls))) == expected  # a host may compute the halves in two calls
+    assert sum(rows(calls)) == halves * steps
 
 
 def test_the_shortened_step_differs_from_the_full_one_by_rounding_only(webui):

@@ -81,6 +81,28 @@ def test_a_name_that_no_tag_can_hold(webui):
     assert loras(calls) == [["lcm=sd15: the >one<"]] * 4 and same(made.image, auto.image)
 
 
+def test_without_any_lora_of_the_family_auto_is_refused_and_changes_nothing(webui, tmp_path):
+    plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
+    path = folder(webui) / f"{SD15}.safetensors"
+    shutil.move(path, tmp_path)
+    webui.client.post("/sdapi/v1/refresh-loras")
+    try:
+        webui.calls()
+        with pytest.raises(ApiError) as error:
+            webui.txt2img(PROMPT, lcm=ON)
+        assert error.value.status == 422 and webui.calls() == []
+        for part in ("SD 1.5", "lcm_lora_sd15"):
+            assert part in error.value.body["detail"]
+        _, calls = webui.txt2img(PROMPT, checkpoint=webui.sdxl, lcm=ON)
+        assert loras(calls) == [[SDXL]] * 4
+    finally:
+        shutil.move(tmp_path / path.name, path)
+        webui.client.post("/sdapi/v1/refresh-loras")
+    _, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert loras(calls) == [[SD15]] * 4
+    assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
 def test_a_file_that_is_deleted_replaced_or_cut_off_between_two_generations(webui):
     plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
     auto, _ = webui.txt2img(PROMPT, lcm=ON)
@@ -252,6 +274,12 @@ def test_each_batch_has_the_weight_of_its_own_prompt(webui):
     assert [text.split("LCM weight: ")[1].split(",")[0] for text in texts] == ["1", "0.5", "1"]
     for offset, (prompt, image) in enumerate(zip((PROMPT, tagged, PROMPT), images, strict=True)):
         assert same(image, webui.txt2img(prompt, lcm=ON, seed=5 + offset)[0].image)
+
+
+def test_both_passes_of_hires_have_the_lora_of_the_checkpoint_once(webui):
+    for checkpoint, name in ((webui.sd15, SD15), (webui.sdxl, SDXL)):
+        _, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm=ON, **webui.hires)
+        assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and loras(calls) == [[name]] * 8
 
 
 def test_a_hires_pass_on_another_checkpoint_gets_that_ones_lora(webui):
