@@ -4,7 +4,8 @@
     python dev.py test tests/live --webui DIR                         an installed WebUI, started for it; see webui_install.py
     python dev.py test tests/live --webui-url http://127.0.0.1:7860   a running WebUI
 
-A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both. A running one also needs, beside the extension,
+A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both; one of v-prediction, with "vpred" in its name, is tested
+where there is one. A running one also needs, beside the extension,
 tests/live/probe in its extensions folder, the LCM-LoRAs under the names lcm_lora_sd15 and lcm_lora_sdxl, the command line flag --api,
 and as its selected checkpoint the SD 1.5 one that the tests will pick: the first with "sd15" in its name, else the first.
 """
@@ -12,6 +13,7 @@ and as its selected checkpoint the SD 1.5 one that the tests will pick: the firs
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from tests.live.page import KNOWN_PAGE_ERRORS
 from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras, pick_checkpoints
 from workbench.client import ApiError, Client, Generated
 from workbench.server import HostProcess, Server
+from workbench.small_models import load_checkpoint, save_checkpoint
 
 PROFILES = ("a1111-1.10", "a1111-1.8", "a1111-1.7", "a1111-1.6", "forge")
 PROBE = Path(__file__).parent / "probe"
@@ -33,7 +36,7 @@ MODELS = Path(__file__).parents[2] / "workbench" / "models"
 
 @dataclass
 class WebUI:
-    """The WebUI under test. `side` is the width and height of test pictures, `sd15` and `sdxl` are checkpoint names.
+    """The WebUI under test. `side` is the width and height of test pictures, `sd15`, `sdxl` and `vpred` are checkpoint names.
 
     `server` is its process where the tests have started it; `start` then starts another one like it, `start(auth="user:password")`.
     """
@@ -43,6 +46,7 @@ class WebUI:
     side: int
     sd15: str
     sdxl: str
+    vpred: str | None = None
     server: HostProcess | None = None
     start: Callable[..., HostProcess] | None = None
     events: list[dict] = field(default_factory=list)
@@ -168,7 +172,8 @@ def _connect(client: Client, name: str | None, side: int, **started) -> WebUI:
         where = f"{client.url} has no --api, or tests/live/probe is not in its extensions folder" if error.status == 404 else client.url
         raise InstallProblem(f"{where}: {error}") from None
     picked = pick_checkpoints((model["model_name"], Path(model["filename"])) for model in models)
-    return WebUI(client, name, side, *picked.values(), **started)
+    vpred = next((model["model_name"] for model in models if "vpred" in model["model_name"]), None)
+    return WebUI(client, name, side, *picked.values(), vpred, **started)
 
 
 def pytest_generate_tests(metafunc):
@@ -199,10 +204,14 @@ def webui(request, tmp_path_factory):
 
 def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) -> Server:
     data_dir = tmp_path_factory.mktemp("data")
-    loras = data_dir / "Lora"
+    loras, checkpoints = data_dir / "Lora", data_dir / "Stable-diffusion"
     copy_lcm_loras(MODELS / "Lora", loras)
-    arguments = ["--profile", profile, "--data-dir", str(data_dir), "--lora-dir", str(loras), "--extension", str(PROBE)]
-    return Server(arguments, auth=auth)
+    shutil.copytree(MODELS / "Stable-diffusion", checkpoints)
+    model = load_checkpoint(checkpoints / "small-sd15.safetensors")
+    model.prediction_type = "v_prediction"  # says of the same weights that they predict something else: what is drawn is noise, and exact
+    save_checkpoint(model, checkpoints / "small-vpred.safetensors")
+    folders = ["--data-dir", str(data_dir), "--lora-dir", str(loras), "--ckpt-dir", str(checkpoints)]
+    return Server(["--profile", profile, *folders, "--extension", str(PROBE)], auth=auth)
 
 
 def _start_installed(option, tmp_path_factory, auth: str | None = None) -> InstalledWebUI:

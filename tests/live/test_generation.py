@@ -81,6 +81,34 @@ def test_the_shortened_step_differs_from_the_full_one_by_rounding_only(webui):
     assert levels_apart(short, full.image) <= 1
 
 
+@pytest.mark.parametrize("kind", ["sd15", "sdxl", "vpred"])
+def test_a_single_step_without_the_lora_is_a_single_step_of_euler(webui, kind):
+    """Both are what the UNet makes of pure noise, whatever it was trained to predict.
+
+    LCM begins with the reference's noise of variance 1, Euler with what the noise schedule says, 0.2 % less: a few levels at most.
+    """
+    checkpoint = getattr(webui, kind)
+    if checkpoint is None:
+        pytest.skip('this WebUI has no checkpoint of v-prediction with "vpred" in its name')
+    ours, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm={**ON, "steps": 1, "lora": "none"})
+    assert timesteps(calls) == [999] and rows(calls) == [1]
+    euler, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=1, cfg_scale=1, sampler_name="Euler")
+    assert round(timesteps(calls)[0]) == 999
+    assert levels_apart(ours.image, euler.image) <= 10
+    two_steps = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler")[0]
+    assert levels_apart(ours.image, two_steps.image) > 20  # that of another sampler, or another prediction type, is far away
+
+
+def test_of_v_prediction_the_lora_is_applied_once_and_half_a_step_differs_by_rounding_only(webui):
+    if webui.vpred is None:
+        pytest.skip('this WebUI has no checkpoint of v-prediction with "vpred" in its name')
+    short, calls = webui.txt2img(PROMPT, checkpoint=webui.vpred, lcm=ON, negative_prompt="green circle")
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
+    assert [call["loras"] for call in calls] == [["lcm_lora_sd15"]] * 4
+    full, _ = webui.txt2img(PROMPT, checkpoint=webui.vpred, lcm={**ON, "cfg": 1.0002}, negative_prompt="green circle")
+    assert levels_apart(short.image, full.image) <= 1
+
+
 def test_batch_of_three_equals_three_single_pictures(webui):
     batch, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=3, seed=5)
     assert rows(calls) == [3] * 4
