@@ -49,11 +49,11 @@ STAGES = {
     "teacher-sd15": Stage(_teacher("sd15"), 31),
     "lora-sd15": Stage(_lora("sd15"), 10),
     "teacher-sdxl": Stage(_teacher("sdxl"), 20),
-    "lora-sdxl": Stage(_lora("sdxl"), 8),
+    "lora-sdxl": Stage(_lora("sdxl"), 14),
     "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6),
     "style-sd15": Stage(train_style, 2),
     "teacher-ssd1b": Stage(_teacher("ssd1b"), 7),
-    "lora-ssd1b": Stage(_lora("ssd1b"), 5),
+    "lora-ssd1b": Stage(_lora("ssd1b"), 12),
     "classifier": Stage(train_classifier, 3),
     "evaluate": Stage(evaluate),
 }
