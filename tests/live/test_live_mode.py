@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.browser import needs_chromium, open_page
+from tests.live.page import choose, open_tab
 from tests.prompts import OTHER, PROMPT, THIRD
 
 DEBOUNCE = 0.3
@@ -85,6 +86,18 @@ class LivePage:
             self.page.wait_for_timeout(100)
         raise AssertionError(f"{what} did not happen; drawn: {self.drawn()}, line: {self.line!r}")
 
+    def note_pauses(self):
+        """From now on, `pauses` has the milliseconds from the last input in the prompt to each press of Generate."""
+        script = """tab => { let typed = -Infinity; window.lcmTestPauses = [];
+            document.querySelector(`#${tab}_prompt textarea`).addEventListener('input', () => { typed = performance.now(); }, true);
+            document.querySelector(`#${tab}_generate`).addEventListener(
+                'click', () => window.lcmTestPauses.push(performance.now() - typed), true); }"""
+        self.page.evaluate(script, self.tab)
+
+    @property
+    def pauses(self) -> list[float]:
+        return self.page.evaluate("window.lcmTestPauses")
+
     def settle(self):
         """Long enough for a run that should not come to come."""
         self.page.wait_for_timeout(1000 * (DEBOUNCE + 1.5))
@@ -126,20 +139,23 @@ def test_ticking_live_draws_a_picture_without_saving_it(page, webui):
 
 def test_a_picture_follows_what_is_typed_once_the_typing_stops(live):
     """On a slow machine the typing itself pauses, so there may be pictures in between; but none within the debounce after a key."""
-    live.page.evaluate(
-        """() => { let typed = -Infinity; window.lcmTestPauses = [];
-        document.querySelector('#txt2img_prompt textarea').addEventListener('input', () => { typed = performance.now(); }, true);
-        document.querySelector('#txt2img_generate').addEventListener(
-            'click', () => window.lcmTestPauses.push(performance.now() - typed), true); }"""
-    )
+    live.note_pauses()
     live.prompt.fill("")
     live.prompt.press_sequentially(OTHER, delay=20)
     live.wait_until(lambda: live.drawn()[-1:] == [OTHER], "the picture of all that was typed")
     live.settle()
     assert live.drawn()[-1] == OTHER
-    pauses = live.page.evaluate("window.lcmTestPauses")
-    assert len(pauses) == len(live.drawn()) and min(pauses) >= 1000 * DEBOUNCE
+    assert len(live.pauses) == len(live.drawn()) and min(live.pauses) >= 1000 * DEBOUNCE
     assert live.saved() == []
+
+
+def test_the_pause_is_the_settings(live):
+    with live.webui.settings(lcm_live_debounce=2):
+        live.page.evaluate("opts.lcm_live_debounce = 2")
+        live.note_pauses()
+        live.prompt.fill(OTHER)
+        live.wait_for_picture(2)
+    assert len(live.pauses) == 1 and live.pauses[0] >= 2000
 
 
 def test_a_picture_follows_a_slider_and_a_value_that_is_put_back_draws_nothing(live):
@@ -316,12 +332,23 @@ def test_nothing_starts_while_an_input_method_is_composing(live):
     live.wait_until(lambda: live.drawn() == ["星"], "the picture")
 
 
-def test_live_waits_for_lcm_and_for_scripts_that_make_many_pictures(live):
+def test_live_waits_for_lcm(live):
     live.page.locator("#script_txt2img_lcm_enabled-visible-checkbox, #script_txt2img_lcm_enabled input[type=checkbox]").first.uncheck()
     live.wait_for_line("tick LCM")
     live.prompt.fill(OTHER)
     live.settle()
     assert live.drawn() == []
+
+
+def test_live_waits_while_a_script_is_chosen(live):
+    choose(live.page, "tab_txt2img #script_list", "X/Y/Z plot")
+    live.wait_for_line("Live waits: a script is chosen.")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == []
+    choose(live.page, "tab_txt2img #script_list", "None")
+    live.wait_for_picture(2)
+    assert live.drawn() == [OTHER]
 
 
 def test_a_failing_run_is_told_and_not_repeated(live):
@@ -375,7 +402,7 @@ def picture_file(webui) -> dict:
 
 
 def open_img2img(page, webui, seed=5):
-    page.locator("#tabs > .tab-nav button", has_text="img2img").first.click()
+    open_tab(page, "img2img")
     live = LivePage(page, webui, "img2img")
     live.prompt.fill(PROMPT)
     live.set_number("seed", seed)
@@ -418,3 +445,20 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
         live.wait_for_picture(number)
     live.settle()
     assert len(live.drawn()) == 3 and live.saved() == []
+
+
+def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
+    start = picture_file(webui)
+    live = open_img2img(page, webui)
+    page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    live.tick.check()
+    live.wait_for_picture(1)
+    modes = page.locator("#mode_img2img > .tab-nav button")
+    modes.filter(has_text=re.compile(r"^\s*Batch\s*$")).first.click()
+    live.wait_for_line("Live waits: it does not draw batches.")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == [PROMPT]
+    modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
+    live.wait_for_picture(2)
+    assert live.drawn() == [PROMPT, OTHER]
