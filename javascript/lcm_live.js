@@ -18,7 +18,6 @@
     // lib_lcm/webui/ui.py, which change after every run.
     const NO_SETTINGS = ["live", "quality", "ask", "answered", "kept", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
-    const LONG_TEXT = 2000; // characters; of longer values, such as pictures, samples are compared
 
     const TEXT = {
         unavailable: "Live does not work in this WebUI: its page lacks what presses Generate.",
@@ -51,16 +50,14 @@
         return 1000 * (Number.isFinite(value) && value >= 0 ? value : DEFAULTS[name]);
     }
 
-    function sampled(text) {
-        if (text.length <= LONG_TEXT) return text;
-        let sample = `${text.length}:`;
-        for (let at = 0; at < text.length; at += Math.ceil(text.length / LONG_TEXT)) sample += text[at];
-        return sample;
-    }
-
     function valueOf(control) {
         if (control.type === "checkbox" || control.type === "radio") return control.checked ? "on" : "off";
-        return sampled(control.value);
+        return control.value;
+    }
+
+    // One by one, so that a picture of many megabytes is not copied with each look.
+    function areSame(values, before) {
+        return before !== null && values.length === before.length && values.every((value, index) => value === before[index]);
     }
 
     // A run of a live picture.
@@ -174,11 +171,11 @@
             if (composing || document.hidden || !this.isInFront()) return;
             this.holdSeeds();
             const values = this.read();
-            if (values !== this.values) {
+            if (!areSame(values, this.values)) {
                 this.values = values;
                 this.changed = now();
             }
-            const isNew = touched && values !== this.drawn;
+            const isNew = touched && !areSame(values, this.drawn);
             const wait = setting("lcm_live_debounce") - (now() - this.changed);
             const isReady = isNew && wait <= 0;
             if (isNew && wait > 0 && wait < LOOK_EVERY) setTimeout(() => this.look(), wait + 1); // not later than that
@@ -199,7 +196,7 @@
             return tab !== null && tab.style.display !== "none";
         }
 
-        // All that decides what the picture looks like, as one text.
+        // All that decides what the picture looks like, as texts.
         read() {
             const within = "input:not([type=file]), textarea, select";
             const places = [`#${this.name}_prompt`, `#${this.name}_neg_prompt`, `#${this.name}_styles`, `#${this.name}_settings`, "#quicksettings"];
@@ -215,9 +212,9 @@
                     values.push(control.closest("[id$=_lcm_lora]") ? value.split(NOTE)[0] : value);
                 }
                 for (const token of element.querySelectorAll(".token")) values.push(token.textContent);
-                for (const image of element.querySelectorAll("img[src]")) values.push(sampled(image.src));
+                for (const image of element.querySelectorAll("img[src]")) values.push(image.getAttribute("src"));
             }
-            return values.join("\n");
+            return values;
         }
 
         seedInput(field) {
@@ -354,10 +351,15 @@
         }
         document.addEventListener("compositionstart", () => { composing = true; }, true);
         document.addEventListener("compositionend", () => { composing = false; onTouch(); }, true);
-        // a stroke, or a button of a picture's editor; Forge's editor writes its picture into a text field instead
-        document.addEventListener("pointerup", (event) => {
+        // A stroke, which may end outside, or a button of a picture's editor. Forge's editor writes its picture into a text field instead.
+        let isStroke = false;
+        document.addEventListener("pointerdown", (event) => {
             const isEditor = event.target.closest && event.target.closest("#img2img_settings :is(canvas, [data-testid=image], .image-container)");
-            if (isEditor && !event.target.closest(".forge-container")) setTimeout(() => { strokes += 1; }, 0);
+            isStroke = Boolean(isEditor) && !event.target.closest(".forge-container");
+        }, true);
+        document.addEventListener("pointerup", () => {
+            if (isStroke) setTimeout(() => { strokes += 1; }, 0);
+            isStroke = false;
         }, true);
         window.addEventListener("pagehide", () => tabs.forEach((tab) => { if (tab.run) tab.run.stop(false); }));
         for (const tab of tabs) {

@@ -158,6 +158,14 @@ def test_the_pause_is_the_settings(live):
     assert len(live.pauses) == 1 and live.pauses[0] >= 2000
 
 
+def test_any_character_of_a_long_prompt_counts(live):
+    long = f"{PROMPT}{' ' * (2500 - len(PROMPT))}"
+    live.prompt.fill(f"{long} x")
+    live.wait_for_picture(2)
+    live.prompt.fill(f"{long} y")
+    live.wait_for_picture(3)
+
+
 def test_a_picture_follows_a_slider_and_a_value_that_is_put_back_draws_nothing(live):
     live.set_number("width", live.webui.side + 64)
     live.wait_for_picture(2)
@@ -436,15 +444,17 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     canvas.wait_for(state="visible")
     live.tick.check()
     live.wait_for_picture(1)
-    for number, height in ((2, 0.3), (3, 0.6)):
+    for number, height, is_within in ((2, 0.3, True), (3, 0.6, True), (4, 0.8, False)):  # the last one ends outside the editor
         box = canvas.bounding_box()
+        end = box if is_within else page.locator("#img2img_results").bounding_box()
         page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + height * box["height"])
         page.mouse.down()
-        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + height * box["height"], steps=5)
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + height * box["height"])
+        page.mouse.move(end["x"] + 0.6 * end["width"], end["y"] + height * end["height"], steps=5)
         page.mouse.up()
         live.wait_for_picture(number)
     live.settle()
-    assert len(live.drawn()) == 3 and live.saved() == []
+    assert len(live.drawn()) == 4 and live.saved() == []
 
 
 def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
