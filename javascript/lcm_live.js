@@ -34,13 +34,11 @@
         seed: "seed",
     };
 
-    const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => (byte % 36).toString(36)).join("");
-    let runs = 0; // of this page so far
     let composing = false;
     let touched = true; // the user has done something since a run was started; without it, what changes is the WebUI's own doing
     let strokes = 0; // in pictures, where no control has the value
     let others = 0; // tasks of this page that are not live ones
-    let pressed = null; // the run whose task the next submit gets
+    let gesture = null; // what others have pressed and the page is dealing with
 
     const $ = (selector) => gradioApp().querySelector(selector);
     const now = () => performance.now();
@@ -62,11 +60,9 @@
 
     // A run of a live picture.
     class Run {
-        constructor(values) {
-            runs += 1;
-            this.file = `lcm-live-${session}-${runs}.png`;
-            this.task = `task(lcm-live-${session}-${runs})`;
-            this.values = values;
+        constructor(session, number) {
+            this.file = `lcm-live-${session}-${number}.png`;
+            this.task = `task(lcm-live-${session}-${number})`;
             this.began = now();
             this.asked = this.began;
             this.submitted = false;
@@ -104,8 +100,13 @@
     class LiveTab {
         constructor(name) {
             this.name = name;
+            this.session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => (byte % 36).toString(36)).join("");
+            this.runs = 0; // so far
             this.isOn = false;
             this.run = null;
+            this.pressing = null; // while Generate is clicked: { run }, a run of null for an ordinary press
+            this.unanswered = []; // runs whose press the page has not dealt with
+            this.isWanted = false; // Generate was pressed during a run, when gradio 3 does not listen
             this.values = null; // of the page's controls, when last looked at
             this.drawn = null; // those of the last run
             this.changed = 0; // when they became what they are
@@ -233,11 +234,29 @@
         }
 
         start(values) {
-            this.run = pressed = new Run(values);
+            this.runs += 1;
+            this.run = new Run(this.session, this.runs);
             this.drawn = values;
             this.waiting = null;
             touched = false;
+            gesture = null; // this is later
+            this.unanswered.push(this.run);
+            this.press(this.run);
+        }
+
+        press(run) {
+            this.pressing = { run };
             $(`#${this.name}_generate`).click();
+            this.pressing = null;
+        }
+
+        // The live run that a call of the WebUI's submit is of, null for an ordinary one. gradio 3 makes the call within the click, gradio 4
+        // some time later. So one that is within no click, ours or the user's, is of a live press that had to wait, however long.
+        submitted() {
+            if (!this.pressing && !gesture) return this.unanswered.shift() || null;
+            const run = this.pressing && this.pressing.run;
+            if (run) this.unanswered = []; // those before it got lost
+            return run;
         }
 
         follow() {
@@ -246,7 +265,7 @@
                 run.awake += Math.min(now() - run.lookedAt, 2 * LOOK_EVERY);
                 run.lookedAt = now();
                 if (run.awake < PRESS_OVERDUE) return;
-                if (pressed === run) pressed = null;
+                run.stop(false); // should the page deal with it after all
                 this.finish("press");
                 return;
             }
@@ -267,6 +286,8 @@
             this.waiting = null;
             this.note = note;
             if (run.atEnd) run.atEnd();
+            if (this.isWanted) this.press(null);
+            this.isWanted = false;
             if (this.isOn) this.look();
         }
 
@@ -306,12 +327,12 @@
     function wrapSubmit(name, tab) {
         const original = window[name];
         window[name] = function () {
-            const run = tab.run !== null && pressed === tab.run ? pressed : null;
+            const run = tab.submitted();
             if (!run) {
+                tab.isWanted = false;
                 if (tab.isOn) tab.drawn = tab.values = tab.read();
                 return original.apply(this, arguments);
             }
-            pressed = null;
             const { randomId, requestProgress, showSubmitButtons } = window;
             window.randomId = () => run.task;
             window.requestProgress = (task, container, gallery, atEnd) => { run.atEnd = atEnd; };
@@ -322,6 +343,7 @@
                 Object.assign(window, { randomId, requestProgress, showSubmitButtons });
                 run.submitted = true;
                 run.asked = now();
+                if (run !== tab.run && run.atEnd) run.atEnd(); // nobody waits for it any more
             }
         };
     }
@@ -361,6 +383,16 @@
             if (isStroke) setTimeout(() => { strokes += 1; }, 0);
             isStroke = false;
         }, true);
+        // What makes an ordinary picture: a click or Enter of the user's, or Generate clicked by another extension.
+        const onPress = (event) => {
+            const tab = event.type === "click" && event.target.closest && tabs.find(({ name }) => event.target.closest(`#${name}_generate`));
+            if (tab ? tab.pressing : !event.isTrusted) return;
+            gesture = event;
+            setTimeout(() => { if (gesture === event) gesture = null; }, 0);
+            if (tab && tab.run) tab.isWanted = true;
+        };
+        window.addEventListener("click", onPress, true);
+        window.addEventListener("keydown", (event) => { if (event.key === "Enter") onPress(event); }, true);
         window.addEventListener("pagehide", () => tabs.forEach((tab) => { if (tab.run) tab.run.stop(false); }));
         for (const tab of tabs) {
             const results = $(`#${tab.name}_results`);

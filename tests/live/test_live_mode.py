@@ -86,6 +86,9 @@ class LivePage:
             self.page.wait_for_timeout(100)
         raise AssertionError(f"{what} did not happen; drawn: {self.drawn()}, line: {self.line!r}")
 
+    def open_tab(self):
+        open_tab(self.page, self.tab)
+
     def note_pauses(self):
         """From now on, `pauses` has the milliseconds from the last input in the prompt to each press of Generate."""
         script = """tab => { let typed = -Infinity; window.lcmTestPauses = [];
@@ -97,6 +100,21 @@ class LivePage:
     @property
     def pauses(self) -> list[float]:
         return self.page.evaluate("window.lcmTestPauses")
+
+    def delay_next_press(self, milliseconds):
+        """gradio deals with the next press of Generate only then; None: never."""
+        script = """([tab, wait]) => {
+            const { id } = window.gradio_config.components.find(component => component.props.elem_id === `${tab}_generate`);
+            const delay = event => {
+                if (event.detail.id !== id || event.detail.event !== 'click') return;
+                window.removeEventListener('gradio', delay, true);
+                event.stopImmediatePropagation();
+                if (wait === null) return;
+                const { target, detail } = event;
+                setTimeout(() => target.dispatchEvent(new CustomEvent('gradio', { bubbles: true, detail })), wait);
+            };
+            window.addEventListener('gradio', delay, true); }"""
+        self.page.evaluate(script, [self.tab, milliseconds])
 
     def settle(self):
         """Long enough for a run that should not come to come."""
@@ -218,6 +236,39 @@ def test_generate_makes_the_same_picture_and_saves_it(live):
     live.prompt.fill(OTHER)
     live.wait_for_picture(2)
     assert len(live.saved()) == 1
+
+
+def test_generate_pressed_during_a_run_is_done_after_it(live):
+    live.webui.disturb_next(at_call=1, do="hold")
+    live.prompt.fill(OTHER)
+    live.wait_until(lambda: live.events("held"), "the run")
+    live.page.click("#txt2img_generate")
+    live.settle()
+    live.webui.client.post("/lcm-test-probe/release")
+    live.wait_until(lambda: live.saved() != [], "saving")
+    live.settle()
+    assert live.drawn() == [OTHER, OTHER] and len(live.saved()) == 1
+
+
+def test_a_press_that_is_dealt_with_too_late_draws_and_saves_nothing(live):
+    live.delay_next_press(7000)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("Generate did not answer")
+    live.wait_until(lambda: live.events("postprocess"), "the late run")
+    live.settle()
+    assert live.saved() == [] and live.webui.calls() == []
+    live.prompt.fill(THIRD)
+    live.wait_for_picture(3)
+
+
+def test_generate_is_the_users_also_where_a_live_press_got_lost(live):
+    live.delay_next_press(None)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("Generate did not answer")
+    live.page.click("#txt2img_generate")
+    live.wait_until(lambda: live.saved() != [], "saving")
+    live.settle()
+    assert live.drawn() == [OTHER] and len(live.saved()) == 1
 
 
 def test_one_run_at_a_time_and_the_latest_input_wins(live):
@@ -472,3 +523,45 @@ def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
     live.wait_for_picture(2)
     assert live.drawn() == [PROMPT, OTHER]
+
+
+@pytest.fixture
+def both(live, webui):
+    """Live is ticked on both tabs of the page, img2img's is open, and each has its first picture."""
+    start = picture_file(webui)
+    other = open_img2img(live.page, webui)
+    live.page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    other.tick.check()
+    other.wait_until(lambda: other.shown(), "the first picture")
+    live.forget()
+    return live, other
+
+
+def test_both_tabs_of_a_page_draw_one_after_the_other(both):
+    """Each draws while it is open, and nothing where nothing has changed since."""
+    live, other = both
+    live.open_tab()
+    live.settle()
+    assert live.drawn() == []
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    other.open_tab()
+    other.prompt.fill(THIRD)
+    other.wait_for_picture(2)
+    other.settle()
+    assert live.drawn() == [OTHER, THIRD] and live.saved() == []
+    assert live.shown() == other.shown() == 2
+
+
+def test_a_press_on_one_tab_stays_live_while_the_other_tab_starts(both):
+    live, other = both
+    live.open_tab()
+    live.delay_next_press(4000)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("drawing")
+    other.open_tab()
+    other.prompt.fill(THIRD)
+    live.wait_until(lambda: len(live.events("postprocess")) == 2, "both pictures")
+    live.settle()
+    assert sorted(live.drawn()) == sorted([OTHER, THIRD]) and live.saved() == []
+    assert live.shown() == other.shown() == 2
