@@ -86,8 +86,8 @@
             }).finally(() => { this.asked = now(); });
         }
 
-        stop(alsoRunning) {
-            post(STOP, { task: this.task, also_running: alsoRunning }).catch(() => {});
+        stop(alsoRunning, filesKept) {
+            post(STOP, { task: this.task, also_running: alsoRunning, files_kept: filesKept }).catch(() => {});
         }
     }
 
@@ -104,6 +104,7 @@
             this.runs = 0; // so far
             this.isOn = false;
             this.run = null;
+            this.last = null; // run, going on or over
             this.pressing = null; // while Generate is clicked: { run }, a run of null for an ordinary press
             this.unanswered = []; // runs whose press the page has not dealt with
             this.isWanted = false; // Generate was pressed during a run, when gradio 3 does not listen
@@ -138,11 +139,12 @@
             touched = true;
         }
 
-        // Nothing is left behind: a run that waits in the queue is taken back, one that is being drawn comes to its end.
+        // Nothing is left behind: a run that waits in the queue is taken back, one that is being drawn comes to its end, and of the
+        // pictures' files only the one that the gallery shows stays, for "Send to".
         switchOff() {
             this.isOn = false;
             this.waiting = null;
-            if (this.run) this.run.stop(false);
+            this.leave(1);
             for (const [field, value] of Object.entries(this.held)) {
                 const input = this.seedInput(field);
                 if (input && input.value === value) setValue(input, "-1");
@@ -151,6 +153,10 @@
             this.note = "";
             this.seconds = null;
             this.say(null);
+        }
+
+        leave(filesKept) {
+            if (this.last) this.last.stop(false, filesKept);
         }
 
         // Why no run may be started whatever the values are, or null.
@@ -235,7 +241,7 @@
 
         start(values) {
             this.runs += 1;
-            this.run = new Run(this.session, this.runs);
+            this.run = this.last = new Run(this.session, this.runs);
             this.drawn = values;
             this.waiting = null;
             touched = false;
@@ -393,7 +399,7 @@
         };
         window.addEventListener("click", onPress, true);
         window.addEventListener("keydown", (event) => { if (event.key === "Enter") onPress(event); }, true);
-        window.addEventListener("pagehide", () => tabs.forEach((tab) => { if (tab.run) tab.run.stop(false); }));
+        window.addEventListener("pagehide", (event) => tabs.forEach((tab) => tab.leave(event.persisted ? 1 : 0))); // persisted: it may come back
         for (const tab of tabs) {
             const results = $(`#${tab.name}_results`);
             // `load` does not bubble, but it is captured

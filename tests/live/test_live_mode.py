@@ -116,6 +116,12 @@ class LivePage:
             window.addEventListener('gradio', delay, true); }"""
         self.page.evaluate(script, [self.tab, milliseconds])
 
+    def pictures_there(self, numbers) -> list[int]:
+        """Of the live runs of these numbers, those whose picture can still be had from the server."""
+        sources = self.page.evaluate(f"[...document.querySelectorAll('#{self.tab}_gallery img')].map(image => image.src)")
+        address = next(source for source in sources if "lcm-live" in source)
+        return [number for number in numbers if is_there(self.page, address_of(address, number))]
+
     def settle(self):
         """Long enough for a run that should not come to come."""
         self.page.wait_for_timeout(1000 * (DEBOUNCE + 1.5))
@@ -427,14 +433,41 @@ def test_batches_and_grids_are_left_to_generate(live):
     assert live.saved() == []
 
 
-def test_only_a_few_files_stay_in_the_temporary_folder(live, webui):
+def test_only_a_few_files_stay_in_the_temporary_folder_and_one_when_live_is_off(live):
     for number in range(2, 7):
         live.prompt.fill(f"{PROMPT} {number}")
         live.wait_for_picture(number)
-    sources = live.page.evaluate("[...document.querySelectorAll('#txt2img_gallery img')].map(image => image.src)")
-    address = next(source for source in sources if "lcm-live" in source)
-    there = [number for number in range(1, 7) if is_there(live.page, re.sub(r"-\d+\.png.*", f"-{number}.png", address))]
-    assert there == [4, 5, 6]
+    assert live.pictures_there(range(1, 7)) == [4, 5, 6]
+    live.tick.uncheck()
+    live.wait_until(lambda: live.pictures_there(range(1, 7)) == [6], "the removal")  # the gallery shows it: it may be sent on
+    live.tick.check()
+    for number in (7, 8):
+        live.prompt.fill(f"{PROMPT} {number}")
+        live.wait_for_picture(number)
+    assert live.pictures_there(range(1, 9)) == [6, 7, 8]
+
+
+def test_a_page_that_goes_away_leaves_no_file(live):
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    shown = live.page.locator("#txt2img_gallery img[src*=lcm-live]").first.get_attribute("src")
+    live.webui.disturb_next(at_call=1, do="hold")
+    live.prompt.fill(THIRD)
+    live.wait_until(lambda: live.events("held"), "the run")
+    live.page.goto("about:blank")
+    live.page.wait_for_timeout(500)
+    live.webui.client.post("/lcm-test-probe/release")
+    for _ in range(100):
+        if live.events("postprocess"):
+            break
+        live.page.wait_for_timeout(100)
+    live.page.wait_for_timeout(1000)
+    assert [number for number in (1, 2, 3) if is_there(live.page, address_of(shown, number))] == []
+
+
+def address_of(address: str, number: int) -> str:
+    """The address of another live run's picture."""
+    return re.sub(r"-\d+\.png.*", f"-{number}.png", address)
 
 
 def is_there(page, address: str) -> bool:
