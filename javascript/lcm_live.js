@@ -18,7 +18,6 @@
     // lib_lcm/webui/ui.py, which change after every run.
     const NO_SETTINGS = ["live", "quality", "ask", "answered", "kept", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
-    const LONG_TEXT = 2000; // characters; of longer values, such as pictures, samples are compared
 
     const TEXT = {
         unavailable: "Live does not work in this WebUI: its page lacks what presses Generate.",
@@ -35,13 +34,11 @@
         seed: "seed",
     };
 
-    const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => (byte % 36).toString(36)).join("");
-    let runs = 0; // of this page so far
     let composing = false;
     let touched = true; // the user has done something since a run was started; without it, what changes is the WebUI's own doing
     let strokes = 0; // in pictures, where no control has the value
     let others = 0; // tasks of this page that are not live ones
-    let pressed = null; // the run whose task the next submit gets
+    let gesture = null; // what others have pressed and the page is dealing with
 
     const $ = (selector) => gradioApp().querySelector(selector);
     const now = () => performance.now();
@@ -51,25 +48,21 @@
         return 1000 * (Number.isFinite(value) && value >= 0 ? value : DEFAULTS[name]);
     }
 
-    function sampled(text) {
-        if (text.length <= LONG_TEXT) return text;
-        let sample = `${text.length}:`;
-        for (let at = 0; at < text.length; at += Math.ceil(text.length / LONG_TEXT)) sample += text[at];
-        return sample;
-    }
-
     function valueOf(control) {
         if (control.type === "checkbox" || control.type === "radio") return control.checked ? "on" : "off";
-        return sampled(control.value);
+        return control.value;
+    }
+
+    // One by one, so that a picture of many megabytes is not copied with each look.
+    function areSame(values, before) {
+        return before !== null && values.length === before.length && values.every((value, index) => value === before[index]);
     }
 
     // A run of a live picture.
     class Run {
-        constructor(values) {
-            runs += 1;
-            this.file = `lcm-live-${session}-${runs}.png`;
-            this.task = `task(lcm-live-${session}-${runs})`;
-            this.values = values;
+        constructor(session, number) {
+            this.file = `lcm-live-${session}-${number}.png`;
+            this.task = `task(lcm-live-${session}-${number})`;
             this.began = now();
             this.asked = this.began;
             this.submitted = false;
@@ -93,8 +86,8 @@
             }).finally(() => { this.asked = now(); });
         }
 
-        stop(alsoRunning) {
-            post(STOP, { task: this.task, also_running: alsoRunning }).catch(() => {});
+        stop(alsoRunning, filesKept) {
+            post(STOP, { task: this.task, also_running: alsoRunning, files_kept: filesKept }).catch(() => {});
         }
     }
 
@@ -107,8 +100,14 @@
     class LiveTab {
         constructor(name) {
             this.name = name;
+            this.session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => (byte % 36).toString(36)).join("");
+            this.runs = 0; // so far
             this.isOn = false;
             this.run = null;
+            this.last = null; // run, going on or over
+            this.pressing = null; // while Generate is clicked: { run }, a run of null for an ordinary press
+            this.unanswered = []; // runs whose press the page has not dealt with
+            this.isWanted = false; // Generate was pressed during a run, when gradio 3 does not listen
             this.values = null; // of the page's controls, when last looked at
             this.drawn = null; // those of the last run
             this.changed = 0; // when they became what they are
@@ -140,11 +139,12 @@
             touched = true;
         }
 
-        // Nothing is left behind: a run that waits in the queue is taken back, one that is being drawn comes to its end.
+        // Nothing is left behind: a run that waits in the queue is taken back, one that is being drawn comes to its end, and of the
+        // pictures' files only the one that the gallery shows stays, for "Send to".
         switchOff() {
             this.isOn = false;
             this.waiting = null;
-            if (this.run) this.run.stop(false);
+            this.leave(1);
             for (const [field, value] of Object.entries(this.held)) {
                 const input = this.seedInput(field);
                 if (input && input.value === value) setValue(input, "-1");
@@ -153,6 +153,10 @@
             this.note = "";
             this.seconds = null;
             this.say(null);
+        }
+
+        leave(filesKept) {
+            if (this.last) this.last.stop(false, filesKept);
         }
 
         // Why no run may be started whatever the values are, or null.
@@ -174,11 +178,11 @@
             if (composing || document.hidden || !this.isInFront()) return;
             this.holdSeeds();
             const values = this.read();
-            if (values !== this.values) {
+            if (!areSame(values, this.values)) {
                 this.values = values;
                 this.changed = now();
             }
-            const isNew = touched && values !== this.drawn;
+            const isNew = touched && !areSame(values, this.drawn);
             const wait = setting("lcm_live_debounce") - (now() - this.changed);
             const isReady = isNew && wait <= 0;
             if (isNew && wait > 0 && wait < LOOK_EVERY) setTimeout(() => this.look(), wait + 1); // not later than that
@@ -199,7 +203,7 @@
             return tab !== null && tab.style.display !== "none";
         }
 
-        // All that decides what the picture looks like, as one text.
+        // All that decides what the picture looks like, as texts.
         read() {
             const within = "input:not([type=file]), textarea, select";
             const places = [`#${this.name}_prompt`, `#${this.name}_neg_prompt`, `#${this.name}_styles`, `#${this.name}_settings`, "#quicksettings"];
@@ -215,9 +219,9 @@
                     values.push(control.closest("[id$=_lcm_lora]") ? value.split(NOTE)[0] : value);
                 }
                 for (const token of element.querySelectorAll(".token")) values.push(token.textContent);
-                for (const image of element.querySelectorAll("img[src]")) values.push(sampled(image.src));
+                for (const image of element.querySelectorAll("img[src]")) values.push(image.getAttribute("src"));
             }
-            return values.join("\n");
+            return values;
         }
 
         seedInput(field) {
@@ -236,11 +240,29 @@
         }
 
         start(values) {
-            this.run = pressed = new Run(values);
+            this.runs += 1;
+            this.run = this.last = new Run(this.session, this.runs);
             this.drawn = values;
             this.waiting = null;
             touched = false;
+            gesture = null; // this is later
+            this.unanswered.push(this.run);
+            this.press(this.run);
+        }
+
+        press(run) {
+            this.pressing = { run };
             $(`#${this.name}_generate`).click();
+            this.pressing = null;
+        }
+
+        // The live run that a call of the WebUI's submit is of, null for an ordinary one. gradio 3 makes the call within the click, gradio 4
+        // some time later. So one that is within no click, ours or the user's, is of a live press that had to wait, however long.
+        submitted() {
+            if (!this.pressing && !gesture) return this.unanswered.shift() || null;
+            const run = this.pressing && this.pressing.run;
+            if (run) this.unanswered = []; // those before it got lost
+            return run;
         }
 
         follow() {
@@ -249,7 +271,7 @@
                 run.awake += Math.min(now() - run.lookedAt, 2 * LOOK_EVERY);
                 run.lookedAt = now();
                 if (run.awake < PRESS_OVERDUE) return;
-                if (pressed === run) pressed = null;
+                run.stop(false); // should the page deal with it after all
                 this.finish("press");
                 return;
             }
@@ -270,6 +292,8 @@
             this.waiting = null;
             this.note = note;
             if (run.atEnd) run.atEnd();
+            if (this.isWanted) this.press(null);
+            this.isWanted = false;
             if (this.isOn) this.look();
         }
 
@@ -309,12 +333,12 @@
     function wrapSubmit(name, tab) {
         const original = window[name];
         window[name] = function () {
-            const run = tab.run !== null && pressed === tab.run ? pressed : null;
+            const run = tab.submitted();
             if (!run) {
+                tab.isWanted = false;
                 if (tab.isOn) tab.drawn = tab.values = tab.read();
                 return original.apply(this, arguments);
             }
-            pressed = null;
             const { randomId, requestProgress, showSubmitButtons } = window;
             window.randomId = () => run.task;
             window.requestProgress = (task, container, gallery, atEnd) => { run.atEnd = atEnd; };
@@ -325,6 +349,7 @@
                 Object.assign(window, { randomId, requestProgress, showSubmitButtons });
                 run.submitted = true;
                 run.asked = now();
+                if (run !== tab.run && run.atEnd) run.atEnd(); // nobody waits for it any more
             }
         };
     }
@@ -354,12 +379,27 @@
         }
         document.addEventListener("compositionstart", () => { composing = true; }, true);
         document.addEventListener("compositionend", () => { composing = false; onTouch(); }, true);
-        // a stroke, or a button of a picture's editor; Forge's editor writes its picture into a text field instead
-        document.addEventListener("pointerup", (event) => {
+        // A stroke, which may end outside, or a button of a picture's editor. Forge's editor writes its picture into a text field instead.
+        let isStroke = false;
+        document.addEventListener("pointerdown", (event) => {
             const isEditor = event.target.closest && event.target.closest("#img2img_settings :is(canvas, [data-testid=image], .image-container)");
-            if (isEditor && !event.target.closest(".forge-container")) setTimeout(() => { strokes += 1; }, 0);
+            isStroke = Boolean(isEditor) && !event.target.closest(".forge-container");
         }, true);
-        window.addEventListener("pagehide", () => tabs.forEach((tab) => { if (tab.run) tab.run.stop(false); }));
+        document.addEventListener("pointerup", () => {
+            if (isStroke) setTimeout(() => { strokes += 1; }, 0);
+            isStroke = false;
+        }, true);
+        // What makes an ordinary picture: a click or Enter of the user's, or Generate clicked by another extension.
+        const onPress = (event) => {
+            const tab = event.type === "click" && event.target.closest && tabs.find(({ name }) => event.target.closest(`#${name}_generate`));
+            if (tab ? tab.pressing : !event.isTrusted) return;
+            gesture = event;
+            setTimeout(() => { if (gesture === event) gesture = null; }, 0);
+            if (tab && tab.run) tab.isWanted = true;
+        };
+        window.addEventListener("click", onPress, true);
+        window.addEventListener("keydown", (event) => { if (event.key === "Enter") onPress(event); }, true);
+        window.addEventListener("pagehide", (event) => tabs.forEach((tab) => tab.leave(event.persisted ? 1 : 0))); // persisted: it may come back
         for (const tab of tabs) {
             const results = $(`#${tab.name}_results`);
             // `load` does not bubble, but it is captured

@@ -132,6 +132,10 @@ REFRESH_HELP = "Look for LoRA files again, and ask anew what a generation will d
 REMEMBER_HELP = "For this checkpoint, Auto then means this LCM-LoRA: on the page, in prompts and over the API, until you press it again."
 REMEMBER = "Remember {lora} for this checkpoint"
 FORGET = "Forget {lora} for this checkpoint"
+DOWNLOAD_HELP = (
+    "Downloads the official LCM-LoRA for this checkpoint into the LoRA folder and verifies it; "
+    "a download that broke off goes on from there."
+)
 DOWNLOAD = "Download {lora} ({megabytes:.0f} MB, licence {licence})"
 
 # --- the entries of the LCM-LoRA's drop-down ----------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def wait_until(page, holds) -> None:
     assert holds()
 
 
-def open_accordion(page) -> None:
+def open_accordion(page, tab: str = "txt2img") -> None:
     """A click on the header of LCM opens it and ticks it."""
-    page.locator("#script_txt2img_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})
-    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
+    page.locator(f"#script_{tab}_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})
+    page.wait_for_selector(f"#script_{tab}_lcm_steps input[type=number]", state="visible")

@@ -28,8 +28,8 @@ from lib_lcm.webui.http_messages import read_body, reply
 from modules import progress, shared
 
 STOP_ROUTE = "/internal/lcm/live-stop"
-PICTURES_KEPT = 3
-"""Files of one session: the one that the page shows, and those that it may still be asking for."""
+FILES_KEPT = 3
+"""Of one session: the one that the page shows, and those that it may still be asking for. Fewer when Live is switched off."""
 SESSIONS_KEPT = 16
 
 _TASK = re.compile(r"task\(lcm-live-([0-9a-z]{8,32})-([0-9]{1,9})\)")
@@ -45,7 +45,7 @@ def create_controls(elem_id) -> None:
 
 @dataclass(frozen=True)
 class LiveTask:
-    """What the name of a live run's task says: the page that it is of, and its place among that page's live runs."""
+    """What the name of a live run's task says: the tab of a page that it is of, and its place among that tab's live runs."""
 
     session: str
     number: int
@@ -72,9 +72,10 @@ class _Shown:
 
 @dataclass
 class _Session:
-    """One page with Live ticked. Runs up to `withdrawn` are not drawn any more."""
+    """One tab of a page with Live ticked. Runs up to `withdrawn` are not drawn any more."""
 
     withdrawn: int = 0
+    files_kept: int = FILES_KEPT
     last: _Shown | None = None
     files: deque[Path] = field(default_factory=deque)
 
@@ -95,7 +96,10 @@ class LiveRuns:
             return
         with self._lock:
             self._task, self._processing = task, weakref.ref(p)
-            withdrawn = self._session(task).withdrawn >= task.number
+            session = self._session(task)
+            withdrawn = session.withdrawn >= task.number
+            if not withdrawn:
+                session.files_kept = FILES_KEPT
         p.do_not_save_samples = True
         p.do_not_save_grid = True
         p.n_iter = 1
@@ -105,25 +109,36 @@ class LiveRuns:
             shared.state.interrupt()
 
     def end(self, p, processed) -> None:
-        """The generation is over: puts its picture where only the page finds it. An unfinished one is not shown, but the last one again."""
+        """The generation is over: puts its picture where only the page finds it. For an unfinished one the last one is shown."""
         with self._lock:
             if self._processing is None or self._processing() is not p:
                 return
             task, self._task, self._processing = self._task, None, None
             session = self._session(task)
-        if shared.state.interrupted:
-            if session.last is not None:
-                processed.images, processed.infotexts = [session.last.image], [session.last.infotext]
-                processed.info = session.last.infotext
-        elif processed.images:
-            image = processed.images[0]
-            session.files.append(_save(image, task))
-            session.last = _Shown(image, processed.infotexts[0])
-            self._remove_files(session, PICTURES_KEPT)
+        if processed.images and not shared.state.interrupted:
+            shown = _Shown(processed.images[0], processed.infotexts[0])
+            path = _save(shown.image, task)
+            with self._lock:
+                session.last = shown
+                session.files.append(path)
+                self._remove_files(session, session.files_kept)
+            if session.last is shown:
+                return
+        # not a picture that has no file of ours: it would get one of gradio's, which nobody removes
+        last = session.last
+        processed.images, processed.infotexts = ([], []) if last is None else ([last.image], [last.infotext])
+        processed.info = "" if last is None else last.infotext
 
-    def stop(self, task: LiveTask, also_running: bool) -> str:
-        """Withdraws a run that has not begun; `also_running`: ends it if it is running. Returns what became of it."""
+    def stop(self, task: LiveTask, also_running: bool, files_kept: int | None = None) -> str:
+        """Withdraws a run that has not begun; `also_running`: ends it if it is running. Returns what became of it.
+
+        `files_kept` is how many pictures the page, which begins no further run, still needs: one when Live is off, none when it goes away.
+        """
         with self._lock:
+            if files_kept is not None:
+                session = self._session(task)
+                session.files_kept = files_kept
+                self._remove_files(session, files_kept)
             # both: a run that broke off did not reach `end`. Then it is this run, and no other job, that an interrupt reaches.
             if self._task == task == live_task(progress.current_task):
                 if also_running:
@@ -145,6 +160,8 @@ class LiveRuns:
         while len(session.files) > kept:
             with suppress(OSError):  # on Windows, one that is being sent
                 session.files.popleft().unlink()
+        if not session.files:
+            session.last = None
 
 
 def _save(image: Image.Image, task: LiveTask) -> Path:
@@ -173,7 +190,10 @@ def add_routes(demo, app: FastAPI) -> None:
             task = live_task(body.get("task"))
             if task is None:
                 raise RequestError(422, "'task' must be the name of a live run.")
-            return reply({"state": runs.stop(task, body.get("also_running") is True)})
+            files_kept = body.get("files_kept")
+            if files_kept not in (None, 0, 1):
+                raise RequestError(422, "'files_kept' must be 0 or 1.")
+            return reply({"state": runs.stop(task, body.get("also_running") is True, files_kept)})
         except RequestError as error:
             return reply({"detail": error.sentence}, error.status)
 

@@ -46,6 +46,7 @@ class LoraControl:
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
         host.set_tooltip(self.refresh, texts.REFRESH_HELP)
         host.set_tooltip(self.remember, texts.REMEMBER_HELP)
+        host.set_tooltip(self.download, texts.DOWNLOAD_HELP)
         for button in (self.refresh, self.remember, self.download):
             button.do_not_save_to_config = True
 

@@ -22,8 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import open_page
-from tests.live.page import KNOWN_PAGE_ERRORS
+from tests.live.page import settled_page
 from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras, pick_checkpoints
 from workbench.client import ApiError, Client, Generated
 from workbench.server import HostProcess, Server
@@ -239,15 +238,6 @@ def webui_lives(request):
 
 @pytest.fixture
 def page(browser, webui):
-    """The WebUI's page with a checkpoint loaded and the accordion there; a test fails where a script of the page does."""
-    webui.txt2img("a star", steps=1, cfg_scale=1)  # so that a checkpoint is loaded
-    errors = []
-    page = open_page(browser, webui.client.url, errors)
-    page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
-    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
-    # the first answer has come: before that, a change could be lost while the page is still being put together
-    answered = "document.querySelector('#script_txt2img_lcm_answered :is(textarea, input)')"
-    page.wait_for_function(f"!{answered} || {answered}.value !== ''")
-    yield page
-    page.close()
-    assert [error for error in errors if not any(known in error for known in KNOWN_PAGE_ERRORS)] == []
+    """The WebUI's page; see `settled_page`."""
+    with settled_page(browser, webui) as page:
+        yield page

@@ -1,12 +1,34 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
 import re
+from contextlib import contextmanager
 
+from tests.browser import open_page
 from tests.prompts import PROMPT
 
 KNOWN_PAGE_ERRORS = ("reading 'props'",)
 """Errors of A1111's own page, there without any extension."""
 STATUS = "#script_txt2img_lcm_status"
+
+
+@contextmanager
+def settled_page(browser, webui, query: str = ""):
+    """The WebUI's page with a checkpoint loaded and the accordion there; fails where a script of the page does."""
+    webui.txt2img("a star", steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    errors = []
+    page = open_page(browser, webui.client.url + query, errors)
+    page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
+    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
+    # the first answer has come: before that, a change could be lost while the page is still being put together
+    answered = "document.querySelector('#script_txt2img_lcm_answered :is(textarea, input)')"
+    page.wait_for_function(f"!{answered} || {answered}.value !== ''")
+    yield page
+    page.close()
+    assert [error for error in errors if not any(known in error for known in KNOWN_PAGE_ERRORS)] == []
+
+
+def open_tab(page, tab: str) -> None:
+    page.locator("#tabs > .tab-nav button", has_text=tab).first.click()
 
 
 def accordion(page, tab="txt2img"):

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.browser import needs_chromium, open_page
+from tests.live.page import choose, open_tab
 from tests.prompts import OTHER, PROMPT, THIRD
 
 DEBOUNCE = 0.3
@@ -85,6 +86,42 @@ class LivePage:
             self.page.wait_for_timeout(100)
         raise AssertionError(f"{what} did not happen; drawn: {self.drawn()}, line: {self.line!r}")
 
+    def open_tab(self):
+        open_tab(self.page, self.tab)
+
+    def note_pauses(self):
+        """From now on, `pauses` has the milliseconds from the last input in the prompt to each press of Generate."""
+        script = """tab => { let typed = -Infinity; window.lcmTestPauses = [];
+            document.querySelector(`#${tab}_prompt textarea`).addEventListener('input', () => { typed = performance.now(); }, true);
+            document.querySelector(`#${tab}_generate`).addEventListener(
+                'click', () => window.lcmTestPauses.push(performance.now() - typed), true); }"""
+        self.page.evaluate(script, self.tab)
+
+    @property
+    def pauses(self) -> list[float]:
+        return self.page.evaluate("window.lcmTestPauses")
+
+    def delay_next_press(self, milliseconds):
+        """gradio deals with the next press of Generate only then; None: never."""
+        script = """([tab, wait]) => {
+            const { id } = window.gradio_config.components.find(component => component.props.elem_id === `${tab}_generate`);
+            const delay = event => {
+                if (event.detail.id !== id || event.detail.event !== 'click') return;
+                window.removeEventListener('gradio', delay, true);
+                event.stopImmediatePropagation();
+                if (wait === null) return;
+                const { target, detail } = event;
+                setTimeout(() => target.dispatchEvent(new CustomEvent('gradio', { bubbles: true, detail })), wait);
+            };
+            window.addEventListener('gradio', delay, true); }"""
+        self.page.evaluate(script, [self.tab, milliseconds])
+
+    def pictures_there(self, numbers) -> list[int]:
+        """Of the live runs of these numbers, those whose picture can still be had from the server."""
+        sources = self.page.evaluate(f"[...document.querySelectorAll('#{self.tab}_gallery img')].map(image => image.src)")
+        address = next(source for source in sources if "lcm-live" in source)
+        return [number for number in numbers if is_there(self.page, address_of(address, number))]
+
     def settle(self):
         """Long enough for a run that should not come to come."""
         self.page.wait_for_timeout(1000 * (DEBOUNCE + 1.5))
@@ -126,20 +163,31 @@ def test_ticking_live_draws_a_picture_without_saving_it(page, webui):
 
 def test_a_picture_follows_what_is_typed_once_the_typing_stops(live):
     """On a slow machine the typing itself pauses, so there may be pictures in between; but none within the debounce after a key."""
-    live.page.evaluate(
-        """() => { let typed = -Infinity; window.lcmTestPauses = [];
-        document.querySelector('#txt2img_prompt textarea').addEventListener('input', () => { typed = performance.now(); }, true);
-        document.querySelector('#txt2img_generate').addEventListener(
-            'click', () => window.lcmTestPauses.push(performance.now() - typed), true); }"""
-    )
+    live.note_pauses()
     live.prompt.fill("")
     live.prompt.press_sequentially(OTHER, delay=20)
     live.wait_until(lambda: live.drawn()[-1:] == [OTHER], "the picture of all that was typed")
     live.settle()
     assert live.drawn()[-1] == OTHER
-    pauses = live.page.evaluate("window.lcmTestPauses")
-    assert len(pauses) == len(live.drawn()) and min(pauses) >= 1000 * DEBOUNCE
+    assert len(live.pauses) == len(live.drawn()) and min(live.pauses) >= 1000 * DEBOUNCE
     assert live.saved() == []
+
+
+def test_the_pause_is_the_settings(live):
+    with live.webui.settings(lcm_live_debounce=2):
+        live.page.evaluate("opts.lcm_live_debounce = 2")
+        live.note_pauses()
+        live.prompt.fill(OTHER)
+        live.wait_for_picture(2)
+    assert len(live.pauses) == 1 and live.pauses[0] >= 2000
+
+
+def test_any_character_of_a_long_prompt_counts(live):
+    long = f"{PROMPT}{' ' * (2500 - len(PROMPT))}"
+    live.prompt.fill(f"{long} x")
+    live.wait_for_picture(2)
+    live.prompt.fill(f"{long} y")
+    live.wait_for_picture(3)
 
 
 def test_a_picture_follows_a_slider_and_a_value_that_is_put_back_draws_nothing(live):
@@ -194,6 +242,39 @@ def test_generate_makes_the_same_picture_and_saves_it(live):
     live.prompt.fill(OTHER)
     live.wait_for_picture(2)
     assert len(live.saved()) == 1
+
+
+def test_generate_pressed_during_a_run_is_done_after_it(live):
+    live.webui.disturb_next(at_call=1, do="hold")
+    live.prompt.fill(OTHER)
+    live.wait_until(lambda: live.events("held"), "the run")
+    live.page.click("#txt2img_generate")
+    live.settle()
+    live.webui.client.post("/lcm-test-probe/release")
+    live.wait_until(lambda: live.saved() != [], "saving")
+    live.settle()
+    assert live.drawn() == [OTHER, OTHER] and len(live.saved()) == 1
+
+
+def test_a_press_that_is_dealt_with_too_late_draws_and_saves_nothing(live):
+    live.delay_next_press(7000)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("Generate did not answer")
+    live.wait_until(lambda: live.events("postprocess"), "the late run")
+    live.settle()
+    assert live.saved() == [] and live.webui.calls() == []
+    live.prompt.fill(THIRD)
+    live.wait_for_picture(3)
+
+
+def test_generate_is_the_users_also_where_a_live_press_got_lost(live):
+    live.delay_next_press(None)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("Generate did not answer")
+    live.page.click("#txt2img_generate")
+    live.wait_until(lambda: live.saved() != [], "saving")
+    live.settle()
+    assert live.drawn() == [OTHER] and len(live.saved()) == 1
 
 
 def test_one_run_at_a_time_and_the_latest_input_wins(live):
@@ -316,12 +397,23 @@ def test_nothing_starts_while_an_input_method_is_composing(live):
     live.wait_until(lambda: live.drawn() == ["星"], "the picture")
 
 
-def test_live_waits_for_lcm_and_for_scripts_that_make_many_pictures(live):
+def test_live_waits_for_lcm(live):
     live.page.locator("#script_txt2img_lcm_enabled-visible-checkbox, #script_txt2img_lcm_enabled input[type=checkbox]").first.uncheck()
     live.wait_for_line("tick LCM")
     live.prompt.fill(OTHER)
     live.settle()
     assert live.drawn() == []
+
+
+def test_live_waits_while_a_script_is_chosen(live):
+    choose(live.page, "tab_txt2img #script_list", "X/Y/Z plot")
+    live.wait_for_line("Live waits: a script is chosen.")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == []
+    choose(live.page, "tab_txt2img #script_list", "None")
+    live.wait_for_picture(2)
+    assert live.drawn() == [OTHER]
 
 
 def test_a_failing_run_is_told_and_not_repeated(live):
@@ -341,14 +433,41 @@ def test_batches_and_grids_are_left_to_generate(live):
     assert live.saved() == []
 
 
-def test_only_a_few_files_stay_in_the_temporary_folder(live, webui):
+def test_only_a_few_files_stay_in_the_temporary_folder_and_one_when_live_is_off(live):
     for number in range(2, 7):
         live.prompt.fill(f"{PROMPT} {number}")
         live.wait_for_picture(number)
-    sources = live.page.evaluate("[...document.querySelectorAll('#txt2img_gallery img')].map(image => image.src)")
-    address = next(source for source in sources if "lcm-live" in source)
-    there = [number for number in range(1, 7) if is_there(live.page, re.sub(r"-\d+\.png.*", f"-{number}.png", address))]
-    assert there == [4, 5, 6]
+    assert live.pictures_there(range(1, 7)) == [4, 5, 6]
+    live.tick.uncheck()
+    live.wait_until(lambda: live.pictures_there(range(1, 7)) == [6], "the removal")  # the gallery shows it: it may be sent on
+    live.tick.check()
+    for number in (7, 8):
+        live.prompt.fill(f"{PROMPT} {number}")
+        live.wait_for_picture(number)
+    assert live.pictures_there(range(1, 9)) == [6, 7, 8]
+
+
+def test_a_page_that_goes_away_leaves_no_file(live):
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    shown = live.page.locator("#txt2img_gallery img[src*=lcm-live]").first.get_attribute("src")
+    live.webui.disturb_next(at_call=1, do="hold")
+    live.prompt.fill(THIRD)
+    live.wait_until(lambda: live.events("held"), "the run")
+    live.page.goto("about:blank")
+    live.page.wait_for_timeout(500)
+    live.webui.client.post("/lcm-test-probe/release")
+    for _ in range(100):
+        if live.events("postprocess"):
+            break
+        live.page.wait_for_timeout(100)
+    live.page.wait_for_timeout(1000)
+    assert [number for number in (1, 2, 3) if is_there(live.page, address_of(shown, number))] == []
+
+
+def address_of(address: str, number: int) -> str:
+    """The address of another live run's picture."""
+    return re.sub(r"-\d+\.png.*", f"-{number}.png", address)
 
 
 def is_there(page, address: str) -> bool:
@@ -375,7 +494,7 @@ def picture_file(webui) -> dict:
 
 
 def open_img2img(page, webui, seed=5):
-    page.locator("#tabs > .tab-nav button", has_text="img2img").first.click()
+    open_tab(page, "img2img")
     live = LivePage(page, webui, "img2img")
     live.prompt.fill(PROMPT)
     live.set_number("seed", seed)
@@ -409,12 +528,73 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     canvas.wait_for(state="visible")
     live.tick.check()
     live.wait_for_picture(1)
-    for number, height in ((2, 0.3), (3, 0.6)):
+    for number, height, is_within in ((2, 0.3, True), (3, 0.6, True), (4, 0.8, False)):  # the last one ends outside the editor
         box = canvas.bounding_box()
+        end = box if is_within else page.locator("#img2img_results").bounding_box()
         page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + height * box["height"])
         page.mouse.down()
-        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + height * box["height"], steps=5)
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + height * box["height"])
+        page.mouse.move(end["x"] + 0.6 * end["width"], end["y"] + height * end["height"], steps=5)
         page.mouse.up()
         live.wait_for_picture(number)
     live.settle()
-    assert len(live.drawn()) == 3 and live.saved() == []
+    assert len(live.drawn()) == 4 and live.saved() == []
+
+
+def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
+    start = picture_file(webui)
+    live = open_img2img(page, webui)
+    page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    live.tick.check()
+    live.wait_for_picture(1)
+    modes = page.locator("#mode_img2img > .tab-nav button")
+    modes.filter(has_text=re.compile(r"^\s*Batch\s*$")).first.click()
+    live.wait_for_line("Live waits: it does not draw batches.")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == [PROMPT]
+    modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
+    live.wait_for_picture(2)
+    assert live.drawn() == [PROMPT, OTHER]
+
+
+@pytest.fixture
+def both(live, webui):
+    """Live is ticked on both tabs of the page, img2img's is open, and each has its first picture."""
+    start = picture_file(webui)
+    other = open_img2img(live.page, webui)
+    live.page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    other.tick.check()
+    other.wait_until(lambda: other.shown(), "the first picture")
+    live.forget()
+    return live, other
+
+
+def test_both_tabs_of_a_page_draw_one_after_the_other(both):
+    """Each draws while it is open, and nothing where nothing has changed since."""
+    live, other = both
+    live.open_tab()
+    live.settle()
+    assert live.drawn() == []
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    other.open_tab()
+    other.prompt.fill(THIRD)
+    other.wait_for_picture(2)
+    other.settle()
+    assert live.drawn() == [OTHER, THIRD] and live.saved() == []
+    assert live.shown() == other.shown() == 2
+
+
+def test_a_press_on_one_tab_stays_live_while_the_other_tab_starts(both):
+    live, other = both
+    live.open_tab()
+    live.delay_next_press(4000)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("drawing")
+    other.open_tab()
+    other.prompt.fill(THIRD)
+    live.wait_until(lambda: len(live.events("postprocess")) == 2, "both pictures")
+    live.settle()
+    assert sorted(live.drawn()) == sorted([OTHER, THIRD]) and live.saved() == []
+    assert live.shown() == other.shown() == 2

@@ -3,26 +3,36 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
+from tests.live.page import accordion, open_tab
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+pytestmark = [
+    *needs_chromium,
+    pytest.mark.profiles("a1111-1.10", "a1111-1.6"),
+    pytest.mark.parametrize("tab", ["txt2img", "img2img"]),
+]
 
-CONTROLS = ("quality", "steps", "cfg", "weight", "lora", "refresh", "schedule", "sampler", "gamma", "live")
-ACCORDION = "#script_txt2img_lcm_enabled"
+CONTROLS = (
+    "quality", "steps", "cfg", "weight", "lora", "refresh", "remember", "download", "schedule", "sampler", "gamma", "live",
+)  # fmt: skip
+AT_TIMES = ("remember", "download", "gamma")
+"""Those that are there only where there is something to remember, something to download, and the sampler TCD."""
 
 
-def test_every_control_has_an_element_id_and_a_tooltip(page):
-    assert page.locator(ACCORDION).first.get_attribute("title")
-    missing = [name for name in CONTROLS if not page.evaluate("id => document.getElementById(id)?.title", f"script_txt2img_lcm_{name}")]
+def test_every_control_has_an_element_id_and_a_tooltip(page, tab):
+    assert accordion(page, tab).get_attribute("title")
+    missing = [name for name in CONTROLS if not page.evaluate("id => document.getElementById(id)?.title", f"script_{tab}_lcm_{name}")]
     assert missing == []
 
 
-def test_every_field_has_a_name_for_screen_readers(page):
-    open_accordion(page)
+def test_every_field_has_a_name_for_screen_readers(page, tab):
+    open_tab(page, tab)
+    open_accordion(page, tab)
     session = page.context.new_cdp_session(page)
     session.send("DOM.enable")
     session.send("Accessibility.enable")
     root = session.send("DOM.getDocument")["root"]["nodeId"]
-    found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": f"{ACCORDION} :is(input, button, textarea, [tabindex])"})
+    selector = f"#script_{tab}_lcm_enabled :is(input, button, textarea, [tabindex])"
+    found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})
     nameless, names = [], []
     for node in found["nodeIds"]:
         described = session.send("Accessibility.getPartialAXTree", {"nodeId": node, "fetchRelatives": False})["nodes"][0]
@@ -35,19 +45,20 @@ def test_every_field_has_a_name_for_screen_readers(page):
     assert nameless == [] and len(names) > 12
 
 
-def test_lcm_can_be_ticked_opened_and_set_by_keyboard(page):
-    tick = page.locator(f"{ACCORDION} .label-wrap input[type=checkbox]").first
+def test_lcm_can_be_ticked_opened_and_set_by_keyboard(page, tab):
+    open_tab(page, tab)
+    tick = accordion(page, tab).locator(".label-wrap input[type=checkbox]").first
     tick.focus()
     page.keyboard.press("Space")
     assert tick.is_checked()
-    steps = page.locator("#script_txt2img_lcm_steps input[type=number]").first
+    steps = page.locator(f"#script_{tab}_lcm_steps input[type=number]").first
     if not steps.is_visible():
-        page.locator(f"{ACCORDION} :is(button.label-wrap, .label-wrap [role=button])").first.focus()
+        accordion(page, tab).locator(":is(button.label-wrap, .label-wrap [role=button])").first.focus()
         page.keyboard.press("Enter")
         steps.wait_for(state="visible")
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
-        place = page.evaluate("() => document.activeElement.closest('[id^=script_txt2img_lcm_]')?.id")
-        reached.add((place or "").removeprefix("script_txt2img_lcm_"))
-    assert [name for name in CONTROLS if name != "gamma" and name not in reached] == []  # gamma is there with TCD only
+        place = page.evaluate("tab => document.activeElement.closest(`[id^=script_${tab}_lcm_]`)?.id", tab)
+        reached.add((place or "").removeprefix(f"script_{tab}_lcm_"))
+    assert [name for name in CONTROLS if name not in AT_TIMES and name not in reached] == []
