@@ -93,7 +93,7 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
     model = host.loaded_model()
     if model is None:
         raise RequestError(409, NO_MODEL)
-    made = make_plan(options, question.request, host_facts(host.model_family(model)), settings.limits())
+    made = make_plan(options, question.request, host_facts(model), settings.limits())
     return {
         "enabled": True,
         "checkpoint": host.checkpoint_name(model),

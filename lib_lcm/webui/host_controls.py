@@ -18,6 +18,7 @@ _ELEMENT_IDS = {
     "negative_prompt": "{tab}_neg_prompt",
     "steps": "{tab}_steps",
     "cfg": "{tab}_cfg_scale",
+    "image_cfg": "{tab}_image_cfg_scale",
     "sampler": "{tab}_sampling",
     "scheduler": "{tab}_scheduler",
     "width": "{tab}_width",

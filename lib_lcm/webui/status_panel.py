@@ -78,7 +78,7 @@ def answer(asked: Asked) -> Answer:
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
         covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
         return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
-    plan = make_plan(options, _request(asked, options), host_facts(host.model_family(model)), limits)
+    plan = make_plan(options, _request(asked, options), host_facts(model), limits)
     line = status_line(plan, words)
     if not (is_ticked or is_switched_on):
         line = translated(Text(texts.LCM_IS_OFF, status=line), words)
@@ -134,6 +134,7 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         negative_prompt=controls.get("negative_prompt") or "",
         scheduler=controls.get("scheduler"),
         refiner=None if refiner in NO_REFINER else refiner,
+        image_cfg=_number(controls.get("image_cfg"), 1.0),
     )
 
 
