@@ -6,6 +6,7 @@ import base64
 import binascii
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -24,6 +25,7 @@ from lib_lcm.webui.generation import host_facts, is_switched_on_by
 from lib_lcm.webui.http_messages import read_body, reply
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
+OTHER_MODEL = "This request is for the checkpoint {wanted}, and {loaded} is loaded: make a picture with it first, then ask again."
 REASONS = {
     "catalog": "it is a published LCM-LoRA, by its SHA-256",
     "header": "its layers are those of an LCM-LoRA for this family",
@@ -86,14 +88,19 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
         options = options_from_args(question.args, settings.limits())
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
-    if not options.enabled and is_switched_on_by(question.request.prompt):
+    prompt, negative_prompt = host.styled(question.request.prompt, question.request.negative_prompt, list(question.styles))
+    if not options.enabled and is_switched_on_by(prompt):
         options = LcmOptions(enabled=True)
     if not options.enabled:
         return {"enabled": False, "status": "LCM is off: the WebUI makes this picture as it would without the extension."}
     model = host.loaded_model()
     if model is None:
         raise RequestError(409, NO_MODEL)
-    made = make_plan(options, question.request, host_facts(model), settings.limits())
+    if not host.is_selected(model, question.checkpoint):
+        names = {"wanted": host.selected_name(question.checkpoint), "loaded": host.checkpoint_name(model)}
+        raise RequestError(409, OTHER_MODEL.format(**names))
+    request = replace(question.request, prompt=prompt, negative_prompt=negative_prompt)
+    made = make_plan(options, request, host_facts(model), settings.limits())
     return {
         "enabled": True,
         "checkpoint": host.checkpoint_name(model),

@@ -3,6 +3,7 @@
 import json
 import socket
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,33 @@ def test_the_plan_reads_the_very_request_of_txt2img_and_fills_up_arguments_like_
     assert plan["timesteps"] == [499, 379, 259, 139]
     plan = client.post("/lcm/v1/plan", {"args": [ON], "enable_hr": True, "hr_second_pass_steps": 2, "denoising_strength": 0.5})
     assert plan["hires_timesteps"] == [499, 259]
+
+
+def test_the_plan_knows_the_styles_of_the_request(webui):
+    request = {"prompt": PROMPT, "styles": ["LCM test probe", "no such style"], "args": [ON]}
+    plan = loaded(webui).post("/lcm/v1/plan", request)
+    assert plan["weight"] == 0.35 and "lcm_lora_sd15 at 0.35" in plan["status"] and "negative prompt ignored" in plan["status"]
+    made, _ = webui.txt2img(PROMPT, lcm=ON, styles=request["styles"])
+    assert "LCM weight: 0.35" in made.infotext and "Negative prompt: smudged" in made.infotext
+
+
+def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
+    def asked_with(**settings):
+        return {"args": [ON], "width": 1024, "height": 768, "override_settings": settings}
+
+    client = loaded(webui)
+    info = next(model for model in client.get("/sdapi/v1/sd-models") if model["model_name"] == webui.sdxl)
+    for name in (info["title"], info["model_name"], Path(info["filename"]).name):
+        status, sentence = refusal(webui, "/lcm/v1/plan", asked_with(sd_model_checkpoint=name))
+        assert status == 409 and webui.sdxl in sentence and webui.sd15 in sentence and sentence.endswith(".")
+    for settings in ({"sd_model_checkpoint": webui.sd15}, {"sd_model_checkpoint": "no such checkpoint"}, {"eta_noise_seed_delta": 1}):
+        plan = client.post("/lcm/v1/plan", asked_with(**settings))
+        assert plan["family"] == "sd15" and plan["hints"] == []
+    webui.txt2img(PROMPT, webui.sdxl, steps=1)
+    plan = client.post("/lcm/v1/plan", asked_with(sd_model_checkpoint=webui.sdxl))
+    assert plan["family"] == "sdxl" and plan["hints"] == ["SDXL at 1024 pixels in 4 steps: raise steps to 6–8 if you see a grid."]
+    status, sentence = refusal(webui, "/lcm/v1/plan", {"args": [ON]})  # the next plain request would load the selected one again
+    assert status == 409 and webui.sd15 in sentence
 
 
 def test_the_plan_says_why_a_lora_was_chosen(webui):
