@@ -21,13 +21,18 @@ class Generation:
 
     def __init__(self):
         self.seconds: float | None = None
-        """How long the last generation with LCM took on this tab, from the decision about it to its last picture."""
+        """How long this tab's last generation took, from the decision about it to its last picture.
+
+        None where it was made without LCM or not to its end. Those over the API are not the page's.
+        """
         self._begun = 0.0
         self._refiner: tuple[weakref.ref, float | None] | None = None  # whose it was that the last plan skipped, and its switch
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
         self._begun = time.perf_counter()
+        if not host.is_for_api(p):
+            self.seconds = None
         current.begin(p, None)
         self._forget_earlier_plan(p)
         try:
@@ -66,7 +71,8 @@ class Generation:
 
     def postprocess(self, p) -> None:
         """The generation is over."""
-        self.seconds = None if current.run_of(p) is None else time.perf_counter() - self._begun
+        if current.run_of(p) is not None and not host.is_for_api(p):
+            self.seconds = time.perf_counter() - self._begun
         current.end(p)
 
     def _forget_earlier_plan(self, p) -> None:

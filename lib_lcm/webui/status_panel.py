@@ -30,7 +30,7 @@ class Asked:
     controls: Mapping[str, Any]
     is_img2img: bool
     seconds: float | None = None
-    """How long the last generation with LCM took."""
+    """How long the last generation took, if that was one with LCM."""
     problem: str | None = None
     """What just went wrong with a button of the accordion."""
 
