@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lib_lcm.options import OPTIONS
 from tests.prompts import PROMPT
 from workbench.client import ApiError, decode_image
 
@@ -189,6 +190,27 @@ def test_only_json_is_read(webui):
     assert status == 415 and "application/json" in answer["detail"]
 
 
+@pytest.mark.parametrize(
+    "method,path,status,parts",
+    [
+        ("POST", "status", 405, ["/lcm/v1/status", "POST", "use GET."]),
+        ("PUT", "download", 405, ["/lcm/v1/download", "PUT", "use GET or POST."]),
+        ("GET", "nowhere", 404, ["'/lcm/v1/nowhere'", "POST /lcm/v1/plan", "GET and POST /lcm/v1/download."]),
+        ("DELETE", "plan/it", 404, ["'/lcm/v1/plan/it'"]),
+        ("GET", "", 404, ["'/lcm/v1/'"]),
+    ],
+)
+def test_what_is_no_route_gets_a_sentence_that_says_what_there_is(webui, method, path, status, parts):
+    with pytest.raises(ApiError) as refused:
+        webui.client.request(method, f"/lcm/v1/{path}")
+    assert refused.value.status == status and [part for part in parts if part not in refused.value.body["detail"]] == []
+
+
+def test_a_slash_too_many_is_forgiven(webui):
+    assert webui.client.get("/lcm/v1/status/") == webui.client.get("/lcm/v1/status")
+    assert "/lcm/v1/{rest}" not in webui.client.get("/openapi.json")["paths"]
+
+
 # --- download ----------------------------------------------------------------------------------------------------------------
 
 
@@ -212,10 +234,12 @@ def test_script_info_describes_the_arguments_in_their_order(webui):
     assert [info["is_img2img"] for info in infos] == [False, True]
     for info in infos:
         assert info["is_alwayson"]
-        assert [arg["label"] for arg in info["args"][:6]] == ["LCM", "LoRA weight", "Steps", "CFG scale", "LCM-LoRA", "Schedule"]
-        assert [arg["value"] for arg in info["args"][:6]] == [False, 1.0, 4, 1.0, "Auto", "Trailing"]
-        weight, steps, cfg = info["args"][1:4]
-        assert [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg)] == [(0.0, 1.5), (1, 8), (1.0, 2.0)]
+        assert [arg["label"] for arg in info["args"]] == [option.label for option in OPTIONS]
+        assert [arg["value"] for arg in info["args"]] == [False, 1.0, 4, 1.0, "Auto", "Trailing", "LCM", 0.3]
+        _, weight, steps, cfg, _, schedule, sampler, gamma = info["args"]
+        sliders = [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg, gamma)]
+        assert sliders == [(0.0, 1.5), (1, 8), (1.0, 2.0), (0.0, 1.0)]
+        assert schedule["choices"] == ["Trailing", "WebUI"] and sampler["choices"] == ["LCM", "TCD"]
 
 
 def test_empty_arguments_mean_off(webui):
