@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lib_lcm.options import shown_value
-from lib_lcm.plan import PassRequest, Request
+from lib_lcm.plan import PassRequest, Request, hires_side
 
 MAX_DEPTH = 32
 MAX_PROMPT = 20_000
@@ -22,9 +22,14 @@ MAX_PROMPT = 20_000
 DEFAULT_STEPS = 50
 DEFAULT_CFG = 7.0
 DEFAULT_IMG2IMG_STRENGTH = 0.75
+DEFAULT_SIDE = 512
+DEFAULT_HIRES_SCALE = 2.0
 
 MAX_STEPS = 10_000
 MAX_CFG = 1_000.0
+MAX_SIDE = 100_000
+MAX_HIRES_SCALE = 100.0
+MAX_STYLES = 100
 
 
 class RequestError(Exception):
@@ -78,11 +83,16 @@ def _check_depth(value: Any) -> None:
 
 @dataclass(frozen=True)
 class PlanQuestion:
-    """What a dry run is asked about: the script's arguments, complete, and the request around them."""
+    """What a dry run is asked about: the script's arguments, complete, and the request around them.
+
+    `styles` are names of saved styles, which are not in the prompts yet; `checkpoint` is the one that `override_settings` ask for.
+    """
 
     args: list[Any]
     request: Request
     is_img2img: bool
+    styles: tuple[str, ...] = ()
+    checkpoint: str | None = None
 
 
 def plan_question(body: Mapping[str, Any], page_args: Callable[[bool], Sequence[Any]]) -> PlanQuestion:
@@ -99,17 +109,37 @@ def plan_question(body: Mapping[str, Any], page_args: Callable[[bool], Sequence[
         first_strength = DEFAULT_IMG2IMG_STRENGTH if strength is None else strength
     else:
         first_strength = 1.0
+    side = max(_whole(body, name, DEFAULT_SIDE, 1, MAX_SIDE) for name in ("width", "height"))
     hires_steps = _whole(body, "hr_second_pass_steps", 0, 0, MAX_STEPS)
+    hires_scale = _number(body, "hr_scale", DEFAULT_HIRES_SCALE, 0.0, MAX_HIRES_SCALE)
+    hires_size = (_whole(body, name, 0, 0, MAX_SIDE) for name in ("hr_resize_x", "hr_resize_y"))
+    hires = PassRequest(hires_steps, 1.0 if strength is None else strength, hires_side(side, hires_scale, *hires_size))
     request = Request(
-        first=PassRequest(_whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength),
+        first=PassRequest(_whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength, side),
         cfg=_number(body, "cfg_scale", DEFAULT_CFG, -MAX_CFG, MAX_CFG),
-        hires=PassRequest(hires_steps, 1.0 if strength is None else strength) if is_hires else None,
+        hires=hires if is_hires else None,
         prompt=_text(body, "prompt") or "",
         negative_prompt=_text(body, "negative_prompt") or "",
         scheduler=_text(body, "scheduler"),
         refiner=_text(body, "refiner_checkpoint"),
+        image_cfg=_number(body, "image_cfg_scale", None, -MAX_CFG, MAX_CFG) if is_img2img else None,
     )
-    return PlanQuestion([*args, *list(page_args(is_img2img))[len(args) :]], request, is_img2img)
+    args = [*args, *list(page_args(is_img2img))[len(args) :]]
+    return PlanQuestion(args, request, is_img2img, _styles(body), _checkpoint(body))
+
+
+def _styles(body: Mapping[str, Any]) -> tuple[str, ...]:
+    styles = body.get("styles") or []
+    if not isinstance(styles, list) or len(styles) > MAX_STYLES or not all(isinstance(name, str) for name in styles):
+        raise _wrong("styles", styles, f"a list of at most {MAX_STYLES} names of styles")
+    return tuple(styles)
+
+
+def _checkpoint(body: Mapping[str, Any]) -> str | None:
+    settings = body.get("override_settings") or {}
+    if not isinstance(settings, dict):
+        raise _wrong("override_settings", settings, "an object with a key for each setting")
+    return _text(settings, "sd_model_checkpoint")
 
 
 def _script_args(body: Mapping[str, Any]) -> list[Any]:

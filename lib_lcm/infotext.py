@@ -12,8 +12,8 @@ from typing import Any
 
 from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA
 from lib_lcm.lora_files import LoraFile
-from lib_lcm.lora_use import Loras, option_name
-from lib_lcm.options import AUTO, LCM, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
+from lib_lcm.lora_use import Loras, lcm_tags, option_name
+from lib_lcm.options import AUTO, DEFAULT_LIMITS, LCM, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
 from lib_lcm.plan import Plan
 
 KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
@@ -60,8 +60,23 @@ def was_made_with_lcm(infotext: str) -> bool:
     return _OF_LCM.search(infotext.rstrip().rpartition("\n")[2]) is not None
 
 
+def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
+    """Whether it is a picture of the sampler LCM, made elsewhere, whose prompt names the LCM-LoRA as no file is called here.
+
+    The WebUI would draw it without the LoRA; LCM finds the file that is meant, and hands over to the WebUI's own sampler.
+    """
+    steps, cfg = _number(pasted.get("Steps")), _number(pasted.get("CFG scale"))
+    if pasted.get("Sampler") != SAMPLER_LABELS[LCM] or steps is None or cfg is None:
+        return False
+    limits = DEFAULT_LIMITS
+    if not (limits.min_steps <= steps <= limits.max_steps and limits.min_cfg <= cfg <= limits.max_cfg):
+        return False
+    tags = lcm_tags(pasted.get("Prompt") or "", loras)
+    return bool(tags) and all(tag.file is None and loras.choose(tag.family).file is not None for tag in tags)
+
+
 def _enabled(pasted: Mapping[str, str], loras: Loras) -> bool:
-    return is_lcm(pasted)
+    return is_lcm(pasted) or _is_of_tag_found_elsewhere(pasted, loras)
 
 
 def _weight(pasted: Mapping[str, str], loras: Loras) -> float | None:
@@ -69,12 +84,12 @@ def _weight(pasted: Mapping[str, str], loras: Loras) -> float | None:
 
 
 def _steps(pasted: Mapping[str, str], loras: Loras) -> int | None:
-    value = _number(pasted.get("Steps")) if is_lcm(pasted) else None
+    value = _number(pasted.get("Steps")) if _enabled(pasted, loras) else None
     return None if value is None or value != value // 1 else int(value)
 
 
 def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
-    return _number(pasted.get("CFG scale")) if is_lcm(pasted) else None
+    return _number(pasted.get("CFG scale")) if _enabled(pasted, loras) else None
 
 
 def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True) -> str | None:
@@ -84,7 +99,7 @@ def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True
     """
     name = pasted.get(KEYS["lora"])
     if name is None:
-        return None
+        return AUTO_LABEL if _is_of_tag_found_elsewhere(pasted, loras) else None
     if name.lower() == NONE:
         return NO_LORA
     file = loras.find(name)

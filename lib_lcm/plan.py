@@ -5,7 +5,7 @@ The page's status line, the API's dry run, the infotext and the log all print th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lib_lcm import texts
@@ -13,6 +13,7 @@ from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile
 from lib_lcm.lora_use import Loras, LoraUse, resolve_lora
 from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
+from lib_lcm.prompt_parts import part_weights
 from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_timesteps
 from lib_lcm.status import status_line
 from lib_lcm.texts import Text, joined, term
@@ -26,6 +27,16 @@ GRID_SIDE, GRID_STEPS = 1024, 6
 def is_cfg_one(cfg: float) -> bool:
     """Whether a CFG scale counts as 1, where the unconditional half of the UNet's work cancels out."""
     return abs(cfg - 1.0) < CFG_ONE_TOLERANCE
+
+
+def edits_image(is_editing_checkpoint: bool, image_cfg: float | None) -> bool:
+    """Whether guidance has the third term of image editing (InstructPix2Pix); at an image CFG scale of 1 it cancels out."""
+    return is_editing_checkpoint and image_cfg not in (None, 1.0)
+
+
+def is_cond_enough(cfg: float, weights: Sequence[float], is_editing: bool) -> bool:
+    """Whether the guided result is the conditional prediction alone: CFG 1, one part of the prompt at weight 1, no image editing."""
+    return is_cfg_one(cfg) and list(weights) == [1.0] and not is_editing
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,10 @@ class PassRequest:
 
 @dataclass(frozen=True)
 class Request:
-    """The parts of a generation request that decide something."""
+    """The parts of a generation request that decide something.
+
+    `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img.
+    """
 
     first: PassRequest
     cfg: float
@@ -51,6 +65,7 @@ class Request:
     negative_prompt: str = ""
     scheduler: str | None = None
     refiner: str | None = None
+    image_cfg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,8 @@ class HostFacts:
     """What the host has to offer: the loaded model's family, the LoRA folder, and which of the samplers "LCM" and "TCD" are its own.
 
     `remembered_lora` is what Auto means for the loaded checkpoint where the user had one remembered, as the option `lora` has it.
-    `defaults` are what its settings say for that family.
+    `defaults` are what its settings say for that family. `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`:
+    the host itself computes nothing of the negative prompt at CFG 1, whatever the prompt.
     """
 
     family: ModelFamily
@@ -66,6 +82,8 @@ class HostFacts:
     own_samplers: frozenset[str] = frozenset()
     remembered_lora: str | None = None
     defaults: Defaults = Defaults()
+    is_image_editing: bool = False
+    leaves_out_uncond: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,10 @@ class Plan:
     host_scheduler: str | None = None
     skips_refiner: bool = False
     has_negative_prompt: bool = False
+    ignores_negative_prompt: bool = False
+    """Whether there is a negative prompt and it does nothing."""
+    rows: int = 1
+    """How often a picture stands in the UNet's batch: for each part of the prompt, and above CFG 1 for the negative prompt too."""
     messages: tuple[str, ...] = ()
     """What every picture made so is told with."""
     hints: tuple[str, ...] = ()
@@ -110,18 +132,8 @@ class Plan:
     """TCD's gamma; None with LCM, which has none, and where the WebUI's own TCD is used, which has its own."""
 
     @property
-    def cond_only(self) -> bool:
-        """Whether the UNet runs on the conditional half alone."""
-        return is_cfg_one(self.cfg)
-
-    @property
-    def ignores_negative_prompt(self) -> bool:
-        """Whether there is a negative prompt and it does nothing."""
-        return self.has_negative_prompt and self.cond_only
-
-    @property
     def unet_calls(self) -> int | None:
-        """How often the UNet is run for a picture, with one or, above CFG 1, two halves each; None where the host decides that."""
+        """How often the UNet is run for a picture, each time with all its `rows`; None where the host decides that."""
         passes = [self.first] if self.hires is None else [self.first, self.hires]
         if any(one.steps and not one.timesteps for one in passes):
             return None
@@ -200,8 +212,13 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     hires = None if request.hires is None else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
     if host_scheduler is not None:
         messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER)))
+    weights = part_weights(request.prompt)
+    is_editing = edits_image(host.is_image_editing, request.image_cfg)
+    leaves_out_uncond = is_cond_enough(cfg, weights, is_editing) or (is_cfg_one(cfg) and host.leaves_out_uncond)
+    # of parts whose weights add up to 1 it cancels out too, though it is computed
+    cancels_out = leaves_out_uncond or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
     has_negative = bool(request.negative_prompt.strip())
-    if has_negative and is_cfg_one(cfg):
+    if has_negative and cancels_out:
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
     if request.refiner:
         messages.append(Text(texts.REFINER_SKIPPED, refiner=request.refiner))
@@ -218,6 +235,8 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         host_scheduler=host_scheduler,
         skips_refiner=bool(request.refiner),
         has_negative_prompt=has_negative,
+        ignores_negative_prompt=has_negative and cancels_out,
+        rows=len(weights) + (0 if leaves_out_uncond else 2 if is_editing else 1),
         messages=tuple(messages),
         hints=tuple(_hints(host.family, [(first, request.first), (hires, request.hires)])),
         problem=problems[0] if problems else use.problem,

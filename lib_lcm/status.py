@@ -59,10 +59,10 @@ def _steps(one: Pass) -> Text:
 def _cfg(plan: Plan) -> Text:
     if not plan.has_negative_prompt:
         return Text(texts.CFG, cfg=plan.cfg)
-    return Text(texts.CFG_IGNORES if plan.cond_only else texts.CFG_USES, cfg=plan.cfg)
+    return Text(texts.CFG_IGNORES if plan.ignores_negative_prompt else texts.CFG_USES, cfg=plan.cfg)
 
 
 def _unet_calls(plan: Plan) -> Text:
-    if not plan.cond_only:
-        return Text(texts.DOUBLE_UNET_CALLS, calls=plan.unet_calls)
+    if plan.rows > 1:
+        return Text(texts.UNET_CALLS_OF_SEVERAL_ROWS, rows=plan.rows, calls=plan.unet_calls)
     return Text(texts.ONE_UNET_CALL) if plan.unet_calls == 1 else Text(texts.UNET_CALLS, calls=plan.unet_calls)

@@ -78,7 +78,7 @@ CFG_IGNORES = "CFG {cfg:g}: negative prompt ignored"
 CFG_USES = "CFG {cfg:g}: negative prompt used"
 ONE_UNET_CALL = "1 UNet call"
 UNET_CALLS = "{calls} UNet calls"
-DOUBLE_UNET_CALLS = "2 × {calls} UNet calls"
+UNET_CALLS_OF_SEVERAL_ROWS = "{rows} × {calls} UNet calls"
 TOOK = "last run {seconds:.2f} s"
 
 LCM_IS_OFF = "LCM is off. With it: {status}"

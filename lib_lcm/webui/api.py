@@ -6,10 +6,12 @@ import base64
 import binascii
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
 
 from lib_lcm import __version__
 from lib_lcm.api_messages import RequestError, plan_question, read_object
@@ -24,6 +26,7 @@ from lib_lcm.webui.generation import host_facts, is_switched_on_by
 from lib_lcm.webui.http_messages import read_body, reply
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
+OTHER_MODEL = "This request is for the checkpoint {wanted}, and {loaded} is loaded: make a picture with it first, then ask again."
 REASONS = {
     "catalog": "it is a published LCM-LoRA, by its SHA-256",
     "header": "its layers are those of an LCM-LoRA for this family",
@@ -33,6 +36,8 @@ REASONS = {
     "remembered": "it is remembered for this checkpoint",
 }
 
+ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
 downloads = Downloads()
 
 
@@ -40,6 +45,7 @@ def add_routes(demo, app: FastAPI) -> None:
     """Adds the routes to the WebUI's app; nothing where the WebUI was started without its API."""
     if not host.has_api():
         return
+    methods: dict[str, list[str]] = {}
     for path, method, answer, body in (
         ("/lcm/v1/status", "GET", status, None),
         ("/lcm/v1/schema", "GET", schema, None),
@@ -50,6 +56,9 @@ def add_routes(demo, app: FastAPI) -> None:
         endpoint = _route(answer, has_body=body is not None)
         name = f"lcm {path.rsplit('/', 1)[-1]}"
         app.add_api_route(path, endpoint, methods=[method], name=name, **openapi.documentation(answer, body))
+        methods.setdefault(path, []).append(method)
+    # the last one: it is asked only for what none of the others takes
+    app.add_api_route("/lcm/v1/{rest:path}", _nowhere(methods), methods=ANY_METHOD, include_in_schema=False)
 
 
 # --- what the routes answer ---------------------------------------------------------------------------------------------------
@@ -86,14 +95,19 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
         options = options_from_args(question.args, settings.limits())
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
-    if not options.enabled and is_switched_on_by(question.request.prompt):
+    prompt, negative_prompt = host.styled(question.request.prompt, question.request.negative_prompt, list(question.styles))
+    if not options.enabled and is_switched_on_by(prompt):
         options = LcmOptions(enabled=True)
     if not options.enabled:
         return {"enabled": False, "status": "LCM is off: the WebUI makes this picture as it would without the extension."}
     model = host.loaded_model()
     if model is None:
         raise RequestError(409, NO_MODEL)
-    made = make_plan(options, question.request, host_facts(host.model_family(model)), settings.limits())
+    if not host.is_selected(model, question.checkpoint):
+        names = {"wanted": host.selected_name(question.checkpoint), "loaded": host.checkpoint_name(model)}
+        raise RequestError(409, OTHER_MODEL.format(**names))
+    request = replace(question.request, prompt=prompt, negative_prompt=negative_prompt)
+    made = make_plan(options, request, host_facts(model), settings.limits())
     return {
         "enabled": True,
         "checkpoint": host.checkpoint_name(model),
@@ -156,6 +170,27 @@ def _route(answer: Callable[..., dict[str, Any]], has_body: bool):
             return reply(await run_in_threadpool(answer, *args))
         except RequestError as error:
             return reply({"detail": error.sentence}, error.status)
+
+    return endpoint
+
+
+def _nowhere(methods: dict[str, list[str]]):
+    """An endpoint for what is no route, or not with this method; `methods` are those of the routes, by path."""
+
+    async def endpoint(request: Request):
+        path = f"/lcm/v1/{request.path_params['rest']}"
+        allowed = methods.get(path)
+        try:
+            _check_password(request.headers.get("authorization"))
+        except RequestError as error:
+            return reply({"detail": error.sentence}, error.status)
+        if allowed is not None:
+            sentence = f"{path} does not take {request.method}: use {' or '.join(allowed)}."
+            return reply({"detail": sentence}, 405, {"Allow": ", ".join(allowed)})
+        if path.rstrip("/") in methods:  # as FastAPI does for what nothing takes
+            return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+        there = ", ".join(f"{' and '.join(allowed)} {path}" for path, allowed in methods.items())
+        return reply({"detail": f"There is no {shown_value(path)}; there are {there}."}, 404)
 
     return endpoint
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from lib_lcm import texts
-from lib_lcm.families import ModelFamily
 from lib_lcm.lora_use import first_prompt, lcm_tags
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, OptionsError, options_from_args
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
@@ -22,13 +21,18 @@ class Generation:
 
     def __init__(self):
         self.seconds: float | None = None
-        """How long the last generation with LCM took on this tab, from the decision about it to its last picture."""
+        """How long this tab's last generation took, from the decision about it to its last picture.
+
+        None where it was made without LCM or not to its end. Those over the API are not the page's.
+        """
         self._begun = 0.0
         self._refiner: tuple[weakref.ref, float | None] | None = None  # whose it was that the last plan skipped, and its switch
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
         self._begun = time.perf_counter()
+        if not host.is_for_api(p):
+            self.seconds = None
         current.begin(p, None)
         self._forget_earlier_plan(p)
         try:
@@ -50,7 +54,7 @@ class Generation:
 
     def _begin(self, p, options: LcmOptions) -> None:
         registry.register()  # another extension may have put a sampler of our name in our place
-        facts = host_facts(host.model_family(p.sd_model))
+        facts = host_facts(p.sd_model)
         plan = make_plan(options, request_of(p), facts, settings.limits())
         if plan.problem is not None:
             messages.refuse(p, plan.problem)
@@ -67,7 +71,8 @@ class Generation:
 
     def postprocess(self, p) -> None:
         """The generation is over."""
-        self.seconds = None if current.run_of(p) is None else time.perf_counter() - self._begun
+        if current.run_of(p) is not None and not host.is_for_api(p):
+            self.seconds = time.perf_counter() - self._begun
         current.end(p)
 
     def _forget_earlier_plan(self, p) -> None:
@@ -126,10 +131,18 @@ def is_switched_on_by(prompt: str) -> bool:
     return settings.typed_tag() == settings.SWITCH_ON and "<" in prompt and bool(lcm_tags(prompt, networks.library()))
 
 
-def host_facts(family: ModelFamily) -> HostFacts:
-    """What plans for the loaded checkpoint, which is of `family`, are made from, besides options and request."""
-    own = registry.own_samplers()
-    return HostFacts(family, networks.library(), own, remembered.lora_of(host.loaded_model()), settings.defaults(family))
+def host_facts(model) -> HostFacts:
+    """What plans for a loaded model are made from, besides options and request."""
+    family = host.model_family(model)
+    return HostFacts(
+        family,
+        networks.library(),
+        registry.own_samplers(),
+        remembered.lora_of(model),
+        settings.defaults(family),
+        is_image_editing=host.is_image_editing(model),
+        leaves_out_uncond=host.computes_cond_only_at_cfg_one(model),
+    )
 
 
 def request_of(p) -> Request:
@@ -150,6 +163,7 @@ def request_of(p) -> Request:
         negative_prompt=first_prompt(p.all_negative_prompts),
         scheduler=getattr(p, "scheduler", None),
         refiner=getattr(p, "refiner_checkpoint", None) if getattr(p, "refiner_checkpoint_info", None) is not None else None,
+        image_cfg=getattr(p, "image_cfg_scale", None),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 
-from lib_lcm.plan import is_cfg_one
+from lib_lcm.plan import edits_image, is_cond_enough
 from lib_lcm.webui import host
 from modules import sd_samplers_kdiffusion, shared
 
@@ -49,10 +49,10 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
                 inner.reset_rows(None)  # lets go of this step's outputs, also when memory ran out
 
     def _is_cond_enough(self, uncond=None, cond=None, cond_scale=None, *args, **kwargs) -> bool:
-        """Whether the result is the conditional prediction alone: CFG 1, one prompt per image at weight 1, no image editing."""
-        if not is_cfg_one(host.effective_cfg(self, cond_scale)) or host.is_image_editing(shared.sd_model):
-            return False
-        return all(len(prompts) == 1 and prompts[0].weight == 1.0 for prompts in cond.batch)
+        """Whether the result is the conditional prediction alone, for all images of the batch."""
+        cfg = host.effective_cfg(self, cond_scale)
+        is_editing = edits_image(host.is_image_editing(shared.sd_model), self.image_cfg_scale)
+        return all(is_cond_enough(cfg, [part.weight for part in parts], is_editing) for parts in cond.batch)
 
 
 class CondRowsFirst:

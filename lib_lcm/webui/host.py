@@ -69,13 +69,27 @@ def loaded_model():
     return model if model is not None and _unet(model) is not None else None
 
 
-def is_selected(model) -> bool:
-    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a refiner stays after one."""
-    from modules import sd_models
+def is_selected(model, override: str | None = None) -> bool:
+    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a refiner stays after one.
 
-    selected = sd_models.get_closet_checkpoint_match(setting("sd_model_checkpoint", None) or "")
+    `override` is the checkpoint that a request's `override_settings` ask for in its place.
+    """
+    selected = _selected_checkpoint(override)
     loaded = getattr(model, "sd_checkpoint_info", None)
     return selected is None or loaded is None or selected.filename == loaded.filename
+
+
+def selected_name(override: str | None = None) -> str | None:
+    """The name of the checkpoint that a generation started now would use; see `is_selected`."""
+    return getattr(_selected_checkpoint(override), "model_name", None)
+
+
+def _selected_checkpoint(override: str | None):
+    from modules import sd_models
+
+    # an override counts by one of a checkpoint's own names alone, and not at all by any other
+    overriding = sd_models.checkpoint_aliases.get(override)
+    return overriding or sd_models.get_closet_checkpoint_match(setting("sd_model_checkpoint", None) or "")
 
 
 def _unet(model):
@@ -168,6 +182,20 @@ def checkpoint_name(model) -> str | None:
 def checkpoint_sha256(model) -> str | None:
     """The SHA-256 of a loaded model's checkpoint file; None where the WebUI does not compute it (--no-hashing)."""
     return getattr(getattr(model, "sd_checkpoint_info", None), "sha256", None)
+
+
+# --- prompts ------------------------------------------------------------------------------------------------------------
+
+
+def styled(prompt: str, negative_prompt: str, styles: list[str] | None) -> tuple[str, str]:
+    """Prompt and negative prompt with the user's saved styles of these names in them, as a generation has them."""
+    database = getattr(shared, "prompt_styles", None)
+    if database is None or not styles:
+        return prompt, negative_prompt
+    try:
+        return database.apply_styles_to_prompt(prompt, styles), database.apply_negative_styles_to_prompt(negative_prompt, styles)
+    except TypeError:  # 1.7 and later list the name of each file of styles as a style without texts, which fails a generation too
+        return prompt, negative_prompt
 
 
 # --- noise --------------------------------------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ from typing import Any
 _ELEMENT_IDS = {
     "prompt": "{tab}_prompt",
     "negative_prompt": "{tab}_neg_prompt",
+    "styles": "{tab}_styles",
     "steps": "{tab}_steps",
     "cfg": "{tab}_cfg_scale",
+    "image_cfg": "{tab}_image_cfg_scale",
     "sampler": "{tab}_sampling",
     "scheduler": "{tab}_scheduler",
     "width": "{tab}_width",

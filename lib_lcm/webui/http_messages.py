@@ -17,9 +17,10 @@ DRAINED_BODY = 32_000_000
 """Bytes of a request that is too large which are read all the same: a client that is cut off while it sends does not see the answer."""
 
 
-def reply(content: dict[str, Any], status: int = 200) -> Response:
+def reply(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """`content` as JSON, without the names of this machine's folders."""
-    headers = {"WWW-Authenticate": "Basic"} if status == 401 else None
+    if status == 401:
+        headers = {"WWW-Authenticate": "Basic"}
     content = without_folders(content, host.lora_dirs(), host.private_folders())
     # a request's text may hold half a surrogate pair, which UTF-8 cannot write: "\\ud800" is JSON for it
     text = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")

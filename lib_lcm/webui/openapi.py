@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib_lcm.api_messages import MAX_CFG, MAX_PROMPT, MAX_STEPS
+from lib_lcm.api_messages import MAX_CFG, MAX_HIRES_SCALE, MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_STYLES
 from lib_lcm.catalog import OFFICIAL_LORAS
 
 _TEXT = {"type": "string", "maxLength": MAX_PROMPT}
@@ -18,13 +18,21 @@ PLAN: dict[str, Any] = {
         "alwayson_scripts": {"type": "object", "properties": {"LCM": {"type": "object", "properties": {"args": _ARGS}}}},
         "prompt": _TEXT,
         "negative_prompt": _TEXT,
+        "styles": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_STYLES},
+        "width": {"type": "integer", "minimum": 1, "maximum": MAX_SIDE},
+        "height": {"type": "integer", "minimum": 1, "maximum": MAX_SIDE},
         "steps": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS},
         "cfg_scale": {"type": "number", "minimum": -MAX_CFG, "maximum": MAX_CFG},
+        "image_cfg_scale": {"type": "number", "minimum": -MAX_CFG, "maximum": MAX_CFG},
         "scheduler": _TEXT,
         "denoising_strength": {"type": "number", "minimum": 0, "maximum": 1},
         "enable_hr": {"type": "boolean"},
         "hr_second_pass_steps": {"type": "integer", "minimum": 0, "maximum": MAX_STEPS},
+        "hr_scale": {"type": "number", "minimum": 0, "maximum": MAX_HIRES_SCALE},
+        "hr_resize_x": {"type": "integer", "minimum": 0, "maximum": MAX_SIDE},
+        "hr_resize_y": {"type": "integer", "minimum": 0, "maximum": MAX_SIDE},
         "refiner_checkpoint": _TEXT,
+        "override_settings": {"type": "object", "properties": {"sd_model_checkpoint": _TEXT}},
         "init_images": {"type": "array", "items": {}},
     },
     "example": {"prompt": "a fox in the snow", "steps": 20, "args": [{"enabled": True}]},
@@ -42,7 +50,7 @@ _SENTENCE = {
 _ANY_METHOD = {401: "The password of --api-auth is missing or wrong."}
 _WITH_BODY = {
     400: "The body is not JSON.",
-    409: "Not now: no checkpoint is loaded, or there is no LoRA folder.",
+    409: "Not now: no checkpoint is loaded, or not the one that the request is for, or there is no LoRA folder.",
     413: "The body is too large.",
     415: "The body's Content-Type is not application/json.",
     422: "A value cannot be used; the sentence names it.",

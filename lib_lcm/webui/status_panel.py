@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lib_lcm import texts
@@ -30,7 +30,7 @@ class Asked:
     controls: Mapping[str, Any]
     is_img2img: bool
     seconds: float | None = None
-    """How long the last generation with LCM took."""
+    """How long the last generation took, if that was one with LCM."""
     problem: str | None = None
     """What just went wrong with a button of the accordion."""
 
@@ -56,7 +56,8 @@ def answer(asked: Asked) -> Answer:
     """What a generation started now would do, whether the accordion is ticked or not."""
     words = language.translations()
     limits = settings.limits()
-    prompt = asked.controls.get("prompt") or ""
+    asked = _with_styles(asked)
+    prompt = asked.controls["prompt"]
     is_ticked = bool(asked.args[0])
     tag = _lcm_tag(prompt)
     is_switched_on = not is_ticked and tag is not None and settings.typed_tag() == settings.SWITCH_ON
@@ -78,7 +79,7 @@ def answer(asked: Asked) -> Answer:
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
         covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
         return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
-    plan = make_plan(options, _request(asked, options), host_facts(host.model_family(model)), limits)
+    plan = make_plan(options, _request(asked, options), host_facts(model), limits)
     line = status_line(plan, words)
     if not (is_ticked or is_switched_on):
         line = translated(Text(texts.LCM_IS_OFF, status=line), words)
@@ -109,6 +110,13 @@ def render(given: Answer, controls: host_controls.HostControls) -> str:
     )
 
 
+def _with_styles(asked: Asked) -> Asked:
+    """The tab with its styles in the prompts, which a style may give a LoRA's tag or a negative prompt."""
+    controls = asked.controls
+    prompt, negative_prompt = host.styled(controls.get("prompt") or "", controls.get("negative_prompt") or "", controls.get("styles"))
+    return replace(asked, controls={**controls, "prompt": prompt, "negative_prompt": negative_prompt})
+
+
 def _lcm_tag(prompt: str) -> str | None:
     """The name of an LCM-LoRA in the prompt."""
     tags = lcm_tags(prompt, networks.library()) if "<" in prompt else []
@@ -130,10 +138,11 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         first=PassRequest(int(_number(controls.get("steps"), options.steps or 1)), strength if asked.is_img2img else 1.0, side),
         cfg=_number(controls.get("cfg"), options.cfg or 1.0),
         hires=hires,
-        prompt=controls.get("prompt") or "",
-        negative_prompt=controls.get("negative_prompt") or "",
+        prompt=controls["prompt"],
+        negative_prompt=controls["negative_prompt"],
         scheduler=controls.get("scheduler"),
         refiner=None if refiner in NO_REFINER else refiner,
+        image_cfg=_number(controls.get("image_cfg"), 1.0),
     )
 
 

@@ -14,7 +14,6 @@ import time
 import gradio as gr
 
 from lib_lcm import presets, texts
-from lib_lcm.infotext import is_lcm
 from lib_lcm.options import (
     DEFAULT_GAMMA,
     LCM,
@@ -106,7 +105,7 @@ class Accordion:
         self.paste_field_names = [str(field) for field in fields]
         self.infotext_fields = [
             *zip(self.controls, fields, strict=True),
-            (self.pasted, RestoredField("LCM pasted", lambda pasted: _token() if is_lcm(pasted) else None)),
+            (self.pasted, RestoredField("LCM pasted", lambda pasted: _token() if infotext.RESTORE["enabled"](pasted) else None)),
             (self.ask, RestoredField("LCM ask", lambda pasted: _token())),
         ]
 

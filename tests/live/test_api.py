@@ -3,9 +3,11 @@
 import json
 import socket
 import urllib.request
+from pathlib import Path
 
 import pytest
 
+from lib_lcm.options import OPTIONS
 from tests.prompts import PROMPT
 from workbench.client import ApiError, decode_image
 
@@ -79,6 +81,33 @@ def test_the_plan_reads_the_very_request_of_txt2img_and_fills_up_arguments_like_
     assert plan["timesteps"] == [499, 379, 259, 139]
     plan = client.post("/lcm/v1/plan", {"args": [ON], "enable_hr": True, "hr_second_pass_steps": 2, "denoising_strength": 0.5})
     assert plan["hires_timesteps"] == [499, 259]
+
+
+def test_the_plan_knows_the_styles_of_the_request(webui):
+    request = {"prompt": PROMPT, "styles": ["LCM test probe", "no such style"], "args": [ON]}
+    plan = loaded(webui).post("/lcm/v1/plan", request)
+    assert plan["weight"] == 0.35 and "lcm_lora_sd15 at 0.35" in plan["status"] and "negative prompt ignored" in plan["status"]
+    made, _ = webui.txt2img(PROMPT, lcm=ON, styles=request["styles"])
+    assert "LCM weight: 0.35" in made.infotext and "Negative prompt: smudged" in made.infotext
+
+
+def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
+    def asked_with(**settings):
+        return {"args": [ON], "width": 1024, "height": 768, "override_settings": settings}
+
+    client = loaded(webui)
+    info = next(model for model in client.get("/sdapi/v1/sd-models") if model["model_name"] == webui.sdxl)
+    for name in (info["title"], info["model_name"], Path(info["filename"]).name):
+        status, sentence = refusal(webui, "/lcm/v1/plan", asked_with(sd_model_checkpoint=name))
+        assert status == 409 and webui.sdxl in sentence and webui.sd15 in sentence and sentence.endswith(".")
+    for settings in ({"sd_model_checkpoint": webui.sd15}, {"sd_model_checkpoint": "no such checkpoint"}, {"eta_noise_seed_delta": 1}):
+        plan = client.post("/lcm/v1/plan", asked_with(**settings))
+        assert plan["family"] == "sd15" and plan["hints"] == []
+    webui.txt2img(PROMPT, webui.sdxl, steps=1)
+    plan = client.post("/lcm/v1/plan", asked_with(sd_model_checkpoint=webui.sdxl))
+    assert plan["family"] == "sdxl" and plan["hints"] == ["SDXL at 1024 pixels in 4 steps: raise steps to 6–8 if you see a grid."]
+    status, sentence = refusal(webui, "/lcm/v1/plan", {"args": [ON]})  # the next plain request would load the selected one again
+    assert status == 409 and webui.sd15 in sentence
 
 
 def test_the_plan_says_why_a_lora_was_chosen(webui):
@@ -161,6 +190,27 @@ def test_only_json_is_read(webui):
     assert status == 415 and "application/json" in answer["detail"]
 
 
+@pytest.mark.parametrize(
+    "method,path,status,parts",
+    [
+        ("POST", "status", 405, ["/lcm/v1/status", "POST", "use GET."]),
+        ("PUT", "download", 405, ["/lcm/v1/download", "PUT", "use GET or POST."]),
+        ("GET", "nowhere", 404, ["'/lcm/v1/nowhere'", "POST /lcm/v1/plan", "GET and POST /lcm/v1/download."]),
+        ("DELETE", "plan/it", 404, ["'/lcm/v1/plan/it'"]),
+        ("GET", "", 404, ["'/lcm/v1/'"]),
+    ],
+)
+def test_what_is_no_route_gets_a_sentence_that_says_what_there_is(webui, method, path, status, parts):
+    with pytest.raises(ApiError) as refused:
+        webui.client.request(method, f"/lcm/v1/{path}")
+    assert refused.value.status == status and [part for part in parts if part not in refused.value.body["detail"]] == []
+
+
+def test_a_slash_too_many_is_forgiven(webui):
+    assert webui.client.get("/lcm/v1/status/") == webui.client.get("/lcm/v1/status")
+    assert "/lcm/v1/{rest}" not in webui.client.get("/openapi.json")["paths"]
+
+
 # --- download ----------------------------------------------------------------------------------------------------------------
 
 
@@ -184,10 +234,12 @@ def test_script_info_describes_the_arguments_in_their_order(webui):
     assert [info["is_img2img"] for info in infos] == [False, True]
     for info in infos:
         assert info["is_alwayson"]
-        assert [arg["label"] for arg in info["args"][:6]] == ["LCM", "LoRA weight", "Steps", "CFG scale", "LCM-LoRA", "Schedule"]
-        assert [arg["value"] for arg in info["args"][:6]] == [False, 1.0, 4, 1.0, "Auto", "Trailing"]
-        weight, steps, cfg = info["args"][1:4]
-        assert [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg)] == [(0.0, 1.5), (1, 8), (1.0, 2.0)]
+        assert [arg["label"] for arg in info["args"]] == [option.label for option in OPTIONS]
+        assert [arg["value"] for arg in info["args"]] == [False, 1.0, 4, 1.0, "Auto", "Trailing", "LCM", 0.3]
+        _, weight, steps, cfg, _, schedule, sampler, gamma = info["args"]
+        sliders = [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg, gamma)]
+        assert sliders == [(0.0, 1.5), (1, 8), (1.0, 2.0), (0.0, 1.0)]
+        assert schedule["choices"] == ["Trailing", "WebUI"] and sampler["choices"] == ["LCM", "TCD"]
 
 
 def test_empty_arguments_mean_off(webui):

@@ -74,7 +74,8 @@ OPTION_OBJECTS = st.one_of(
 ARGS = st.one_of(st.lists(JSON, max_size=10), st.tuples(OPTION_OBJECTS, JSON).map(list), st.lists(OPTION_OBJECTS, max_size=1))
 REQUEST_FIELDS = [
     "prompt", "negative_prompt", "steps", "cfg_scale", "scheduler", "denoising_strength", "enable_hr", "hr_second_pass_steps",
-    "refiner_checkpoint", "init_images", "alwayson_scripts", "args", "other",
+    "refiner_checkpoint", "init_images", "alwayson_scripts", "args", "other", "styles", "width", "height", "hr_scale", "hr_resize_x",
+    "hr_resize_y", "image_cfg_scale", "override_settings",
 ]  # fmt: skip
 PLAUSIBLE = st.fixed_dictionaries(
     {"args": ARGS},
@@ -89,6 +90,11 @@ PLAUSIBLE = st.fixed_dictionaries(
         "scheduler": TEXTS,
         "refiner_checkpoint": TEXTS,
         "init_images": st.lists(TEXTS, max_size=1),
+        "styles": st.lists(TEXTS, max_size=3),
+        "width": NUMBERS,
+        "hr_scale": NUMBERS,
+        "hr_resize_x": NUMBERS,
+        "override_settings": st.dictionaries(st.sampled_from(["sd_model_checkpoint", "eta"]), st.one_of(TEXTS, JSON)),
     },
 )
 PLANS = st.one_of(PLAUSIBLE, st.dictionaries(st.sampled_from(REQUEST_FIELDS), JSON, max_size=6), JSON)

@@ -132,9 +132,15 @@ def test_prompts_beyond_one_chunk_stay_at_the_conditional_half(webui):
     assert rows(calls) == [1] * 4
 
 
-def test_and_prompts_are_computed_in_full(webui):
-    _, calls = webui.txt2img(f"{PROMPT} AND {OTHER}", lcm=ON)
-    assert sum(rows(calls)) >= 2 * 4
+@pytest.mark.parametrize("prompt", [f"{PROMPT} AND {OTHER}", f"{PROMPT} :0.5 AND {OTHER} :0.5", f"{PROMPT} :0.8", f"{PROMPT} :1"])
+def test_the_plan_tells_what_a_composable_prompt_computes_and_whether_the_negative_prompt_counts(webui, prompt):
+    made, calls = webui.txt2img(prompt, lcm=ON, negative_prompt="green")
+    without, _ = webui.txt2img(prompt, lcm=ON)
+    status = webui.client.post("/lcm/v1/plan", {"prompt": prompt, "negative_prompt": "green", "args": [ON]})["status"]
+    per_step = sum(rows(calls)) // 4
+    assert status.endswith(f" · {per_step} × 4 UNet calls" if per_step > 1 else " · 4 UNet calls")
+    # where weights add up to 1 the negative prompt is computed and cancels out, but for rounding
+    assert ("negative prompt ignored" in status) == (levels_apart(made.image, without.image) <= 1)
 
 
 def test_a_typed_tag_sets_the_weight_and_is_not_applied_twice(webui):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
-from tests.live.page import generate, infotext, is_ticked, number, set_number, wait_for_status, wait_for_status_to_begin
+from tests.live.page import generate, infotext, is_ticked, number, set_number, status, wait_for_status, wait_for_status_to_begin
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
@@ -24,6 +24,26 @@ def test_one_tick_and_generate_make_a_picture_in_four_steps(page, webui):
     assert "Steps: 4, Sampler: LCM" in shown and "LCM LoRA: lcm_lora_sd15" in shown
     assert [call["timesteps"] for call in webui.calls()] == [[999], [759], [499], [259]]
     wait_for_status(page, "4 UNet calls · last run ")
+
+
+def test_the_seconds_are_those_of_the_pages_own_last_run_if_that_came_to_its_end(page, webui):
+    open_accordion(page)
+    generate(page, webui)
+    infotext(page)
+    wait_for_status(page, "4 UNet calls · last run ")
+    webui.disturb_next(at_call=2, do="fail")
+    page.click("#txt2img_generate")
+    page.locator("#html_log_txt2img", has_text="fails in the middle").first.wait_for()
+    set_number(page, "weight", 0.8)
+    wait_for_status(page, "at 0.8")
+    assert "last run" not in status(page)
+    page.click("#txt2img_generate")
+    wait_for_status(page, "4 UNet calls · last run ")
+    shown = status(page)
+    webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 8, "cfg": 1})  # of the API, not of the page
+    set_number(page, "weight", 0.9)
+    wait_for_status(page, "at 0.9")
+    assert status(page) == shown.replace("at 0.8", "at 0.9")
 
 
 def test_the_status_line_follows_the_controls(page, webui):

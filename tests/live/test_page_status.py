@@ -80,6 +80,15 @@ def test_a_tag_in_the_prompt_is_taken_into_account(page, webui):
     page.wait_for_function("() => !document.querySelector('.lcm-status').textContent.includes('at 0.6')")
 
 
+def test_the_styles_are_taken_into_account(page, webui):
+    open_accordion(page)
+    choose(page, "txt2img_styles", "LCM test probe")
+    wait_for_status(page, "lcm_lora_sd15 at 0.35")
+    wait_for_status(page, "negative prompt ignored")
+    page.locator("#txt2img_styles .token-remove").first.click()
+    page.wait_for_function("() => !document.querySelector('.lcm-status').textContent.includes('at 0.35')")
+
+
 def test_an_lcm_lora_in_the_prompt_with_lcm_off_is_warned_of_at_the_prompt(page, webui):
     page.fill("#txt2img_prompt textarea", f"{PROMPT} <lora:lcm_lora_sd15:1>")
     page.wait_for_function("getComputedStyle(document.getElementById('txt2img_prompt'), '::after').content.includes('lcm_lora_sd15')")

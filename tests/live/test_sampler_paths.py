@@ -350,7 +350,7 @@ def test_an_image_editing_checkpoint_is_computed_in_full(webui):
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [3] * 4 and "Image CFG scale: 1.5" in made.infotext
     webui.disturb_next(edit_model=True)
     made, calls = webui.img2img(PROMPT, [start], **fields, image_cfg_scale=1.0)  # guidance of the usual kind
-    assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
     _, calls = webui.img2img(PROMPT, [start], **fields)
     assert rows(calls) == [1] * 4
 

@@ -57,6 +57,14 @@ def test_a_range_of_steps_and_a_list_of_weights(webui):
     assert rgb(images[1]) == rgb(single.image)
 
 
+def test_ranges_of_fractions(webui):
+    images, infotexts, _ = plot(webui, {**ON, "steps": 1}, ("[LCM] Weight", "0.5-1.0 (+0.25)"), ("[LCM] CFG scale", "1-2 (+0.5)"))
+    made = [(weight, cfg) for cfg in ("1", "1.5", "2") for weight in ("0.5", "0.75", "1")]
+    assert len(images) == len(made) == len({rgb(image) for image in images})
+    for text, (weight, cfg) in zip(infotexts, made, strict=True):
+        assert f"LCM weight: {weight}," in text and f"CFG scale: {cfg}," in text
+
+
 def test_on_and_off_in_one_plot(webui):
     images, infotexts, calls = plot(webui, [True], ("[LCM] Enabled", "True, False, on"), steps=3, cfg_scale=3)
     off, off_calls = webui.txt2img(PROMPT, steps=3, cfg_scale=3)

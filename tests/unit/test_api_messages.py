@@ -14,9 +14,10 @@ def question(body) -> PlanQuestion:
 
 
 def test_defaults_are_those_of_the_webuis_api():
-    assert question({}) == PlanQuestion(PAGE, Request(PassRequest(50), 7.0), False)
-    assert question({"init_images": ["x"]}).request.first == PassRequest(50, 0.75)
-    assert question({"steps": None, "scheduler": None, "denoising_strength": None}) == question({})
+    assert question({}) == PlanQuestion(PAGE, Request(PassRequest(50, side=512), 7.0), False)
+    assert question({"init_images": ["x"]}).request.first == PassRequest(50, 0.75, 512)
+    nothing = ["steps", "scheduler", "denoising_strength", "width", "hr_scale", "hr_resize_x", "styles", "override_settings"]
+    assert question(dict.fromkeys(nothing)) == question({})
 
 
 def test_arguments_are_filled_up_from_the_page():
@@ -27,8 +28,41 @@ def test_arguments_are_filled_up_from_the_page():
 
 def test_hires_belongs_to_txt2img():
     fields = {"enable_hr": True, "hr_second_pass_steps": 3, "denoising_strength": 0.4}
-    assert question(fields).request.hires == PassRequest(3, 0.4) and question(fields).request.first.strength == 1.0
+    assert question(fields).request.hires == PassRequest(3, 0.4, 1024) and question(fields).request.first.strength == 1.0
     assert question({**fields, "init_images": ["x"]}).request.hires is None
+
+
+def test_the_longer_side_of_each_pass_is_read():
+    fields = {"enable_hr": True, "width": 640, "height": 832}
+    assert question(fields).request.first.side == 832
+    assert question({**fields, "hr_scale": 1.5}).request.hires.side == 1248
+    assert question({**fields, "hr_scale": 1.5, "hr_resize_x": 1000, "hr_resize_y": 0}).request.hires.side == 1000
+
+
+def test_styles_and_the_checkpoint_are_read():
+    asked = question({"styles": ["ink", "night"], "override_settings": {"sd_model_checkpoint": "model.safetensors", "eta": 1}})
+    assert (asked.styles, asked.checkpoint) == (("ink", "night"), "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "body,named",
+    [
+        ({"styles": "ink"}, "'styles'"),
+        ({"styles": ["ink", 3]}, "'styles'"),
+        ({"styles": ["ink"] * 1000}, "'styles'"),
+        ({"override_settings": ["sd_model_checkpoint"]}, "'override_settings'"),
+        ({"override_settings": {"sd_model_checkpoint": 3}}, "'sd_model_checkpoint'"),
+        ({"width": 0}, "'width'"),
+        ({"height": 1e9}, "'height'"),
+        ({"hr_scale": "2"}, "'hr_scale'"),
+        ({"hr_resize_x": 1.5}, "'hr_resize_x'"),
+        ({"image_cfg_scale": True, "init_images": ["x"]}, "'image_cfg_scale'"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_what_is_allowed(body, named):
+    with pytest.raises(RequestError, match=named) as refused:
+        question(body)
+    assert refused.value.status == 422 and "must be" in refused.value.sentence
 
 
 def test_depth_is_counted_not_tried():

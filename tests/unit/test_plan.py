@@ -26,15 +26,16 @@ def loras(tmp_path_factory):
     return LoraLibrary([folder])
 
 
-def plan_of(loras, options=LcmOptions(enabled=True, steps=4, cfg=1.0), family=SD15, limits=Limits(), **request):
+def plan_of(loras, options=LcmOptions(enabled=True, steps=4, cfg=1.0), family=SD15, limits=Limits(), host=None, **request):
     first = request.pop("first", PassRequest(20))
-    return make_plan(options, Request(first=first, cfg=request.pop("cfg", 7.0), **request), HostFacts(family, loras), limits)
+    facts = HostFacts(family, loras, **(host or {}))
+    return make_plan(options, Request(first=first, cfg=request.pop("cfg", 7.0), **request), facts, limits)
 
 
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
     assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
-    assert plan.cond_only and plan.messages == () and plan.problem is None
+    assert plan.rows == 1 and plan.messages == () and plan.problem is None
     json.dumps(plan.as_dict())
 
 
@@ -85,7 +86,35 @@ def test_a_negative_prompt_is_named_where_it_is_ignored(loras):
     assert "negative prompt is ignored" in plan_of(loras, negative_prompt="blurry").messages[0]
     assert plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.5), negative_prompt="blurry").messages == ()
     nearly = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.00005))
-    assert nearly.cond_only
+    assert nearly.rows == 1
+
+
+LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
+
+
+@pytest.mark.parametrize(
+    "prompt,cfg,host,image_cfg,said",
+    [
+        ("a AND b", 1.0, {}, None, "CFG 1: negative prompt used · 3 × 4 UNet calls"),
+        ("a :0.5", 1.0, {}, None, "CFG 1: negative prompt used · 2 × 4 UNet calls"),
+        ("a :0.5 AND b:.5", 1.0, {}, None, "CFG 1: negative prompt ignored · 3 × 4 UNet calls"),  # u + (a - u) / 2 + (b - u) / 2
+        ("a AND b", 1.5, {}, None, "CFG 1.5: negative prompt used · 3 × 4 UNet calls"),
+        ("a AND b", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 2 × 4 UNet calls"),
+        ("a :0.5", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 4 UNet calls"),
+        ("a", 1.5, LEAVES_OUT, None, "CFG 1.5: negative prompt used · 2 × 4 UNet calls"),
+        ("a", 1.0, EDITS, 1.5, "CFG 1: negative prompt used · 3 × 4 UNet calls"),
+        ("a", 1.0, EDITS, 1.0, "CFG 1: negative prompt ignored · 4 UNet calls"),
+        ("a", 1.0, EDITS, None, "CFG 1: negative prompt ignored · 4 UNet calls"),
+        ("a", 1.0, {}, 1.5, "CFG 1: negative prompt ignored · 4 UNet calls"),
+    ],
+)
+def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_it(loras, prompt, cfg, host, image_cfg, said):
+    options = LcmOptions(enabled=True, steps=4, cfg=cfg)
+    plan = plan_of(loras, options, host=host, prompt=prompt, negative_prompt="blurry", image_cfg=image_cfg)
+    assert plan.status_line().endswith(said) and plan.as_dict()["status"] == plan.status_line()
+    is_ignored = "ignored" in said
+    assert plan.ignores_negative_prompt == is_ignored
+    assert any("negative prompt is ignored" in message for message in plan.messages) == is_ignored
 
 
 def test_a_schedule_picked_by_hand_is_respected_and_named(loras):

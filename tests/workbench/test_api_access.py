@@ -91,8 +91,9 @@ def test_each_pair_opens_the_routes(server, pair):
         assert answer(server, method, route, basic(pair))[0] == (422 if (method, route) == ("POST", "download") else 200)
 
 
-def test_the_password_is_asked_for_before_the_body_is_looked_at(server):
-    assert answer(server, "POST", "plan", basic("eve:x"))[0] == 401
+def test_the_password_is_asked_for_before_anything_is_looked_at(server):
+    for method, route in (("POST", "plan"), ("POST", "status"), ("GET", "nowhere")):
+        assert answer(server, method, route, basic("eve:x"))[0] == 401
 
 
 def test_a_webui_without_a_loaded_checkpoint_says_so_and_loads_none(server, folder):
@@ -128,7 +129,7 @@ def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada
         assert str(folder) not in json.dumps(content)
 
 
-@pytest.mark.parametrize("api,routes", [(True, 5), (False, 0)])
+@pytest.mark.parametrize("api,routes", [(True, 6), (False, 0)])
 def test_a_webui_started_without_its_api_gets_no_routes(api, routes):
     program = f"""
 import sys

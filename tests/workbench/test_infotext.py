@@ -182,3 +182,36 @@ def test_an_infotext_draws_the_same_picture_again_where_the_lora_has_another_nam
         repeated, text = again(client, made.infotext)
         assert "LCM schedule" in text
         assert repeated == made.image.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("cfg", ["1", "1.5"])
+def test_a_picture_made_elsewhere_with_a_tag_is_drawn_again_whatever_the_lora_is_called(machines, cfg):
+    here, there = machines
+    prompt = f"{PROMPT} <lora:lcm_lora_sd15:0.9>"
+    text = f"{prompt}\nSteps: 4, Sampler: LCM, CFG scale: {cfg}, Seed: 77, Size: 64x64"
+    made = here.txt2img(prompt, sampler_name="LCM", steps=4, cfg_scale=float(cfg), seed=77).image.convert("RGB").tobytes()
+    same_name, text_here = again(here, text)
+    assert same_name == made and "LCM LoRA" not in text_here  # the WebUI's own sampler and LoRA, with LCM off
+    other_name, text_there = again(there, text)
+    assert other_name == made and "LCM LoRA" in text_there and "LCM schedule: WebUI" in text_there
+
+
+@pytest.mark.parametrize(
+    "prompt,steps,cfg",
+    [
+        ("a fox", "4", "1"),
+        ("a fox <lora:style:1>", "4", "1"),
+        ("a fox <lora:lcm_lora_sdxl:1>", "4", "1"),  # of which no file is here
+        ("a fox <lora:lcm_lora_sd15:1>", "20", "1"),
+        ("a fox <lora:lcm_lora_sd15:1>", "4", "7"),
+        ("a fox <lora:lcm_lora_sd15:1>", "4", None),
+    ],
+)
+def test_a_picture_made_elsewhere_leaves_the_accordion_off_where_lcm_could_not_draw_it(tmp_path, prompt, steps, cfg):
+    write_header(tmp_path / "fast.safetensors", *HEADER)
+    library = LoraLibrary(tmp_path, sha256_of=lambda path: None)
+    pasted = {"Prompt": prompt, "Steps": steps, "Sampler": "LCM", "CFG scale": cfg}
+    assert infotext.RESTORE["enabled"](pasted, library) is False
+    assert [infotext.RESTORE[name](pasted, library) for name in ("steps", "cfg", "lora")] == [None] * 3
+    fitting = {"Prompt": "a fox <lora:lcm_lora_sd15:1>", "Steps": "4", "Sampler": "LCM", "CFG scale": "1"}
+    assert infotext.RESTORE["enabled"](fitting, library) is True and infotext.RESTORE["lora"](fitting, library) == infotext.AUTO_LABEL

@@ -22,6 +22,7 @@ def _create_txt2img_tab():
         toprow = create_toprow(tab)
         table.add("prompt", toprow.prompt, "Prompt")
         table.add("negative_prompt", toprow.negative_prompt, "Negative prompt")
+        table.add("styles", toprow.styles)
         with gr.Row():
             with gr.Column(variant="compact", elem_id=f"{tab}_settings"):
                 runner.prepare_ui()
@@ -79,6 +80,7 @@ def _create_img2img_tab():
         toprow = create_toprow(tab)
         table.add("prompt", toprow.prompt, "Prompt")
         table.add("negative_prompt", toprow.negative_prompt, "Negative prompt")
+        table.add("styles", toprow.styles)
         with gr.Row():
             with gr.Column(variant="compact", elem_id=f"{tab}_settings"):
                 runner.prepare_ui()

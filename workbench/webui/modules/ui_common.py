@@ -24,6 +24,7 @@ def plaintext_to_html(text, classname=None):
 class Toprow:
     prompt: Any
     negative_prompt: Any
+    styles: Any
     submit: Any
     paste: Any
 
@@ -59,7 +60,12 @@ def create_toprow(tab: str) -> Toprow:
                 interrupt.click(fn=shared.state.interrupt, inputs=[], outputs=[], queue=False)
                 skip.click(fn=shared.state.skip, inputs=[], outputs=[], queue=False)
                 paste = ToolButton("↙️", elem_id="paste" if tab == "txt2img" else f"{tab}_paste", tooltip="Read generation parameters")
-    return Toprow(prompt, negative_prompt, submit, paste)
+            with gr.Row(elem_id=f"{tab}_styles_row"):
+                styles = gr.Dropdown(
+                    label="Styles", show_label=False, elem_id=f"{tab}_styles", choices=list(shared.prompt_styles.styles), value=[],
+                    multiselect=True,
+                )  # fmt: skip
+    return Toprow(prompt, negative_prompt, styles, submit, paste)
 
 
 def _infotext_of_selected(generation_info: str, index: int) -> str:

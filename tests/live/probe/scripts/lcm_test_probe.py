@@ -12,6 +12,7 @@ POST /lcm-test-probe/behaviour makes the next generation, and only that one, mee
     {"count_latents": true}                                           events say how many latents are in memory
     {"soft_mask": true}                                               on_mask_blend, as by soft inpainting: half of the original stays
     {"edit_model": true}                                              the checkpoint passes for an image-editing one (InstructPix2Pix)
+The style "LCM test probe" is in the list of styles; it adds an LCM-LoRA's tag and a negative prompt.
 Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
 """
 
@@ -30,6 +31,11 @@ EVENTS = []
 RELEASED = threading.Event()
 LONGEST_HOLD = 120  # seconds
 BEHAVIOUR = {"next": {}, "now": {}, "calls": 0}
+
+styles = shared.prompt_styles
+styles.styles["LCM test probe"] = styles.no_style._replace(
+    name="LCM test probe", prompt="{prompt} <lora:lcm_lora_sd15:0.35>", negative_prompt="smudged"
+)
 
 
 def unet():
