@@ -16,7 +16,7 @@ from lib_lcm import texts
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
 from lib_lcm.lora_names import split_key
 from lib_lcm.texts import Text
-from lib_lcm.unet_layouts import DEPTH_BEYOND_REFINER, LAYOUTS, covers_all_layers, outline_of, sdxl_or_smaller
+from lib_lcm.unet_layouts import DEPTH_BEYOND_REFINER, LAYOUTS, Outline, covers_all_layers, outline_of, sdxl_or_smaller
 
 
 class Layers(NamedTuple):
@@ -134,7 +134,7 @@ def _family(contents: _Contents) -> ModelFamily | None:
         family = FAMILY_OF_CROSS_ATTENTION_WIDTH.get(widths.pop())
     else:
         family = _family_without_width(contents) or _family_of_text_encoder(contents)
-    if family not in LAYOUTS or not outline.depths.keys() <= set(LAYOUTS[family].attentions):
+    if family not in LAYOUTS or not _fits(outline, family):
         return None
     return sdxl_or_smaller(outline) if family is ModelFamily.sdxl else family
 
@@ -146,7 +146,18 @@ def _family_without_width(contents: _Contents) -> ModelFamily | None:
     # Only SD 1.x projects into its attentions with 1x1 convolutions (four dimensions); the later families use linear layers (two).
     if any(module.endswith("_proj_in") and len(shape) == 4 for (_, module), shape in contents.downs.items()):
         return ModelFamily.sd15
+    # SDXL and what was cut out of it are alone in having attention in the first block on the way up.
+    if contents.outline.depths and {family for family in LAYOUTS if _fits(contents.outline, family)} <= {
+        ModelFamily.sdxl,
+        ModelFamily.ssd1b,
+    }:
+        return ModelFamily.sdxl
     return None
+
+
+def _fits(outline: Outline, family: ModelFamily) -> bool:
+    """Whether the family's UNet has attention in all places where the LoRA has some."""
+    return outline.depths.keys() <= set(LAYOUTS[family].attentions)
 
 
 def _family_of_text_encoder(contents: _Contents) -> ModelFamily | None:

@@ -300,6 +300,13 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
         (lambda: kohya_lora(text_encoder_layers(), 8, "lora_te1"), None),  # SDXL, SD 3 and Flux all have it
         (lambda: kohya_lora(targeted_layers("sd15", ("proj_in",)), 8), "sd15"),
         (lambda: kohya_lora(targeted_layers("sdxl", ("attn1.to_q",)), 8), "sdxl"),
+        # too shallow for SDXL's depth to show, but no other family has attention where it has some
+        (lambda: kohya_lora(targeted_layers("small_sdxl", ("attn1.to_q",)), 8), "sdxl"),
+        (lambda: kohya_lora({"up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q": (64, 64)}, 8), "sdxl"),
+        (lambda: kohya_lora({"down_blocks.1.attentions.1.transformer_blocks.0.attn1.to_q": (64, 64)}, 8), None),
+        (lambda: kohya_lora(targeted_layers("sdxl_refiner", ("attn1.to_q",)), 8), None),
+        (lambda: kohya_lora(targeted_layers("sd2", ("attn1.to_q", "proj_in")), 8), None),
+        (lambda: kohya_lora(targeted_layers("ssd1b", ("attn1.to_q", "conv1")), 8), "ssd1b"),
         (lambda: kohya_lora(targeted_layers("sd15", ("attn1.to_q",)), 8), None),
         (lambda: kohya_lora(targeted_layers("sd15", ("conv1",)), 8), None),
         (
