@@ -34,6 +34,7 @@ PYTHONS = ((3, 11), (3, 10))  # preferred first; torchvision's and Pillow's pins
 PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
+ALL_TESTS = ("-n", "2", "--dist", "loadgroup")  # in two processes; each starts WebUIs of its own, some 2 GB in all
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
 # Packages whose loss is noticed at the next start: import name -> distribution.
@@ -478,7 +479,7 @@ def module_command(command, arguments, root):
     """The arguments for Python that carry out `command`; raises SetupError where this checkout lacks the part."""
     if command == "test":
         # told which settings are its own: with `--webui DIR` it would look for them in that folder
-        return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *arguments]
+        return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *(arguments or ALL_TESTS)]
     module = {"demo": "workbench", "bench": "benchmarks"}[command]
     file = root / module / "__main__.py"
     if command == "demo" and "--check" in arguments:

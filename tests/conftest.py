@@ -37,6 +37,23 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--webui starts a WebUI and --webui-url takes a running one: give one of the two.")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For runs in several processes (`-n 2 --dist loadgroup`): tests of one file, or of one workbench, stay in one process."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """What `item` shares with others and is slow to make: a workbench of a profile, for the live tests; else what its file makes.
+
+    Most live tests are of one profile. Those that drive its page are a group of their own, with a workbench of their own.
+    """
+    if "webui" not in getattr(item, "fixturenames", ()):
+        return item.path.stem
+    return item.callspec.params["webui"] + (" page" if item.get_closest_marker("browser") else "")
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium through Playwright; tests that use it are marked with `tests.browser.needs_chromium`."""
