@@ -68,8 +68,8 @@ def rows_of(name: str) -> list[Row]:
     is_teacher = LORA_OF[name] == name  # of the second checkpoint the claim is about what the LoRA does on it, not against itself
     rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=is_teacher and cfg == TEACHER_CFG) for cfg in (2.0, 3.0)]
     rows += [Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg), main=is_teacher and cfg <= 3.0) for cfg in (5.0, 3.0, 2.0, 1.0)]
-    rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0), main=everything)]
-    rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps), main=everything) for steps in (2, 4)]
+    rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0), main=False)]
+    rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps), main=False) for steps in (2, 4)]
     rows += _lcm_rows(1.0, main=(1, 2, 3, 4) if everything else (2, 4))
     if not everything:
         return rows
