@@ -70,6 +70,20 @@ def test_the_controls_show_what_lcm_uses_and_get_their_own_back(page, webui):
     assert host_values(page) == MINE
 
 
+def test_they_stay_covered_and_kept_while_the_checkpoint_is_switched(page, webui):
+    if page.locator("#setting_sd_model_checkpoint input").count() == 0:
+        pytest.skip("this WebUI's list of checkpoints is elsewhere")
+    set_mine(page)
+    open_accordion(page)
+    for title, family in ((webui.sdxl, "SDXL · "), (webui.sd15, "SD 1.5 · ")):
+        choose(page, "setting_sd_model_checkpoint", title, is_beginning=True)
+        wait_for_status(page, family)
+        wait_until_shown(page, STEPS, "LCM: 4")
+        assert (shown(page, CFG), shown(page, SAMPLER)) == ("LCM: 1", "LCM")
+    switch_off(page)
+    assert host_values(page) == MINE
+
+
 def test_covered_controls_are_out_of_reach_of_the_keyboard(page, webui):
     open_accordion(page)
     wait_until_shown(page, STEPS, "LCM: 4")

@@ -97,6 +97,19 @@ def test_an_lcm_lora_in_the_prompt_with_lcm_off_is_warned_of_at_the_prompt(page,
     page.wait_for_function("getComputedStyle(document.getElementById('txt2img_prompt'), '::after').content === 'none'")
 
 
+def test_a_tag_that_switches_lcm_on_is_told_with_what_will_be_used(page, webui):
+    set_host_number(page, "txt2img_steps", 27)
+    set_host_number(page, "txt2img_cfg_scale", 5.5)
+    with webui.settings(lcm_typed_tag="switch LCM on"):
+        page.fill("#txt2img_prompt textarea", f"{PROMPT} <lora:lcm_lora_sd15:0.7>")
+        wait_for_status(page, "lcm_lora_sd15 at 0.7 · 8 steps")
+        assert any("switches LCM on" in warning for warning in warnings(page))
+        assert (note_at(page, "txt2img_steps"), note_at(page, "txt2img_cfg_scale")) == ('"LCM: 8"', '"LCM: 2"')
+        assert note_at(page, "txt2img_sampling") == '"LCM"'
+        page.fill("#txt2img_prompt textarea", PROMPT)
+        page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
+
+
 def test_large_sdxl_pictures_in_few_steps_are_warned_of(page, webui):
     field = page.locator("#txt2img_width input[type=number]").first
     if field.get_attribute("max") is not None and int(field.get_attribute("max")) < 1024:
