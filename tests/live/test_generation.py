@@ -95,8 +95,9 @@ def test_a_single_step_without_the_lora_is_a_single_step_of_euler(webui, kind):
     euler, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=1, cfg_scale=1, sampler_name="Euler")
     assert round(timesteps(calls)[0]) == 999
     assert levels_apart(ours.image, euler.image) <= 10
-    two_steps = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler")[0]
-    assert levels_apart(ours.image, two_steps.image) > 20  # that of another sampler, or another prediction type, is far away
+    if webui.draws:  # then the picture of another sampler, or of another prediction type, is far away
+        two_steps = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler")[0]
+        assert levels_apart(ours.image, two_steps.image) > 20
 
 
 def test_of_v_prediction_the_lora_is_applied_once_and_half_a_step_differs_by_rounding_only(webui):

@@ -529,6 +529,7 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     live.tick.check()
     live.wait_for_picture(1)
     for number, height, is_within in ((2, 0.3, True), (3, 0.6, True), (4, 0.8, False)):  # the last one ends outside the editor
+        canvas.scroll_into_view_if_needed()  # ticking Live may have scrolled the page far down
         box = canvas.bounding_box()
         end = box if is_within else page.locator("#img2img_results").bounding_box()
         page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + height * box["height"])
