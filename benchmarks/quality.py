@@ -45,6 +45,7 @@ BEST_TEACHER = f"{TEACHER}, CFG {TEACHER_CFG:g}"
 WITH_HELD_OUT = (BEST_TEACHER, "LCM-LoRA, 4 steps, CFG 1")
 """The lines that are also measured on combinations that training never showed."""
 LCM_STEPS = (1, 2, 3, 4, 6, 8)
+LORA_KINDS = {"lcm": "LCM-LoRA", "style": "style LoRA"}
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,12 @@ class Bench:
         figures = [_summary("real pictures through the autoencoder", measure_autoencoder(model, self.scenes, look))]
         for row in tqdm(rows_of(name), desc=f"small-{name}", mininterval=2.0):
             method = row.method
-            if (method.lora and "lcm" not in loras.layers) or (row.style and "style" not in loras.layers):
-                absent = "no LCM-LoRA" if method.lora and "lcm" not in loras.layers else "no style LoRA"
-                figures.append({"label": method.label, "absent": absent})
+            weights = {"lcm": method.lora, "style": row.style}
+            missing = [LORA_KINDS[name] for name, weight in weights.items() if weight and name not in loras.layers]
+            if missing:
+                figures.append({"label": method.label, "absent": f"no {missing[0]}"})
                 continue
-            loras.apply(lcm=method.lora, style=row.style)
+            loras.apply(**weights)
             scenes = self.scenes[: self.prompts if row.main else self.side_prompts]
             row_look = STYLE_LOOK if row.style else look
             wall, cpu = time.perf_counter(), time.process_time()
