@@ -5,9 +5,9 @@
     python dev.py test tests/live --webui-url http://127.0.0.1:7860   a running WebUI
 
 A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both; one of v-prediction, with "vpred" in its name, is tested
-where there is one. A running one also needs, beside the extension,
-tests/live/probe in its extensions folder, the LCM-LoRAs under the names lcm_lora_sd15 and lcm_lora_sdxl, the command line flag --api,
-and as its selected checkpoint the SD 1.5 one that the tests will pick: the first with "sd15" in its name, else the first.
+where there is one. A running one also needs, beside the extension, tests/live/probe in its extensions folder, the LCM-LoRAs under the names
+lcm_lora_sd15 and lcm_lora_sdxl, the command line flag --api, and as its selected checkpoint the SD 1.5 one that the tests will pick: the
+first with "sd15" in its name, else the first.
 """
 
 from __future__ import annotations
