@@ -1,0 +1,30 @@
+"""The page of Live's tests, and one where Live is ticked already."""
+
+import pytest
+
+from tests.browser import open_page
+from tests.live.live_mode.live_page import LivePage
+from tests.prompts import PROMPT
+
+
+@pytest.fixture
+def page(browser, webui):
+    webui.txt2img(PROMPT, steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    page = open_page(browser, webui.client.url)
+    page.locator("#script_txt2img_lcm_enabled").wait_for()
+    page.wait_for_function("typeof opts === 'object' && Object.keys(opts).length > 0")
+    with webui.settings(samples_save=True):  # so that what is not saved is not for another reason
+        yield page
+    webui.client.post("/lcm-test-probe/release")
+    page.close()
+
+
+@pytest.fixture
+def live(page, webui):
+    """Live is ticked and its first picture is there."""
+    live = LivePage(page, webui)
+    live.prompt.fill(PROMPT)
+    live.tick.check()
+    live.wait_for_picture(1)
+    live.forget()
+    return live

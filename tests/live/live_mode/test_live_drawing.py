@@ -1,0 +1,197 @@
+"""Live mode in a real browser: what is changed in the page is drawn, once, at the end, and nothing is saved."""
+
+import pytest
+
+from tests.browser import needs_chromium
+from tests.live.live_mode.live_page import DEBOUNCE, LivePage, address_of, is_there
+from tests.live.page import choose
+from tests.prompts import OTHER, PROMPT, THIRD
+
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+
+
+def test_ticking_live_draws_a_picture_without_saving_it(page, webui):
+    live = LivePage(page, webui)
+    live.prompt.fill(PROMPT)
+    live.settle()
+    assert live.drawn() == [] and live.line == ""
+    live.tick.check()
+    live.wait_for_picture(1)
+    assert live.drawn() == [PROMPT] and live.saved() == []
+    assert [call["timesteps"] for call in webui.calls()] == [[999], [759], [499], [259]]
+
+
+def test_a_picture_follows_what_is_typed_once_the_typing_stops(live):
+    """On a slow machine the typing itself pauses, so there may be pictures in between; but none within the debounce after a key."""
+    live.note_pauses()
+    live.prompt.fill("")
+    live.prompt.press_sequentially(OTHER, delay=20)
+    live.wait_until(lambda: live.drawn()[-1:] == [OTHER], "the picture of all that was typed")
+    live.settle()
+    assert live.drawn()[-1] == OTHER
+    assert len(live.pauses) == len(live.drawn()) and min(live.pauses) >= 1000 * DEBOUNCE
+    assert live.saved() == []
+
+
+def test_the_pause_is_the_settings(live):
+    with live.webui.settings(lcm_live_debounce=2):
+        live.page.evaluate("opts.lcm_live_debounce = 2")
+        live.note_pauses()
+        live.prompt.fill(OTHER)
+        live.wait_for_picture(2)
+    assert len(live.pauses) == 1 and live.pauses[0] >= 2000
+
+
+def test_any_character_of_a_long_prompt_counts(live):
+    long = f"{PROMPT}{' ' * (2500 - len(PROMPT))}"
+    live.prompt.fill(f"{long} x")
+    live.wait_for_picture(2)
+    live.prompt.fill(f"{long} y")
+    live.wait_for_picture(3)
+
+
+def test_a_picture_follows_a_slider_and_a_value_that_is_put_back_draws_nothing(live):
+    live.set_number("width", live.webui.side + 64)
+    live.wait_for_picture(2)
+    assert [event["width"] for event in live.events("process")] == [live.webui.side + 64]
+    live.page.evaluate(
+        """() => { const field = document.querySelector('#txt2img_prompt textarea');
+        for (const text of [field.value + ' x', field.value]) { field.value = text; updateInput(field); } }"""
+    )
+    live.settle()
+    assert len(live.drawn()) == 1
+
+
+def test_nothing_is_drawn_again_while_nothing_changes(live):
+    live.page.mouse.move(300, 300)
+    live.page.mouse.click(640, 5)
+    live.settle()
+    assert live.drawn() == []
+
+
+def test_a_random_seed_is_held_and_shown_and_given_back(live):
+    held = live.seed
+    assert int(held) >= 0 and f"seed {held}" in live.line.replace("\n", " ")
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    assert [event["seed"] for event in live.events("process")] == [int(held)]
+    live.page.locator("#txt2img_random_seed").first.click()
+    live.wait_for_picture(3)
+    assert live.seed not in ("-1", held)
+    live.tick.uncheck()
+    live.page.wait_for_function("document.querySelector('#txt2img_seed :is(input, textarea)').value === '-1'")
+
+
+def test_a_seed_of_the_users_own_is_used_and_stays(page, webui):
+    live = LivePage(page, webui)
+    live.set_number("seed", 77)
+    live.tick.check()
+    live.wait_for_picture(1)
+    assert [event["seed"] for event in live.events("process")] == [77]
+    live.tick.uncheck()
+    live.settle()
+    assert live.seed == "77"
+
+
+def test_generate_makes_the_same_picture_and_saves_it(live):
+    live.page.click("#txt2img_generate")
+    live.wait_until(lambda: live.saved() != [], "saving")
+    live.settle()
+    assert live.drawn() == [PROMPT] and [event["seed"] for event in live.events("process")] == [int(live.seed)]
+    assert live.shown() == 0
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    assert len(live.saved()) == 1
+
+
+def test_nothing_starts_while_an_input_method_is_composing(live):
+    live.prompt.fill("")
+    live.wait_for_picture(2)
+    live.settle()
+    live.forget()
+    live.prompt.focus()
+    keyboard = live.page.context.new_cdp_session(live.page)
+    for text in ("h", "ho", "hos", "ほし"):
+        keyboard.send("Input.imeSetComposition", {"text": text, "selectionStart": len(text), "selectionEnd": len(text)})
+        live.page.wait_for_timeout(1000 * DEBOUNCE + 300)
+    assert live.prompt.input_value() == "ほし"  # it is in the field, and yet
+    assert live.drawn() == []
+    keyboard.send("Input.insertText", {"text": "星"})
+    live.wait_until(lambda: live.drawn() == ["星"], "the picture")
+
+
+def test_live_waits_for_lcm(live):
+    live.page.locator("#script_txt2img_lcm_enabled-visible-checkbox, #script_txt2img_lcm_enabled input[type=checkbox]").first.uncheck()
+    live.wait_for_line("tick LCM")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == []
+
+
+def test_live_waits_while_a_script_is_chosen(live):
+    choose(live.page, "tab_txt2img #script_list", "X/Y/Z plot")
+    live.wait_for_line("Live waits: a script is chosen.")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == []
+    choose(live.page, "tab_txt2img #script_list", "None")
+    live.wait_for_picture(2)
+    assert live.drawn() == [OTHER]
+
+
+def test_a_failing_run_is_told_and_not_repeated(live):
+    live.webui.disturb_next(at_call=1, do="fail")
+    live.prompt.fill(OTHER)
+    live.wait_for_line("No picture came")
+    live.settle()
+    assert live.drawn() == [OTHER]
+    live.prompt.fill(THIRD)
+    live.wait_for_picture(3)
+
+
+def test_batches_and_grids_are_left_to_generate(live):
+    live.set_number("batch_size", 3)
+    live.wait_for_picture(2)
+    assert [len(event["prompts"]) for event in live.events("process")] == [1]
+    assert live.saved() == []
+
+
+def test_only_a_few_files_stay_in_the_temporary_folder_and_one_when_live_is_off(live):
+    for number in range(2, 7):
+        live.prompt.fill(f"{PROMPT} {number}")
+        live.wait_for_picture(number)
+    assert live.pictures_there(range(1, 7)) == [4, 5, 6]
+    live.tick.uncheck()
+    live.wait_until(lambda: live.pictures_there(range(1, 7)) == [6], "the removal")  # the gallery shows it: it may be sent on
+    live.tick.check()
+    for number in (7, 8):
+        live.prompt.fill(f"{PROMPT} {number}")
+        live.wait_for_picture(number)
+    assert live.pictures_there(range(1, 9)) == [6, 7, 8]
+
+
+def test_a_page_that_goes_away_leaves_no_file(live):
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    shown = live.page.locator("#txt2img_gallery img[src*=lcm-live]").first.get_attribute("src")
+    live.webui.disturb_next(at_call=1, do="hold")
+    live.prompt.fill(THIRD)
+    live.wait_until(lambda: live.events("held"), "the run")
+    live.page.goto("about:blank")
+    live.page.wait_for_timeout(500)
+    live.webui.client.post("/lcm-test-probe/release")
+    for _ in range(100):
+        if live.events("postprocess"):
+            break
+        live.page.wait_for_timeout(100)
+    live.page.wait_for_timeout(1000)
+    assert [number for number in (1, 2, 3) if is_there(live.page, address_of(shown, number))] == []
+
+
+def test_the_infotext_of_a_live_picture_draws_it_again(live):
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    info = live.page.locator("#html_info_txt2img").first
+    info.filter(has_text=OTHER).wait_for()
+    text = info.inner_text()
+    assert f"Seed: {live.seed}" in text and "Sampler: LCM" in text and "LCM LoRA: lcm_lora_sd15" in text

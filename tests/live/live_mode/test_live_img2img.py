@@ -1,0 +1,122 @@
+"""Live on the img2img tab: a new picture follows the picture, the strength and each stroke; and both tabs of one page."""
+
+import re
+
+import pytest
+
+from tests.browser import needs_chromium
+from tests.live.live_mode.live_page import open_img2img, picture_file
+from tests.prompts import OTHER, PROMPT, THIRD
+
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+
+
+def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):
+    start = picture_file(webui)
+    live = open_img2img(page, webui)
+    live.tick.check()
+    live.wait_for_line("waits for a picture")
+    live.settle()
+    assert live.drawn() == []
+    with webui.settings(save_init_img=True):
+        page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+        live.wait_for_picture(1)
+        live.set_number("denoising_strength", 0.5)
+        live.wait_for_picture(2)
+        live.settle()
+        assert webui.all_settings()["save_init_img"] is True
+    assert live.saved() == []
+    assert [call["timesteps"] for call in webui.calls()][-4:] == [[499], [379], [259], [139]]
+
+
+def settled_box(locator) -> dict:
+    """Where an element is, once it has stopped moving: the first picture in the gallery makes the page lay itself out anew."""
+    boxes = [locator.bounding_box()]
+    for _ in range(100):
+        locator.page.wait_for_timeout(300)
+        boxes.append(locator.bounding_box())
+        if boxes[-1] == boxes[-2]:
+            break
+    return boxes[-1]
+
+
+def test_on_img2img_a_picture_follows_each_stroke(page, webui):
+    start = picture_file(webui)
+    live = open_img2img(page, webui)
+    page.locator("#mode_img2img > .tab-nav button", has_text=re.compile(r"^\s*Inpaint\s*$")).first.click()
+    page.locator("#img2maskimg input[type=file]").first.set_input_files(start)
+    canvas = page.locator("#img2maskimg canvas").first
+    canvas.wait_for(state="visible")
+    live.tick.check()
+    live.wait_for_picture(1)
+    for number, height, is_within in ((2, 0.3, True), (3, 0.6, True), (4, 0.8, False)):  # the last one ends outside the editor
+        canvas.scroll_into_view_if_needed()  # ticking Live may have scrolled the page far down
+        box = settled_box(canvas)
+        end = box if is_within else page.locator("#img2img_results").bounding_box()
+        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + height * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + height * box["height"])
+        page.mouse.move(end["x"] + 0.6 * end["width"], end["y"] + height * end["height"], steps=5)
+        page.mouse.up()
+        live.wait_for_picture(number)
+    live.settle()
+    assert len(live.drawn()) == 4 and live.saved() == []
+
+
+def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
+    start = picture_file(webui)
+    live = open_img2img(page, webui)
+    page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    live.tick.check()
+    live.wait_for_picture(1)
+    modes = page.locator("#mode_img2img > .tab-nav button")
+    modes.filter(has_text=re.compile(r"^\s*Batch\s*$")).first.click()
+    live.wait_for_line("Live waits: it does not draw batches.")
+    live.prompt.fill(OTHER)
+    live.settle()
+    assert live.drawn() == [PROMPT]
+    modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
+    live.wait_for_picture(2)
+    assert live.drawn() == [PROMPT, OTHER]
+
+
+@pytest.fixture
+def both(live, webui):
+    """Live is ticked on both tabs of the page, img2img's is open, and each has its first picture."""
+    start = picture_file(webui)
+    other = open_img2img(live.page, webui)
+    live.page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    other.tick.check()
+    other.wait_until(lambda: other.shown(), "the first picture")
+    live.forget()
+    return live, other
+
+
+def test_both_tabs_of_a_page_draw_one_after_the_other(both):
+    """Each draws while it is open, and nothing where nothing has changed since."""
+    live, other = both
+    live.open_tab()
+    live.settle()
+    assert live.drawn() == []
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    other.open_tab()
+    other.prompt.fill(THIRD)
+    other.wait_for_picture(2)
+    other.settle()
+    assert live.drawn() == [OTHER, THIRD] and live.saved() == []
+    assert live.shown() == other.shown() == 2
+
+
+def test_a_press_on_one_tab_stays_live_while_the_other_tab_starts(both):
+    live, other = both
+    live.open_tab()
+    live.delay_next_press(4000)
+    live.prompt.fill(OTHER)
+    live.wait_for_line("drawing")
+    other.open_tab()
+    other.prompt.fill(THIRD)
+    live.wait_until(lambda: len(live.events("postprocess")) == 2, "both pictures")
+    live.settle()
+    assert sorted(live.drawn()) == sorted([OTHER, THIRD]) and live.saved() == []
+    assert live.shown() == other.shown() == 2
