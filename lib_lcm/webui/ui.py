@@ -2,7 +2,8 @@
 
 Everything that may change what a generation does puts a new token into the hidden text box `ask`; that alone asks the server for the status
 line, so that answers come in order. gradio 3 drops a question that is asked while another is being answered: the answer carries its token,
-and where that is not the newest one the page asks again.
+and where that is not the newest one the page asks again. gradio 4 keeps that question and asks it by itself, so it is asked once more under
+its own token, not a new one: else each answer would find a newer token, for ever.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from modules import ui_components
 OPTION = {option.name: option for option in OPTIONS}
 PROBLEM = "problem: "
 """How a token begins that brings a sentence for the status line."""
+AGAIN = " |again "
+"""What stands in a token that is asked once more, between the token and something new."""
 TYPING_PAUSE, MOMENT = 400, 50
 """Milliseconds without a change until the status line is asked for: in a text field, anywhere else."""
 
@@ -90,6 +93,7 @@ class Accordion:
             hidden = {"visible": False, "show_label": False}
             self.ask = gr.Textbox("", elem_id=elem_id("ask"), **hidden)
             self.answered = gr.Textbox("", elem_id=elem_id("answered"), **hidden)
+            self.shown_quality = gr.Textbox("", elem_id=elem_id("shown_quality"), **hidden)
             self.kept = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept"), **hidden)
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
         self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
@@ -99,7 +103,7 @@ class Accordion:
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
-        for component in (self.quality, self.ask, self.answered, self.kept, self.pasted):
+        for component in (self.quality, self.ask, self.answered, self.shown_quality, self.kept, self.pasted):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name])) for option in OPTIONS]
         self.paste_field_names = [str(field) for field in fields]
@@ -120,13 +124,16 @@ class Accordion:
         self.ask.change(
             self._answer,
             inputs=[self.ask, *self.controls, *components.values()],
-            outputs=[self.answered, self.status, self.quality, self.gamma, self.lora.remember],
+            outputs=[self.answered, self.status, self.quality, self.shown_quality, self.gamma, self.lora.remember],
             show_progress=False,
             queue=False,
         )
-        again = f"(ask, answered) => ask === answered ? {UNCHANGED} : `${{Date.now()}}`"
+        again = (
+            f"(ask, answered) => {{ const [asked, known] = [ask, answered].map(token => token.split({json.dumps(AGAIN)})[0]); "
+            f"return asked === known ? {UNCHANGED} : asked + {json.dumps(AGAIN)} + Date.now(); }}"
+        )
         self.answered.change(fn=None, _js=again, inputs=[self.ask, self.answered], outputs=[self.ask], show_progress=False)
-        self.quality.input(_sliders, inputs=[self.quality], outputs=[self.steps, self.cfg], show_progress=False, queue=False)
+        self._set_sliders_when_picked()
         family_defaults.follow(self.lora.refresh, steps=self.steps, cfg=self.cfg, weight=self.weight)
         self.lora.connect(self.ask, question=_token, complaint=lambda problem: f"{PROBLEM}{problem}")
         self.host_controls.keep_through_paste(self.enabled, self.kept, self.pasted)
@@ -140,13 +147,27 @@ class Accordion:
         )
         component.change(fn=None, _js=js, inputs=[], outputs=[self.ask], show_progress=False)
 
+    def _set_sliders_when_picked(self) -> None:
+        """A preset sets the sliders when the user picks it, and not when an answer says which one the sliders stand at.
+
+        gradio 4 calls both an input. So what is shown already, by the last answer or pick, is left alone: the sliders may have moved on.
+        """
+        sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(settings.limits())}
+        js = (
+            f"(picked, shown) => {{ const values = picked !== shown && ({json.dumps(sliders)})[picked]; "
+            f"return [...(values || [{UNCHANGED}, {UNCHANGED}]), picked]; }}"
+        )
+        inputs, outputs = [self.quality, self.shown_quality], [self.steps, self.cfg, self.shown_quality]
+        self.quality.input(fn=None, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
+
     def _answer(self, token: str, *values):
         args, of_host = values[: len(self.controls)], values[len(self.controls) :]
-        problem = token[len(PROBLEM) :] if token.startswith(PROBLEM) else None
+        question = token.split(AGAIN)[0]
+        problem = question[len(PROBLEM) :] if question.startswith(PROBLEM) else None
         value = dict(zip(OPTION, args, strict=True))
-        preset = gr.update(value=presets.preset_of(value["steps"], value["cfg"]))
+        preset = presets.preset_of(value["steps"], value["cfg"])
         gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-        return token, self._html(args, of_host, problem), preset, gamma, remember_button(value["lora"])
+        return token, self._html(args, of_host, problem), preset, preset, gamma, remember_button(value["lora"])
 
     def _html(self, args, of_host, problem: str | None = None) -> str:
         controls = dict(zip(self.host_controls.components, of_host, strict=True))
@@ -194,12 +215,6 @@ def _follow_settings(steps, cfg, weight, schedule) -> None:
 def _token() -> str:
     """Another one each time."""
     return f"{time.time()} {next(_counter)}"
-
-
-def _sliders(label: str):
-    """Steps and CFG scale for a preset that was picked."""
-    values = presets.sliders_of(label)
-    return (gr.update(), gr.update()) if values is None else (gr.update(value=values[0]), gr.update(value=values[1]))
 
 
 def _read_lora(pasted):

@@ -32,6 +32,21 @@ def unknown_errors(errors: list[str]) -> list[str]:
     return [error for error in errors if not any(known in error for known in KNOWN_PAGE_ERRORS)]
 
 
+def slow_down(page, milliseconds: int) -> None:
+    """Every request of the page takes that much longer."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    limits = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", limits)
+
+
+def questions(page) -> list[str]:
+    """From now on, the addresses of what the page asks its server through gradio."""
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "/run/" in request.url or "/queue/join" in request.url else None)
+    return asked
+
+
 def open_tab(page, tab: str) -> None:
     page.locator("#tabs > .tab-nav button", has_text=tab).first.click()
 

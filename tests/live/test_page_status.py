@@ -3,7 +3,19 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
-from tests.live.page import STATUS, choose, note_at, number, set_host_number, set_number, wait_for_preset, wait_for_status, warnings
+from tests.live.page import (
+    STATUS,
+    choose,
+    note_at,
+    number,
+    questions,
+    set_host_number,
+    set_number,
+    slow_down,
+    wait_for_preset,
+    wait_for_status,
+    warnings,
+)
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
@@ -24,14 +36,31 @@ def test_presets_set_the_sliders_and_moving_one_makes_them_custom(page, webui):
     wait_for_preset(page, "Standard 4")
 
 
-def test_of_many_quick_changes_the_last_one_is_shown(page, webui):
+@pytest.mark.parametrize("latency", [0, 400])
+def test_of_many_quick_changes_the_last_one_is_shown(page, webui, latency):
     open_accordion(page)
+    slow_down(page, latency)
     for value in [1, 2, 3, 4, 5, 6, 7, 8] * 3:
         number(page, "steps").fill(str(value))
     number(page, "steps").fill("3")
     wait_for_status(page, "3 steps: 999 679 339")
-    page.wait_for_timeout(1_000)
+    page.wait_for_timeout(1_000 + 5 * latency)
     wait_for_status(page, "3 steps: 999 679 339")
+    assert number(page, "steps").input_value() == "3"
+    wait_for_preset(page, "Custom")
+
+
+def test_the_page_asks_nothing_while_nothing_changes(page, webui):
+    open_accordion(page)
+    slow_down(page, 400)
+    for value in (1, 2, 8, 5):  # the server's answer to one comes when others have been asked
+        set_number(page, "steps", value)
+        page.wait_for_timeout(200)
+    wait_for_status(page, "5 steps")
+    page.wait_for_timeout(5_000)
+    asked = questions(page)
+    page.wait_for_timeout(5_000)
+    assert asked == []
 
 
 def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(page, webui):
