@@ -60,11 +60,12 @@ class HostControls:
         if role is not None:
             self.components[role] = component
 
-    def keep_through_paste(self, enabled, kept, pasted) -> None:
+    def keep_through_paste(self, enabled, kept, kept_of_fresh_page, pasted) -> None:
         """Keeps in `kept` what the overruled controls held while LCM was off, and puts it back when `pasted` changes.
 
-        `enabled` is LCM's tick, `kept` and `pasted` are hidden text boxes; `pasted` changes when a picture made with LCM is pasted. All of
-        it happens in the page.
+        `enabled` is LCM's tick, the others are hidden text boxes: `kept_of_fresh_page` has what stands for `kept` until one of the controls
+        changes (not `kept` itself, which Forge's own settings for a fresh page may have changed by then), and `pasted` changes when a
+        picture made with LCM is pasted. All of it happens in the page.
         """
         controls = [self.components[role] for role in OVERRULED if role in self.components]
         if not controls:
@@ -72,10 +73,9 @@ class HostControls:
         remember = f"(enabled, ...rest) => enabled ? {UNCHANGED} : JSON.stringify(rest.slice(0, {len(controls)}))"
         for trigger in [*controls, enabled]:
             trigger.change(fn=None, _js=remember, inputs=[enabled, *controls], outputs=[kept], show_progress=False)
-        restore = f"(kept, ...rest) => kept ? JSON.parse(kept) : Array({len(controls)}).fill({UNCHANGED})"
-        if len(controls) == 1:
-            restore = f"(kept) => kept ? JSON.parse(kept)[0] : {UNCHANGED}"
-        pasted.change(fn=None, _js=restore, inputs=[kept], outputs=controls, show_progress=False)
+        values = f"JSON.parse(kept || ofFreshPage || 'null') || Array({len(controls)}).fill({UNCHANGED})"
+        restore = f"(kept, ofFreshPage) => {{ const values = {values}; return values.length > 1 ? values : values[0]; }}"
+        pasted.change(fn=None, _js=restore, inputs=[kept, kept_of_fresh_page], outputs=controls, show_progress=False)
 
     def overruled_values(self) -> list[Any]:
         """What a fresh page has in the controls that `keep_through_paste` keeps."""

@@ -94,7 +94,8 @@ class Accordion:
             self.ask = gr.Textbox("", elem_id=elem_id("ask"), **hidden)
             self.answered = gr.Textbox("", elem_id=elem_id("answered"), **hidden)
             self.shown_quality = gr.Textbox("", elem_id=elem_id("shown_quality"), **hidden)
-            self.kept = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept"), **hidden)
+            self.kept = gr.Textbox("", elem_id=elem_id("kept"), **hidden)
+            self.kept_of_fresh_page = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept_of_fresh_page"), **hidden)
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
         self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
         self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
@@ -103,7 +104,8 @@ class Accordion:
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
-        for component in (self.quality, self.ask, self.answered, self.shown_quality, self.kept, self.pasted):
+        unsaved = (self.quality, self.ask, self.answered, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
+        for component in unsaved:
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name])) for option in OPTIONS]
         self.paste_field_names = [str(field) for field in fields]
@@ -136,7 +138,7 @@ class Accordion:
         self._set_sliders_when_picked()
         family_defaults.follow(self.lora.refresh, steps=self.steps, cfg=self.cfg, weight=self.weight)
         self.lora.connect(self.ask, question=_token, complaint=lambda problem: f"{PROBLEM}{problem}")
-        self.host_controls.keep_through_paste(self.enabled, self.kept, self.pasted)
+        self.host_controls.keep_through_paste(self.enabled, self.kept, self.kept_of_fresh_page, self.pasted)
 
     def _ask_when_changed(self, component, pause: int) -> None:
         """Of several changes within the pause only the last one asks."""
