@@ -141,11 +141,12 @@ class Accordion:
         self.host_controls.keep_through_paste(self.enabled, self.kept, self.kept_of_fresh_page, self.pasted)
 
     def _ask_when_changed(self, component, pause: int) -> None:
-        """Of several changes within the pause only the last one asks."""
+        """Of several changes on this tab within the pause only the last one asks."""
+        latest = f"window.lcmAsked_{self.host_controls.tab}"
         js = (
-            "async () => { const asked = window.lcmAsked = {}; "
+            f"async () => {{ const asked = {latest} = {{}}; "
             f"await new Promise(resolve => setTimeout(resolve, {pause})); "
-            f"return window.lcmAsked === asked ? `${{Date.now()}}` : {UNCHANGED}; }}"
+            f"return {latest} === asked ? `${{Date.now()}}` : {UNCHANGED}; }}"
         )
         component.change(fn=None, _js=js, inputs=[], outputs=[self.ask], show_progress=False)
 

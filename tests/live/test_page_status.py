@@ -63,6 +63,19 @@ def test_the_page_asks_nothing_while_nothing_changes(page, webui):
     assert asked == []
 
 
+def test_both_tabs_are_answered_where_both_change_at_once(page, webui):
+    page.evaluate(
+        """() => { for (const tab of ['txt2img', 'img2img']) {
+            const field = document.querySelector(`#script_${tab}_lcm_steps input[type=number]`);
+            field.value = 3;
+            updateInput(field);
+        } }"""
+    )
+    for tab in ("txt2img", "img2img"):
+        said = f"document.querySelector('#script_{tab}_lcm_status .lcm-status').textContent.includes('3 steps')"
+        page.wait_for_function(said)
+
+
 def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(page, webui):
     open_accordion(page)
     wait_for_status(page, "CFG 1 · ")
