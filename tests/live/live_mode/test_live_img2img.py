@@ -29,17 +29,6 @@ def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):
     assert [call["timesteps"] for call in webui.calls()][-4:] == [[499], [379], [259], [139]]
 
 
-def settled_box(locator) -> dict:
-    """Where an element is, once it has stopped moving: the first picture in the gallery makes the page lay itself out anew."""
-    boxes = [locator.bounding_box()]
-    for _ in range(100):
-        locator.page.wait_for_timeout(300)
-        boxes.append(locator.bounding_box())
-        if boxes[-1] == boxes[-2]:
-            break
-    return boxes[-1]
-
-
 def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     start = picture_file(webui)
     live = open_img2img(page, webui)
@@ -50,10 +39,11 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     live.tick.check()
     live.wait_for_picture(1)
     for number, height, is_within in ((2, 0.3, True), (3, 0.6, True), (4, 0.8, False)):  # the last one ends outside the editor
-        canvas.scroll_into_view_if_needed()  # ticking Live may have scrolled the page far down
-        box = settled_box(canvas)
+        size = canvas.bounding_box()
+        # waits until it is in view, no longer moves and is what the mouse would hit: the first picture lays the page out anew
+        canvas.hover(position={"x": 0.4 * size["width"], "y": height * size["height"]})
+        box = canvas.bounding_box()
         end = box if is_within else page.locator("#img2img_results").bounding_box()
-        page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + height * box["height"])
         page.mouse.down()
         page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + height * box["height"])
         page.mouse.move(end["x"] + 0.6 * end["width"], end["y"] + height * end["height"], steps=5)
