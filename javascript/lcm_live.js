@@ -16,7 +16,7 @@
     const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
     // lib_lcm/webui/ui.py, which change after every run.
-    const NO_SETTINGS = ["live", "quality", "ask", "answered", "kept", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
+    const NO_SETTINGS = ["live", "quality", "ask", "answered", "shown_quality", "kept", "kept_of_fresh_page", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 
     const TEXT = {
@@ -69,6 +69,7 @@
             this.lookedAt = this.began;
             this.awake = 0; // ms that the page has been since then, as far as looks at it tell
             this.isQueued = false;
+            this.wasKnown = false; // to the WebUI
             this.isStopped = false;
             this.overSince = null;
             this.atEnd = null; // what the WebUI wants to be called at the end
@@ -78,9 +79,13 @@
             if (!this.submitted || now() - this.asked < ASK_EVERY) return;
             this.asked = Infinity; // not again before the answer
             post("./internal/progress", { id_task: this.task, live_preview: false }).then((state) => {
-                this.isQueued = state.queued;
-                if ((state.completed || !(state.active || state.queued)) && this.overSince === null) this.overSince = now();
-                if (state.active || state.queued) this.overSince = null;
+                const isWaited = state.active || state.queued;
+                this.wasKnown = this.wasKnown || isWaited || state.completed;
+                // on Forge, whose gradio passes on one press at a time, the WebUI does not know of a run that waits for another page's
+                this.isQueued = state.queued || !this.wasKnown;
+                const isOver = state.completed || (!isWaited && (this.wasKnown || this.isStopped));
+                if (!isOver) this.overSince = null;
+                else if (this.overSince === null) this.overSince = now();
             }, () => {
                 if (this.overSince === null) this.overSince = now(); // the server is gone
             }).finally(() => { this.asked = now(); });
@@ -169,7 +174,7 @@
             if (this.name === "img2img") {
                 const mode = [...gradioApp().querySelectorAll("#mode_img2img > .tabitem")].find((item) => item.offsetParent !== null);
                 if (mode && mode.id.includes("batch")) return "batch";
-                if (mode && !mode.querySelector("img[src]:not([src='']), canvas")) return "picture";
+                if (mode && !hasPicture(mode)) return "picture";
             }
             return null;
         }
@@ -321,6 +326,12 @@
                 line.append(span);
             });
         }
+    }
+
+    // Forge's editor has its canvas and an <img> without a picture too; gradio's are there when there is one.
+    function hasPicture(mode) {
+        const editor = mode.querySelector(".forge-container");
+        return (editor || mode).querySelector(editor ? "img[src]:not([src=''])" : "img[src]:not([src='']), canvas") !== null;
     }
 
     function setValue(input, value) {

@@ -2,9 +2,14 @@
 
 import pytest
 
-from tests.browser import open_page
+from tests.browser import open_page, wait_until
 from tests.live.live_mode.live_page import LivePage
 from tests.prompts import PROMPT
+
+
+def is_idle(webui) -> bool:
+    """Whether nothing is being drawn."""
+    return webui.client.get("/sdapi/v1/progress?skip_current_image=true")["state"]["job_count"] == 0
 
 
 @pytest.fixture
@@ -16,7 +21,8 @@ def page(browser, webui):
     with webui.settings(samples_save=True):  # so that what is not saved is not for another reason
         yield page
     webui.client.post("/lcm-test-probe/release")
-    page.close()
+    wait_until(page, lambda: is_idle(webui))
+    page.close()  # not before: A1111's "Reload UI" can wait for ever for a page that was closed while its job waited
 
 
 @pytest.fixture

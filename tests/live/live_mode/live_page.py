@@ -72,14 +72,14 @@ class LivePage:
         pattern = f"lcm-live-\\w+-{number}\\.png"
         script = """([tab, pattern]) => [...document.querySelectorAll(`#${tab}_gallery img`)].some(
             image => image.complete && new RegExp(pattern).test(image.src))"""
-        self.page.wait_for_function(script, arg=[self.tab, pattern])
+        self.wait_until(lambda: self.page.evaluate(script, [self.tab, pattern]), f"picture {number}")
 
     def wait_until(self, condition, what):
         for _ in range(600):
             if condition():
                 return
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"{what} did not happen; drawn: {self.drawn()}, line: {self.line!r}")
+        raise AssertionError(f"{what} did not come; shown: {self.shown()}, drawn: {self.drawn()}, line: {self.line!r}")
 
     def open_tab(self):
         open_tab(self.page, self.tab)
@@ -138,6 +138,12 @@ def open_img2img(page, webui, seed=5) -> LivePage:
     live.prompt.fill(PROMPT)
     live.set_number("seed", seed)
     return live
+
+
+def editor(page, mode: str):
+    """The picture's editor in img2img ("img2img_image") or Inpaint ("img2maskimg"), which on Forge is one of its own."""
+    tab = {"img2img_image": "img2img_img2img_tab", "img2maskimg": "img2img_inpaint_tab"}[mode]
+    return page.locator(f"#{mode}:has(input), #{tab} .forge-container").first
 
 
 def picture_file(webui) -> dict:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser import needs_chromium
-from tests.live.live_mode.live_page import open_img2img, picture_file
+from tests.live.live_mode.live_page import editor, open_img2img, picture_file
 from tests.prompts import OTHER, PROMPT, THIRD
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
@@ -19,7 +19,7 @@ def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):
     live.settle()
     assert live.drawn() == []
     with webui.settings(save_init_img=True):
-        page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+        editor(page, "img2img_image").locator("input[type=file]").first.set_input_files(start)
         live.wait_for_picture(1)
         live.set_number("denoising_strength", 0.5)
         live.wait_for_picture(2)
@@ -33,8 +33,8 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     start = picture_file(webui)
     live = open_img2img(page, webui)
     page.locator("#mode_img2img > .tab-nav button", has_text=re.compile(r"^\s*Inpaint\s*$")).first.click()
-    page.locator("#img2maskimg input[type=file]").first.set_input_files(start)
-    canvas = page.locator("#img2maskimg canvas").first
+    editor(page, "img2maskimg").locator("input[type=file]").first.set_input_files(start)
+    canvas = editor(page, "img2maskimg").locator("canvas").first
     canvas.wait_for(state="visible")
     live.tick.check()
     live.wait_for_picture(1)
@@ -56,7 +56,7 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
 def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     start = picture_file(webui)
     live = open_img2img(page, webui)
-    page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    editor(page, "img2img_image").locator("input[type=file]").first.set_input_files(start)
     live.tick.check()
     live.wait_for_picture(1)
     modes = page.locator("#mode_img2img > .tab-nav button")
@@ -75,7 +75,7 @@ def both(live, webui):
     """Live is ticked on both tabs of the page, img2img's is open, and each has its first picture."""
     start = picture_file(webui)
     other = open_img2img(live.page, webui)
-    live.page.locator("#img2img_image input[type=file]").first.set_input_files(start)
+    editor(live.page, "img2img_image").locator("input[type=file]").first.set_input_files(start)
     other.tick.check()
     other.wait_until(lambda: other.shown(), "the first picture")
     live.forget()
