@@ -38,7 +38,10 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     canvas.wait_for(state="visible")
     live.tick.check()
     live.wait_for_picture(1)
-    for number, height, is_within in ((2, 0.3, True), (3, 0.6, True), (4, 0.8, False)):  # the last one ends outside the editor
+    strokes = [(2, 0.3, True), (3, 0.6, True), (4, 0.8, False)]  # the last one ends outside the editor
+    if page.locator(".forge-container").count():  # Forge's own takes no notice of such a stroke
+        strokes.pop()
+    for number, height, is_within in strokes:
         size = canvas.bounding_box()
         # waits until it is in view, no longer moves and is what the mouse would hit: the first picture lays the page out anew
         canvas.hover(position={"x": 0.4 * size["width"], "y": height * size["height"]})
@@ -50,7 +53,7 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
         page.mouse.up()
         live.wait_for_picture(number)
     live.settle()
-    assert len(live.drawn()) == 4 and live.saved() == []
+    assert len(live.drawn()) == 1 + len(strokes) and live.saved() == []
 
 
 def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
