@@ -118,6 +118,21 @@ def test_a_run_that_waits_for_another_job_is_taken_back_when_live_is_switched_of
     assert live.shown() == 1  # the picture before
 
 
+def test_a_run_that_the_webui_has_not_heard_of_is_waited_for(live):
+    """As on Forge, whose gradio holds back a press while another page's job is running."""
+    unknown = {"active": False, "queued": False, "completed": False, "textinfo": "Waiting..."}
+    live.page.route("**/internal/progress", lambda route: route.fulfill(json=unknown))
+    live.webui.disturb_next(at_call=1, do="hold")
+    live.prompt.fill(OTHER)
+    live.wait_for_line("Live is in the queue.")
+    live.page.wait_for_timeout(4_000)
+    assert "Live is in the queue." in live.line
+    live.webui.client.post("/lcm-test-probe/release")
+    live.wait_for_picture(2)
+    live.settle()
+    assert live.drawn() == [OTHER]
+
+
 def test_impatience_reaches_no_other_job(live, browser):
     other = LivePage(open_page(browser, live.webui.client.url), live.webui)
     live.page.evaluate("opts.lcm_live_patience = 0")
