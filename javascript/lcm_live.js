@@ -16,7 +16,8 @@
     const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
     // lib_lcm/webui/ui.py, which change after every run.
-    const NO_SETTINGS = ["live", "quality", "ask", "answered", "shown_quality", "kept", "kept_of_fresh_page", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
+    const NO_SETTINGS = ["live", "quality", "ask", "answered", "shown_quality", "kept", "kept_of_fresh_page", "pasted"]
+        .map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 
     const TEXT = {
@@ -120,6 +121,7 @@
             this.held = {}; // field -> the seed that stands for a random one
             this.note = "";
             this.seconds = null;
+            this.chosen = new WeakMap(); // control -> its value when it was not open, for drop-downs
         }
 
         isTicked() {
@@ -218,15 +220,20 @@
                 if (!element) continue;
                 for (const control of element.querySelectorAll(within)) {
                     if (control.disabled || control.closest(NO_SETTINGS)) continue;
-                    // what is typed into a drop-down looks for a value, and is none
-                    if (control.getAttribute("role") === "listbox" && control.getAttribute("aria-expanded") === "true") continue;
-                    const value = valueOf(control);
+                    const value = this.valueOf(control);
                     values.push(control.closest("[id$=_lcm_lora]") ? value.split(NOTE)[0] : value);
                 }
                 for (const token of element.querySelectorAll(".token")) values.push(token.textContent);
                 for (const image of element.querySelectorAll("img[src]")) values.push(image.getAttribute("src"));
             }
             return values;
+        }
+
+        // What is typed into a drop-down looks for a value, and is none: while it is open, its value is the one before.
+        valueOf(control) {
+            const isOpen = control.getAttribute("role") === "listbox" && control.getAttribute("aria-expanded") === "true";
+            if (!isOpen) this.chosen.set(control, valueOf(control));
+            return this.chosen.has(control) ? this.chosen.get(control) : valueOf(control);
         }
 
         seedInput(field) {

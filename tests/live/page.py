@@ -3,6 +3,8 @@
 import re
 from contextlib import contextmanager
 
+from playwright.sync_api import TimeoutError
+
 from tests.browser import open_page
 from tests.prompts import PROMPT
 
@@ -125,8 +127,15 @@ def listed_loras(page) -> list[str]:
 
 def choose_lora(page, text: str | re.Pattern) -> None:
     """Picks the first entry that holds `text`, in whatever case."""
-    lora_drop_down(page).click()
-    page.locator("#script_txt2img_lcm_lora ul.options li", has_text=text).first.click()
+    entry = page.locator("#script_txt2img_lcm_lora ul.options li", has_text=text).first
+    for attempts_left in (2, 1, 0):
+        lora_drop_down(page).click()
+        try:
+            entry.click(timeout=10_000)
+            return
+        except TimeoutError:  # new entries, as the page gets them when it has loaded, close the list
+            if not attempts_left:
+                raise
 
 
 def wait_for_preset(page, label: str) -> None:

@@ -45,7 +45,7 @@ def outcome(generate) -> tuple[int, str, str]:
     try:
         generate()
     except ApiError as error:
-        return error.status, error.body.get("error"), error.body.get("errors")
+        return error.status, error.body.get("error"), error.body.get("errors") or error.body.get("detail")
     return 200, "", ""
 
 

@@ -128,6 +128,16 @@ def test_live_waits_for_lcm(live):
     assert live.drawn() == []
 
 
+def test_a_drop_down_that_is_looked_into_draws_nothing(live):
+    live.page.locator("#tab_txt2img #script_list input").first.click()
+    live.page.locator("#tab_txt2img #script_list ul.options").first.wait_for()
+    live.settle()
+    live.page.keyboard.press("Escape")
+    live.page.locator("#txt2img_prompt").click()
+    live.settle()
+    assert live.drawn() == []
+
+
 def test_live_waits_while_a_script_is_chosen(live):
     choose(live.page, "tab_txt2img #script_list", "X/Y/Z plot")
     live.wait_for_line("Live waits: a script is chosen.")
