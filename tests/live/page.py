@@ -129,6 +129,7 @@ def choose_lora(page, text: str | re.Pattern) -> None:
     """Picks the first entry that holds `text`, in whatever case."""
     entry = page.locator("#script_txt2img_lcm_lora ul.options li", has_text=text).first
     for attempts_left in (2, 1, 0):
+        lora_drop_down(page).blur()  # it opens when it gets the focus
         lora_drop_down(page).click()
         try:
             entry.click(timeout=10_000)

@@ -69,7 +69,7 @@ def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     live.settle()
     assert live.drawn() == [PROMPT]
     modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
-    live.wait_for_picture(2)
+    live.wait_until(lambda: live.shown() > 1, "the picture")
     assert live.drawn() == [PROMPT, OTHER]
 
 
