@@ -149,6 +149,10 @@ class WebUI:
         """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
         return None if self.name == "forge" else rows
 
+    def shown_error(self, text: str) -> str:
+        """What its page shows of an error with this text: reForge's main thread prints the error and gives the page nothing."""
+        return "TypeError: 'NoneType' object is not iterable" if self.name == "reforge" else text
+
     @property
     def hires(self) -> dict:
         """A request's fields for a hires pass in latent space to twice the size, at strength 0.5."""
