@@ -6,11 +6,19 @@
     const waits = [2, 4, 8, 16, 32]; // seconds until the next look at a WebUI without a checkpoint
     let checkpoint = null;
 
-    function refresh(attempt) {
-        for (const tab of tabs) {
-            const button = gradioApp().querySelector(`#script_${tab}_lcm_refresh`);
-            if (button) button.click();
+    // New entries close the list of LCM-LoRAs (gradio 4): one that the user has just opened stays until they are done with it.
+    function refreshTab(tab) {
+        const list = gradioApp().querySelector(`#script_${tab}_lcm_lora input`);
+        if (list && list.getAttribute("aria-expanded") === "true") {
+            setTimeout(() => refreshTab(tab), 300);
+            return;
         }
+        const button = gradioApp().querySelector(`#script_${tab}_lcm_refresh`);
+        if (button) button.click();
+    }
+
+    function refresh(attempt) {
+        tabs.forEach(refreshTab);
         if (attempt >= waits.length) return;
         setTimeout(function () {
             // once in any case: a click while the page is still being put together is lost

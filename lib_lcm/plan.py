@@ -55,7 +55,8 @@ class PassRequest:
 class Request:
     """The parts of a generation request that decide something.
 
-    `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img.
+    `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img. The hires pass has the prompts of the first one
+    where its own are empty, as in the WebUI.
     """
 
     first: PassRequest
@@ -66,6 +67,8 @@ class Request:
     scheduler: str | None = None
     refiner: str | None = None
     image_cfg: float | None = None
+    hires_prompt: str = ""
+    hires_negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Plan:
     has_negative_prompt: bool = False
     ignores_negative_prompt: bool = False
     """Whether there is a negative prompt and it does nothing."""
+    hires_ignores_negative_prompt: bool = False
+    """The same of the hires pass."""
     rows: int = 1
     """How often a picture stands in the UNet's batch: for each part of the prompt, and above CFG 1 for the negative prompt too."""
     messages: tuple[str, ...] = ()
@@ -128,6 +133,9 @@ class Plan:
     """What the LoRA is called: its file's name, with its folders where another file has the same."""
     lora_reason: str | None = None
     """Why it is this one, as in `lora_use.LoraUse`."""
+    hires_lora_name: str | None = None
+    hires_weight: float | None = None
+    """LoRA and weight of the hires pass, whose prompt may have a tag of its own; None where there is no such pass."""
     gamma: float | None = None
     """TCD's gamma; None with LCM, which has none, and where the WebUI's own TCD is used, which has its own."""
 
@@ -158,6 +166,8 @@ class Plan:
             "timesteps": list(self.first.timesteps),
             "hires_steps": None if self.hires is None else self.hires.steps,
             "hires_timesteps": None if self.hires is None else list(self.hires.timesteps),
+            "hires_lora": self.hires_lora_name,
+            "hires_weight": self.hires_weight,
             "cfg": self.cfg,
             "unet_calls": self.unet_calls,
             "messages": list(self.messages),
@@ -212,18 +222,22 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     hires = None if request.hires is None else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
     if host_scheduler is not None:
         messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER)))
-    weights = part_weights(request.prompt)
     is_editing = edits_image(host.is_image_editing, request.image_cfg)
-    leaves_out_uncond = is_cond_enough(cfg, weights, is_editing) or (is_cfg_one(cfg) and host.leaves_out_uncond)
-    # of parts whose weights add up to 1 it cancels out too, though it is computed
-    cancels_out = leaves_out_uncond or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
-    has_negative = bool(request.negative_prompt.strip())
-    if has_negative and cancels_out:
+    guided = _guided(cfg, request.prompt, request.negative_prompt, is_editing, host)
+    use: LoraUse = resolve_lora(request.prompt, options, host.family, host.loras, host.remembered_lora)
+    hires_guided, hires_use = None, None
+    if hires is not None:
+        hires_prompt = request.hires_prompt or request.prompt
+        hires_guided = _guided(cfg, hires_prompt, request.hires_negative_prompt or request.negative_prompt, is_editing, host)
+        hires_use = resolve_lora(hires_prompt, options, host.family, host.loras, host.remembered_lora)
+    if guided.ignores_negative_prompt or (hires_guided is not None and hires_guided.ignores_negative_prompt):
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
     if request.refiner:
         messages.append(Text(texts.REFINER_SKIPPED, refiner=request.refiner))
-    use: LoraUse = resolve_lora(request.prompt, options, host.family, host.loras, host.remembered_lora)
-    messages.extend(use.messages)
+    for one in (use, hires_use):
+        if one is not None:
+            messages.extend(message for message in one.messages if message not in messages)
+            problems.extend([one.problem] if one.problem else [])
     return Plan(
         family=host.family,
         lora=use.file,
@@ -234,17 +248,39 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         cfg=cfg,
         host_scheduler=host_scheduler,
         skips_refiner=bool(request.refiner),
-        has_negative_prompt=has_negative,
-        ignores_negative_prompt=has_negative and cancels_out,
-        rows=len(weights) + (0 if leaves_out_uncond else 2 if is_editing else 1),
+        has_negative_prompt=guided.has_negative_prompt,
+        ignores_negative_prompt=guided.ignores_negative_prompt,
+        hires_ignores_negative_prompt=hires_guided is not None and hires_guided.ignores_negative_prompt,
+        rows=guided.rows,
         messages=tuple(messages),
         hints=tuple(_hints(host.family, [(first, request.first), (hires, request.hires)])),
-        problem=problems[0] if problems else use.problem,
+        problem=problems[0] if problems else None,
         sampler=sampler,
         lora_name=None if use.file is None else host.loras.name_of(use.file),
         lora_reason=use.reason,
+        hires_lora_name=None if hires_use is None or hires_use.file is None else host.loras.name_of(hires_use.file),
+        hires_weight=None if hires_use is None else hires_use.weight,
         gamma=options.gamma if options.sampler == TCD and not is_handed_over else None,
     )
+
+
+@dataclass(frozen=True)
+class _Guided:
+    """What the CFG scale means for the prompts of one pass; the fields are those of Plan."""
+
+    has_negative_prompt: bool
+    ignores_negative_prompt: bool
+    rows: int
+
+
+def _guided(cfg: float, prompt: str, negative_prompt: str, is_editing: bool, host: HostFacts) -> _Guided:
+    weights = part_weights(prompt)
+    leaves_out_uncond = is_cond_enough(cfg, weights, is_editing) or (is_cfg_one(cfg) and host.leaves_out_uncond)
+    # of parts whose weights add up to 1 it cancels out too, though it is computed
+    cancels_out = leaves_out_uncond or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
+    has_negative = bool(negative_prompt.strip())
+    rows = len(weights) + (0 if leaves_out_uncond else 2 if is_editing else 1)
+    return _Guided(has_negative, has_negative and cancels_out, rows)
 
 
 def _hints(family: ModelFamily, passes) -> Iterator[str]:

@@ -29,7 +29,7 @@ def _parts(plan: Plan) -> list[str]:
         parts.append(plan.sampler)
     parts.append(_steps(plan.first))
     if plan.hires is not None:
-        parts.append(Text(texts.HIRES, steps=_steps(plan.hires)))
+        parts.append(_hires(plan))
     if plan.host_scheduler:
         parts.append(Text(texts.SCHEDULE, schedule=term(plan.host_scheduler)))
     elif plan.schedule != TRAILING:
@@ -45,6 +45,17 @@ def _lora(plan: Plan) -> str:
     if plan.lora is not None and plan.weight != 1.0:
         lora = Text(texts.LORA_AT, lora=lora, weight=plan.weight)
     return Text(texts.REMEMBERED_LORA, lora=lora) if plan.lora_reason == REMEMBERED else lora
+
+
+def _hires(plan: Plan) -> Text:
+    steps = _steps(plan.hires)
+    if (plan.hires_lora_name, plan.hires_weight) == (plan.lora_name, plan.weight):
+        return Text(texts.HIRES, steps=steps)
+    if plan.hires_lora_name is None:
+        lora = Text(texts.NO_LORA_USED)
+    else:
+        lora = Text(texts.LORA_AT, lora=plan.hires_lora_name, weight=plan.hires_weight)
+    return Text(texts.HIRES_WITH, steps=steps, lora=lora)
 
 
 def _steps(one: Pass) -> Text:

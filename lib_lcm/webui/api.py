@@ -95,8 +95,8 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
         options = options_from_args(question.args, settings.limits())
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
-    prompt, negative_prompt = host.styled(question.request.prompt, question.request.negative_prompt, list(question.styles))
-    if not options.enabled and is_switched_on_by(prompt):
+    request = replace(question.request, **host.styled(vars(question.request), list(question.styles)))
+    if not options.enabled and is_switched_on_by(request.prompt):
         options = LcmOptions(enabled=True)
     if not options.enabled:
         return {"enabled": False, "status": "LCM is off: the WebUI makes this picture as it would without the extension."}
@@ -106,7 +106,6 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
     if not host.is_selected(model, question.checkpoint):
         names = {"wanted": host.selected_name(question.checkpoint), "loaded": host.checkpoint_name(model)}
         raise RequestError(409, OTHER_MODEL.format(**names))
-    request = replace(question.request, prompt=prompt, negative_prompt=negative_prompt)
     made = make_plan(options, request, host_facts(model), settings.limits())
     return {
         "enabled": True,

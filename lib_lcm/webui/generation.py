@@ -14,25 +14,20 @@ from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, OptionsError, op
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
 from lib_lcm.texts import Text, joined, sentence_of
 from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
+from lib_lcm.webui.run_times import RunTimes
 
 
 class Generation:
     """What the script does in each callback. Which generations are running is known to `current`."""
 
     def __init__(self):
-        self.seconds: float | None = None
-        """How long this tab's last generation took, from the decision about it to its last picture.
-
-        None where it was made without LCM or not to its end. Those over the API are not the page's.
-        """
+        self.run_times = RunTimes()
         self._begun = 0.0
         self._refiner: tuple[weakref.ref, float | None] | None = None  # whose it was that the last plan skipped, and its switch
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
         self._begun = time.perf_counter()
-        if not host.is_for_api(p):
-            self.seconds = None
         current.begin(p, None)
         self._forget_earlier_plan(p)
         try:
@@ -69,10 +64,12 @@ class Generation:
         for message in plan.messages:
             messages.tell(p, message)
 
-    def postprocess(self, p) -> None:
-        """The generation is over."""
-        if current.run_of(p) is not None and not host.is_for_api(p):
-            self.seconds = time.perf_counter() - self._begun
+    def postprocess(self, p, processed) -> None:
+        """The generation is over; `processed` is what the WebUI made of it."""
+        if current.run_of(p) is None or host.is_interrupted():
+            self.run_times.forget(processed)
+        else:
+            self.run_times.note(processed, time.perf_counter() - self._begun)
         current.end(p)
 
     def _forget_earlier_plan(self, p) -> None:
@@ -164,6 +161,8 @@ def request_of(p) -> Request:
         scheduler=getattr(p, "scheduler", None),
         refiner=getattr(p, "refiner_checkpoint", None) if getattr(p, "refiner_checkpoint_info", None) is not None else None,
         image_cfg=getattr(p, "image_cfg_scale", None),
+        hires_prompt=first_prompt(p.all_hr_prompts) if is_hires else "",
+        hires_negative_prompt=first_prompt(p.all_hr_negative_prompts) if is_hires else "",
     )
 
 

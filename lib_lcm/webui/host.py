@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -187,8 +188,23 @@ def checkpoint_sha256(model) -> str | None:
 # --- prompts ------------------------------------------------------------------------------------------------------------
 
 
-def styled(prompt: str, negative_prompt: str, styles: list[str] | None) -> tuple[str, str]:
-    """Prompt and negative prompt with the user's saved styles of these names in them, as a generation has them."""
+PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_prompt"))
+"""The fields of `plan.Request` that styles are put into."""
+
+
+def styled(prompts: Mapping[str, str], styles: list[str] | None) -> dict[str, str]:
+    """The prompts, by the names of PROMPTS, with the user's saved styles of these names in them, as a generation has them.
+
+    A hires prompt that is empty stays so: it stands for that of the first pass.
+    """
+    given = {name: prompts.get(name) or "" for names in PROMPTS for name in names}
+    for names in PROMPTS:
+        texts = _with_styles(*(given[name] for name in names), styles)
+        given |= {name: text for name, text in zip(names, texts, strict=True) if given[name] or names is PROMPTS[0]}
+    return given
+
+
+def _with_styles(prompt: str, negative_prompt: str, styles: list[str] | None) -> tuple[str, str]:
     database = getattr(shared, "prompt_styles", None)
     if database is None or not styles:
         return prompt, negative_prompt
@@ -537,6 +553,11 @@ def xyz_grid_module():
 def is_for_api(p) -> bool:
     """Whether a generation was asked for over the API, not on the page."""
     return bool(getattr(p, "is_api", False))
+
+
+def is_interrupted() -> bool:
+    """Whether the user has stopped the job that is going on."""
+    return bool(shared.state.interrupted)
 
 
 def comment(p, sentence: str) -> bool:

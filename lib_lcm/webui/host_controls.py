@@ -35,7 +35,12 @@ _ELEMENT_IDS = {
     "refiner_checkpoint": "{tab}_checkpoint",
 }
 # txt2img alone has these, without its name in them
-_HIRES_IDS = {"hires_sampler": "hr_sampler", "hires_scheduler": "hr_scheduler"}
+_HIRES_IDS = {
+    "hires_sampler": "hr_sampler",
+    "hires_scheduler": "hr_scheduler",
+    "hires_prompt": "hires_prompt",
+    "hires_negative_prompt": "hires_neg_prompt",
+}
 
 OVERRULED = ("steps", "cfg", "sampler", "hires_sampler", "hires_scheduler", "hires_cfg")
 """The roles in which LCM decides alone, and which a pasted picture of LCM must not change."""

@@ -115,7 +115,7 @@ class LiveRuns:
                 return
             task, self._task, self._processing = self._task, None, None
             session = self._session(task)
-        if processed.images and not shared.state.interrupted:
+        if processed.images and not host.is_interrupted():
             shown = _Shown(processed.images[0], processed.infotexts[0])
             path = _save(shown.image, task)
             with self._lock:

@@ -60,7 +60,7 @@ class LcmScript(scripts.Script):
         self._generation.process(p, args)
 
     def postprocess(self, p, processed, *args):
-        self._generation.postprocess(p)
+        self._generation.postprocess(p, processed)
         live.runs.end(p, processed)
 
 

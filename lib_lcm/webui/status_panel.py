@@ -30,7 +30,7 @@ class Asked:
     controls: Mapping[str, Any]
     is_img2img: bool
     seconds: float | None = None
-    """How long the last generation took, if that was one with LCM."""
+    """How long the page's last generation took, if that was one with LCM."""
     problem: str | None = None
     """What just went wrong with a button of the accordion."""
 
@@ -113,8 +113,7 @@ def render(given: Answer, controls: host_controls.HostControls) -> str:
 def _with_styles(asked: Asked) -> Asked:
     """The tab with its styles in the prompts, which a style may give a LoRA's tag or a negative prompt."""
     controls = asked.controls
-    prompt, negative_prompt = host.styled(controls.get("prompt") or "", controls.get("negative_prompt") or "", controls.get("styles"))
-    return replace(asked, controls={**controls, "prompt": prompt, "negative_prompt": negative_prompt})
+    return replace(asked, controls={**controls, **host.styled(controls, controls.get("styles"))})
 
 
 def _lcm_tag(prompt: str) -> str | None:
@@ -143,6 +142,8 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         scheduler=controls.get("scheduler"),
         refiner=None if refiner in NO_REFINER else refiner,
         image_cfg=_number(controls.get("image_cfg"), 1.0),
+        hires_prompt=controls["hires_prompt"],
+        hires_negative_prompt=controls["hires_negative_prompt"],
     )
 
 
@@ -158,6 +159,8 @@ def _notes(plan: Plan, asked: Asked, is_switched_on: bool, words) -> list[tuple[
     notes = []
     if plan.ignores_negative_prompt:
         notes.append(("negative_prompt", translated(texts.IGNORED_AT_CFG_ONE, words)))
+    if plan.hires_ignores_negative_prompt and asked.controls["hires_negative_prompt"].strip():
+        notes.append(("hires_negative_prompt", translated(texts.IGNORED_AT_CFG_ONE, words)))
     if plan.hires is not None and plan.hires.steps != asked.controls.get("hires_steps"):
         notes.append(("hires_steps", f"LCM: {plan.hires.steps}"))
     if is_switched_on:

@@ -118,14 +118,14 @@ class Accordion:
     def connect(self, generation_info) -> None:
         """Makes the accordion work. `generation_info` is the text of the last generation: it changes when one has ended."""
         components = self.host_controls.components
-        typed = {"prompt", "negative_prompt"}
+        typed = {"prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt"}
         for role, component in components.items():
             self._ask_when_changed(component, TYPING_PAUSE if role in typed else MOMENT)
         for component in [*self.controls, generation_info]:
             self._ask_when_changed(component, MOMENT)
         self.ask.change(
             self._answer,
-            inputs=[self.ask, *self.controls, *components.values()],
+            inputs=[self.ask, generation_info, *self.controls, *components.values()],
             outputs=[self.answered, self.status, self.quality, self.shown_quality, self.gamma, self.lora.remember],
             show_progress=False,
             queue=False,
@@ -163,19 +163,20 @@ class Accordion:
         inputs, outputs = [self.quality, self.shown_quality], [self.steps, self.cfg, self.shown_quality]
         self.quality.input(fn=None, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
 
-    def _answer(self, token: str, *values):
+    def _answer(self, token: str, generation_info: str, *values):
         args, of_host = values[: len(self.controls)], values[len(self.controls) :]
         question = token.split(AGAIN)[0]
         problem = question[len(PROBLEM) :] if question.startswith(PROBLEM) else None
         value = dict(zip(OPTION, args, strict=True))
         preset = presets.preset_of(value["steps"], value["cfg"])
         gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-        return token, self._html(args, of_host, problem), preset, preset, gamma, remember_button(value["lora"])
+        status = self._html(args, of_host, problem, self.generation.run_times.of(generation_info))
+        return token, status, preset, preset, gamma, remember_button(value["lora"])
 
-    def _html(self, args, of_host, problem: str | None = None) -> str:
+    def _html(self, args, of_host, problem: str | None = None, seconds: float | None = None) -> str:
         controls = dict(zip(self.host_controls.components, of_host, strict=True))
         is_img2img = self.host_controls.tab == "img2img"
-        given = status_panel.answer(status_panel.Asked(args, controls, is_img2img, self.generation.seconds, problem))
+        given = status_panel.answer(status_panel.Asked(args, controls, is_img2img, seconds, problem))
         return status_panel.render(given, self.host_controls)
 
     # What a page shows when it is opened, before anything has asked: made anew each time, from the defaults that the user may have saved.

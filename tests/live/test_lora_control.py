@@ -55,6 +55,22 @@ def test_it_shows_what_auto_means_and_what_each_lora_is_for(page, webui):
     assert not remember(page).is_visible()
 
 
+def test_a_list_that_is_opened_while_the_page_settles_stays_open(browser, webui, copy):
+    page = open_page(browser, webui.client.url)
+    open_accordion(page)
+    lora_drop_down(page).click()
+    options = page.locator("#script_txt2img_lcm_lora ul.options li")
+    options.first.wait_for()
+    page.wait_for_timeout(5_000)
+    assert options.first.is_visible()
+    options.filter(has_text="None").first.click()
+    wait_for_entry(page, "None")
+    wait_for_status(page, "no LoRA")
+    page.wait_for_timeout(2_000)
+    assert listed_loras(page)[0] == f"Auto · {SD15}"
+    page.close()
+
+
 def test_it_follows_the_checkpoint(page, webui):
     choose_lora(page, "my_own")
     wait_for_status(page, "· my_own ·")

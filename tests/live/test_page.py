@@ -3,7 +3,17 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
-from tests.live.page import generate, infotext, is_ticked, number, set_number, status, wait_for_status, wait_for_status_to_begin
+from tests.live.page import (
+    generate,
+    infotext,
+    is_ticked,
+    number,
+    set_number,
+    settled_page,
+    status,
+    wait_for_status,
+    wait_for_status_to_begin,
+)
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
@@ -44,6 +54,23 @@ def test_the_seconds_are_those_of_the_pages_own_last_run_if_that_came_to_its_end
     set_number(page, "weight", 0.9)
     wait_for_status(page, "at 0.9")
     assert status(page) == shown.replace("at 0.8", "at 0.9")
+
+
+def test_a_run_of_another_page_is_not_this_pages(page, webui, browser):
+    open_accordion(page)
+    generate(page, webui)
+    wait_for_status(page, "4 UNet calls · last run ")
+    shown = status(page)
+    with settled_page(browser, webui) as other:
+        open_accordion(other)
+        wait_for_status(other, "4 UNet calls")
+        assert "last run" not in status(other)
+        set_number(other, "steps", 8)
+        generate(other, webui)
+        wait_for_status(other, "8 UNet calls · last run ")
+        set_number(page, "weight", 0.8)
+        wait_for_status(page, "at 0.8")
+        assert status(page) == shown.replace("lcm_lora_sd15", "lcm_lora_sd15 at 0.8")
 
 
 def test_the_status_line_follows_the_controls(page, webui):

@@ -12,6 +12,7 @@ from tests.live.page import (
     set_host_number,
     set_number,
     slow_down,
+    status,
     wait_for_preset,
     wait_for_status,
     warnings,
@@ -102,6 +103,28 @@ def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(page, webui):
     set_host_number(page, "txt2img_hires_steps", 30)
     wait_for_status(page, "hires 8 steps at strength 0.5")
     assert "LCM: 8" in note_at(page, "txt2img_hires_steps")
+
+
+def type_hidden(page, element_id: str, text: str) -> None:
+    """Types into a field that the WebUI shows only where a setting of its own says so; skips the test where it is not on the page."""
+    field = page.locator(f"#{element_id} textarea")
+    if field.count() == 0:
+        pytest.skip(f"this WebUI's page has no #{element_id} as long as it does not show it")
+    field.evaluate("(field, text) => { field.value = text; updateInput(field); }", text)
+
+
+def test_hires_prompts_of_their_own_are_taken_into_account(page, webui):
+    open_accordion(page)
+    page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
+    wait_for_status(page, "hires 4 steps")
+    type_hidden(page, "hires_prompt", f"{PROMPT} <lora:lcm_lora_sd15:0.6>")
+    wait_for_status(page, "with lcm_lora_sd15 at 0.6")
+    assert status(page).startswith("SD 1.5 · lcm_lora_sd15 · 4 steps")
+    type_hidden(page, "hires_neg_prompt", "blurry")
+    page.wait_for_function("getComputedStyle(document.getElementById('hires_neg_prompt'), '::after').content.includes('ignored')")
+    assert note_at(page, "txt2img_neg_prompt") == "none" and any("negative prompt is ignored" in warning for warning in warnings(page))
+    type_hidden(page, "hires_prompt", f"{PROMPT} <lora:lcm_lora_sd15:heavy>")
+    wait_for_status(page, "heavy")
 
 
 def test_a_schedule_picked_in_the_webuis_own_list_is_told(page, webui):

@@ -184,6 +184,37 @@ def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
     assert hires_side(768, 1.5, 0, 900) == 900
 
 
+def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
+    hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
+    same = plan_of(loras, hires_prompt="an owl", **hires)
+    assert (same.hires_lora_name, same.hires_weight) == ("lcm_lora_sd15", 1.0)
+    assert "hires 2 steps at strength 0.5: 499 259 · " in same.status_line()
+    lighter = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:0.6>", **hires)
+    assert (lighter.weight, lighter.hires_weight, lighter.as_dict()["hires_weight"]) == (1.0, 0.6, 0.6)
+    assert "hires 2 steps at strength 0.5: 499 259 with lcm_lora_sd15 at 0.6 · " in lighter.status_line()
+    without = plan_of(loras, hires_prompt="an owl <lora:Hyper-SD15-8steps:1>", **hires)
+    assert without.lora_name == "lcm_lora_sd15" and " with no LoRA · " in without.status_line()
+    assert len([message for message in without.messages if "Hyper-SD15" in message]) == 1
+    wrong = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:heavy>", **hires)
+    assert "heavy" in wrong.problem and plan_of(loras, prompt="a fox", hires_prompt="an owl <lora:lcm_lora_sd15:heavy>").problem is None
+
+
+def test_what_both_passes_are_told_is_told_once(loras):
+    hires = {"hires": PassRequest(2, 0.5), "hires_prompt": "an owl <lora:lcm_lora_sdxl:1>"}
+    messages = plan_of(loras, prompt="a fox <lora:lcm_lora_sdxl:1>", **hires).messages
+    assert len([message for message in messages if "lcm_lora_sdxl" in message]) == 1
+
+
+def test_a_negative_prompt_of_the_hires_pass_alone_is_told_of(loras):
+    plan = plan_of(loras, hires=PassRequest(2, 0.5), hires_negative_prompt="blurry")
+    assert (plan.ignores_negative_prompt, plan.hires_ignores_negative_prompt) == (False, True)
+    assert [message for message in plan.messages if "negative prompt is ignored" in message]
+    used = plan_of(loras, LcmOptions(enabled=True, cfg=1.5), hires=PassRequest(2, 0.5), hires_negative_prompt="blurry")
+    assert not used.hires_ignores_negative_prompt
+    inherited = plan_of(loras, hires=PassRequest(2, 0.5), negative_prompt="blurry")
+    assert inherited.ignores_negative_prompt and inherited.hires_ignores_negative_prompt
+
+
 def test_the_refiner_is_skipped_with_a_message(loras):
     plan = plan_of(loras, refiner="sd_xl_refiner_1.0")
     assert plan.skips_refiner and "sd_xl_refiner_1.0" in plan.messages[0]
