@@ -3,7 +3,9 @@
 // and screen readers need and gradio leaves out. Everything else works without this file.
 (function () {
     const tabs = ["txt2img", "img2img"];
-    const waits = [2, 4, 8, 16, 32]; // seconds until the next look at a WebUI without a checkpoint
+    const waits = [0.3, 0.7, 1, 2, 4, 8, 16, 32]; // seconds until the next look
+    const inAnyCase = 3; // of them: a click while the page is still being put together is lost
+    const unanswered = ".lcm-status:is([data-lcm-fresh], [data-lcm-pending])"; // of a page, or a WebUI without a checkpoint
     let checkpoint = null;
 
     // New entries close the list of LCM-LoRAs (gradio 4): one that the user has just opened stays until they are done with it.
@@ -21,8 +23,7 @@
         tabs.forEach(refreshTab);
         if (attempt >= waits.length) return;
         setTimeout(function () {
-            // once in any case: a click while the page is still being put together is lost
-            if (attempt === 0 || gradioApp().querySelector(".lcm-status[data-lcm-pending]")) refresh(attempt + 1);
+            if (attempt < inAnyCase || gradioApp().querySelector(unanswered)) refresh(attempt + 1);
         }, waits[attempt] * 1000);
     }
 

@@ -94,18 +94,19 @@ def answer(asked: Asked) -> Answer:
     return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None)
 
 
-def render(given: Answer, controls: host_controls.HostControls) -> str:
-    """The answer as HTML."""
+def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool = False) -> str:
+    """The answer as HTML; `is_fresh` for a page that is being opened and has not asked yet."""
     here = controls.components
     covered = {role: text for role, text in given.covered if role in here}
     noted = {role: text for role, text in given.noted if role in here}
     sheet = host_controls.style_sheet(controls, covered, noted)
-    waiting = " data-lcm-pending" if given.is_waiting else ""  # javascript/lcm.js asks again while it sees this
+    # javascript/lcm.js asks again while it sees one of these
+    marks = (" data-lcm-fresh" if is_fresh else "") + (" data-lcm-pending" if given.is_waiting else "")
     kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
     return (
         (f"<style>{sheet}</style>" if sheet else "")
-        + f'<div class="{kind}" role="status"{waiting}>{html.escape(given.line)}</div>'
+        + f'<div class="{kind}" role="status"{marks}>{html.escape(given.line)}</div>'
         + (f'<ul class="lcm-warnings" role="alert">{warnings}</ul>' if warnings else "")
     )
 

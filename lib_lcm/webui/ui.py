@@ -173,20 +173,19 @@ class Accordion:
         status = self._html(args, of_host, problem, self.generation.run_times.of(generation_info))
         return token, status, preset, preset, gamma, remember_button(value["lora"])
 
-    def _html(self, args, of_host, problem: str | None = None, seconds: float | None = None) -> str:
+    def _html(self, args, of_host, problem: str | None = None, seconds: float | None = None, is_fresh: bool = False) -> str:
         controls = dict(zip(self.host_controls.components, of_host, strict=True))
         is_img2img = self.host_controls.tab == "img2img"
         given = status_panel.answer(status_panel.Asked(args, controls, is_img2img, seconds, problem))
-        return status_panel.render(given, self.host_controls)
+        return status_panel.render(given, self.host_controls, is_fresh)
 
     # What a page shows when it is opened, before anything has asked: made anew each time, from the defaults that the user may have saved.
 
     def _status_of_fresh_page(self) -> str:
         if not hasattr(self, "controls"):
             return ""
-        return self._html(
-            [first_values.on_page(control) for control in self.controls], [c.value for c in self.host_controls.components.values()]
-        )
+        args = [first_values.on_page(control) for control in self.controls]
+        return self._html(args, [component.value for component in self.host_controls.components.values()], is_fresh=True)
 
     def _preset_of_fresh_page(self) -> str:
         return presets.preset_of(self.steps.value, self.cfg.value) if hasattr(self, "controls") else texts.CUSTOM

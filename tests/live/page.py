@@ -22,8 +22,7 @@ def settled_page(browser, webui, query: str = ""):
     page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     # the first answer has come: before that, a change could be lost while the page is still being put together
-    answered = "document.querySelector('#script_txt2img_lcm_answered :is(textarea, input)')"
-    page.wait_for_function(f"!{answered} || {answered}.value !== ''")
+    page.wait_for_function("!document.querySelector('#script_txt2img_lcm_status [data-lcm-fresh]')")
     yield page
     page.close()
     assert unknown_errors(errors) == []
