@@ -21,12 +21,12 @@
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 
     const TEXT = {
-        unavailable: "Live does not work in this WebUI: its page lacks what presses Generate.",
+        unavailable: "Live does not work in this WebUI: its page lacks functions that Live needs.",
         needsLcm: "Live waits: tick LCM.",
         script: "Live waits: a script is chosen.",
         picture: "Live waits for a picture.",
         batch: "Live waits: it does not draw batches.",
-        busy: "Live waits for another picture.",
+        busy: "Live waits for another picture to finish.",
         queued: "Live is in the queue.",
         drawing: "Live is drawing.",
         failed: "No picture came; see below the gallery.",

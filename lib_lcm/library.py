@@ -308,7 +308,7 @@ class LoraLibrary:
         misses = [*self._mistyped_endings(official), *self._misnamed(official), *self._other_distillations(family)]
         said = {"family": family.label, "short": family.value}
         if misses:
-            return Text(texts.NO_USABLE_LORA_FOUND, misses=joined(misses[:3], "; "), **said)
+            return Text(texts.NO_USABLE_LORA_FOUND, misses=joined(misses[:3], texts.SEMICOLON), **said)
         folder = str(self.lora_dirs[0]) if self.lora_dirs else Text(texts.THE_LORA_FOLDER)
         return Text(texts.NO_LORA_FOUND, file=official.filename, url=official.url, folder=folder, name=official.name, **said)
 

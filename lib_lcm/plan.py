@@ -15,7 +15,7 @@ from lib_lcm.lora_use import Loras, LoraUse, resolve_lora
 from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
 from lib_lcm.prompt_parts import part_weights
 from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_timesteps
-from lib_lcm.status import status_line
+from lib_lcm.status import status_line, steps_text
 from lib_lcm.texts import Text, joined, term
 
 CFG_ONE_TOLERANCE = 1e-4
@@ -287,7 +287,7 @@ def _hints(family: ModelFamily, passes) -> Iterator[str]:
     """`passes` are pairs of a Pass and the PassRequest that it came from, or of None and None."""
     for one, asked in passes:
         if one is not None and family is ModelFamily.sdxl and asked.side >= GRID_SIDE and one.steps < GRID_STEPS:
-            yield Text(texts.MORE_STEPS_AGAINST_GRID, side=asked.side, steps=one.steps)
+            yield Text(texts.MORE_STEPS_AGAINST_GRID, side=asked.side, steps=steps_text(one.steps))
 
 
 def _clamped(value, minimum, maximum, name: str, changes: list[Text]):

@@ -58,8 +58,13 @@ def _hires(plan: Plan) -> Text:
     return Text(texts.HIRES_WITH, steps=steps, lora=lora)
 
 
+def steps_text(steps: int) -> Text:
+    """ "1 step", "4 steps"."""
+    return Text(texts.ONE_STEP) if steps == 1 else Text(texts.STEPS, steps=steps)
+
+
 def _steps(one: Pass) -> Text:
-    text = Text(texts.ONE_STEP) if one.steps == 1 else Text(texts.STEPS, steps=one.steps)
+    text = steps_text(one.steps)
     if one.strength < 1.0:
         text = Text(texts.AT_STRENGTH, steps=text, strength=one.strength)
     if one.timesteps:

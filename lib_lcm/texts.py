@@ -50,10 +50,16 @@ def term(name: str) -> Text:
     return Text(name.replace("{", "{{").replace("}", "}}"))
 
 
-def joined(items: Sequence[str], separator: str = ", ") -> Text:
-    """The texts with commas between them, each still translatable."""
-    names = [f"item{index}" for index in range(len(items))]
-    return Text(separator.join(f"{{{name}}}" for name in names), **dict(zip(names, items, strict=True)))
+COMMA = "{first}, {rest}"
+SEMICOLON = "{first}; {rest}"
+
+
+def joined(items: Sequence[str], pair: str = COMMA) -> str:
+    """At least one text, with commas or semicolons between them; all of it still translatable."""
+    *before, text = items
+    for item in reversed(before):
+        text = Text(pair, first=item, rest=text)
+    return text
 
 
 def sentence_of(error: Exception) -> str:
@@ -105,7 +111,7 @@ REFINER_SKIPPED = "The refiner {refiner} was skipped: there is no LCM-LoRA for i
 # --- warnings ---------------------------------------------------------------------------------------------------------------
 
 NEGATIVE_PROMPT_IGNORED = "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it."
-MORE_STEPS_AGAINST_GRID = "SDXL at {side} pixels in {steps} steps: raise steps to 6–8 if you see a grid."
+MORE_STEPS_AGAINST_GRID = "SDXL at {side} pixels in {steps}: raise steps to 6–8 if you see a grid."
 LCM_LORA_WITHOUT_LCM = (
     "The prompt holds the LCM-LoRA {lora}, which does not work with {unfit}: "
     "tick LCM, or use the sampler LCM with {steps} steps and CFG {cfg:g} at most."
@@ -129,7 +135,7 @@ CUSTOM = "Custom"
 
 # --- the LCM-LoRA's row -------------------------------------------------------------------------------------------------------
 
-REFRESH_HELP = "Look for LoRA files again, and ask anew what a generation will do."
+REFRESH_HELP = "Look for LoRA files again, and update the status line."
 REMEMBER_HELP = "For this checkpoint, Auto then means this LCM-LoRA: on the page, in prompts and over the API, until you press it again."
 REMEMBER = "Remember {lora} for this checkpoint"
 FORGET = "Forget {lora} for this checkpoint"
@@ -324,7 +330,7 @@ SETTINGS = {
     "lcm_schedule": Setting("Schedule", "what the accordion starts with after Reload UI, and an API request that gives no schedule gets"),
     "lcm_typed_tag": Setting(
         "An LCM-LoRA in the prompt while LCM is off",
-        "warn where sampler, steps or CFG scale cannot work with it, make the picture with LCM, or leave it alone",
+        "warn: where sampler, steps or CFG scale cannot work with it; switch LCM on: for this picture; nothing: leave it alone",
     ),
     "lcm_trailing_by_hand": Setting(
         'Use the trailing schedule for the sampler "LCM" picked by hand',
