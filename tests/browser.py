@@ -16,7 +16,8 @@ def open_page(browser, url: str, errors: list[str] | None = None, blocked: str |
 
     Files whose address matches the pattern `blocked` do not arrive.
     """
-    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 1400})
     page.on("pageerror", lambda error: None if errors is None else errors.append(str(error)))
     page.set_default_timeout(60_000)
     if blocked is not None:

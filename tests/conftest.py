@@ -55,14 +55,17 @@ def _group(item: pytest.Item) -> str:
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium through Playwright; tests that use it are marked with `tests.browser.needs_chromium`."""
+def browser(tmp_path_factory):
+    """Headless Chromium through Playwright; tests that use it are marked with `tests.browser.needs_chromium`.
+
+    With a profile on disk, so that it keeps the fifty scripts of gradio's page, which every test opens anew, fetched and compiled.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+        context = playwright.chromium.launch_persistent_context(tmp_path_factory.mktemp("chromium"), executable_path=CHROMIUM, args=FLAGS)
+        yield context
+        context.close()
 
 
 @pytest.fixture(scope="module")

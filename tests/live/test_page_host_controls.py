@@ -3,7 +3,18 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
-from tests.live.page import accordion, choose, generate, infotext, is_ticked, set_host_number, set_number, unknown_errors, wait_for_status
+from tests.live.page import (
+    accordion,
+    choose,
+    generate,
+    infotext,
+    is_ticked,
+    set_host_number,
+    set_number,
+    unknown_errors,
+    untick,
+    wait_for_status,
+)
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
@@ -52,7 +63,7 @@ def wait_for_values(page, values: dict[str, str]) -> None:
 
 
 def switch_off(page) -> None:
-    accordion(page).locator("input[type=checkbox]").first.uncheck()
+    untick(page)
     page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=STEPS)
 
 
@@ -155,8 +166,7 @@ def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
     infotext(page)
     page.click("#txt2img_send_to_img2img")
     page.wait_for_function("getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')")
-    tick = page.locator("#script_img2img_lcm_enabled input[type=checkbox]").first
-    assert tick.is_checked()
+    assert is_ticked(page, "img2img")
     wait_until(page, lambda: page.locator("#img2img_sampling input").first.input_value() != "LCM")
     wait_until(page, lambda: page.locator("#img2img_cfg_scale input[type=number]").first.input_value() == "7")
     wait_for_values(page, MINE)

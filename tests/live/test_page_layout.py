@@ -8,7 +8,7 @@ from tests.live.test_loras import SDXL
 
 pytestmark = [
     *needs_chromium,
-    pytest.mark.profiles("a1111-1.10", "a1111-1.6"),
+    pytest.mark.profiles("a1111-1.10"),
     pytest.mark.parametrize("theme", ["light", "dark"]),
     pytest.mark.parametrize("width", [1280, 400]),
 ]

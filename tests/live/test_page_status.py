@@ -19,7 +19,7 @@ from tests.live.page import (
 )
 from tests.prompts import PROMPT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 
 
 def test_presets_set_the_sliders_and_moving_one_makes_them_custom(page, webui):

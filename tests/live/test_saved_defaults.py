@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
-from tests.live.page import is_ticked, note_at, number, set_host_number, set_number, status, wait_for_preset, wait_for_status
+from tests.live.page import is_ticked, note_at, number, set_host_number, set_number, status, untick, wait_for_preset, wait_for_status
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.7")]
@@ -71,8 +71,8 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, brows
     wait_for_preset(page, "Custom")
     over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=webui.side, height=webui.side)
     assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, "a request that says nothing of LCM was made with it"
-    assert not page.locator("#script_img2img_lcm_enabled").first.locator("input[type=checkbox]").first.is_checked()
-    page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap input[type=checkbox]").first.uncheck()
+    assert not is_ticked(page, "img2img")
+    untick(page)
     page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
     assert host_value(page, "txt2img_steps") == "33"
     wait_for_status(page, "LCM is off")

@@ -14,7 +14,8 @@ pytestmark = needs_chromium
 
 @pytest.fixture
 def page(browser, host):
-    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 1400})
     errors, outside = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: outside.append(request.url) if not request.url.startswith((host.url, "data:", "blob:")) else None)

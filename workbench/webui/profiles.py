@@ -40,6 +40,8 @@ class Profile:
     """Model objects, sampling and LoRA loading as in Forge; the flags below say what that means."""
     saves_input_accordions: bool = True
     """Whether an accordion with a tick is open when the page is, is among the page's saved defaults (1.7+)."""
+    input_accordion_has_tick: bool = True
+    """An accordion that is an input has a tick in its header, apart from being open; without it, open means ticked (1.7+)."""
     input_accordion_is_class: bool = True
     cfg1_skips_uncond: bool = False
     """At CFG 1 `uc` is None and the UNet sees N rows instead of 2N."""
@@ -85,6 +87,7 @@ A1111_1_6 = replace(
     has_is_ssd=False,
     late_image_callbacks=False,
     saves_input_accordions=False,
+    input_accordion_has_tick=False,
 )
 FORGE = replace(
     A1111_1_10,

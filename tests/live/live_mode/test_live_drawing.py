@@ -4,10 +4,10 @@ import pytest
 
 from tests.browser import needs_chromium
 from tests.live.live_mode.live_page import DEBOUNCE, LivePage, address_of, is_there
-from tests.live.page import choose
+from tests.live.page import choose, untick
 from tests.prompts import OTHER, PROMPT, THIRD
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 
 
 def test_ticking_live_draws_a_picture_without_saving_it(page, webui):
@@ -121,7 +121,7 @@ def test_nothing_starts_while_an_input_method_is_composing(live):
 
 
 def test_live_waits_for_lcm(live):
-    live.page.locator("#script_txt2img_lcm_enabled-visible-checkbox, #script_txt2img_lcm_enabled input[type=checkbox]").first.uncheck()
+    untick(live.page)
     live.wait_for_line("tick LCM")
     live.prompt.fill(OTHER)
     live.settle()

@@ -8,7 +8,7 @@ from tests.browser import needs_chromium
 from tests.live.live_mode.live_page import editor, open_img2img, picture_file
 from tests.prompts import OTHER, PROMPT, THIRD
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 
 
 def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):

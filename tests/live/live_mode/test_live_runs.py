@@ -6,7 +6,7 @@ from tests.browser import needs_chromium, open_page
 from tests.live.live_mode.live_page import DEBOUNCE, LivePage
 from tests.prompts import OTHER, THIRD
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 
 
 def test_generate_pressed_during_a_run_is_done_after_it(live):

@@ -1,5 +1,6 @@
 // InputAccordion: a checkbox in the header of an accordion, kept in step with a hidden gradio checkbox.
 // Opening the accordion ticks it; ticking opens it. Once the box itself was clicked, opening and ticking are independent.
+// With the class "without-tick" the box is not shown: open means ticked.
 
 function setupInputAccordion(accordion) {
     const header = accordion.querySelector('.label-wrap');
@@ -46,8 +47,10 @@ function setupInputAccordion(accordion) {
     if (extra) {
         header.insertBefore(extra, header.lastElementChild);
     }
-    const label = header.querySelector('span');
-    label.insertBefore(visible, label.firstChild);
+    if (!accordion.classList.contains('without-tick')) {
+        const label = header.querySelector('span');
+        label.insertBefore(visible, label.firstChild);
+    }
 }
 
 // Called by gradio when the hidden checkbox has changed, for instance by a pasted infotext.
