@@ -93,7 +93,7 @@ def test_the_settings_are_in_german_too(german, browser):
     for setting in texts.SETTINGS.values():
         assert in_german(f"({setting.info})") in shown and in_german(setting.label) in shown
     for family in ("SD 1.5", "SDXL", "SSD-1B"):
-        assert f"Schritte für {family}-Checkpoints" in shown
+        assert in_german(f"Steps for {family} checkpoints") in shown
     assert all(in_german(choice) in shown for choice in (texts.TAG_WARN, texts.TAG_SWITCH_ON, texts.TAG_NOTHING))
     page.close()
 
@@ -123,7 +123,7 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
         assert refused.value.status == 422
         page = open_page(browser, server.url)
         open_accordion(page)
-        sentence = "Keine LCM-LoRA für SD 1.5 gefunden (lcm_lora_sd15.safetensors ist leer: neu herunterladen): das beheben, oder"
+        sentence = "Keine LCM-LoRA für SD 1.5 gefunden (lcm_lora_sd15.safetensors ist leer: neu herunterladen): das beheben oder"
         page.wait_for_function("text => document.querySelector('.lcm-status').textContent.startsWith(text)", arg=sentence)
         entry = "document.querySelector('#script_txt2img_lcm_lora input').value === 'Auto\u00a0·\u00a0keine für SD 1.5 gefunden'"
         page.wait_for_function(entry)
@@ -133,7 +133,7 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
         assert "No LCM-LoRA" not in error.inner_text()
         assert "LCM: No LCM-LoRA for SD 1.5 was found (lcm_lora_sd15.safetensors is empty" in "".join(server.log)
         page.locator("#script_txt2img_lcm_download").first.click()
-        page.wait_for_function("document.querySelector('#script_txt2img_lcm_status').innerText.includes('ist nicht die offizielle')")
+        page.wait_for_function("document.querySelector('#script_txt2img_lcm_status').innerText.includes('aber nicht die offizielle')")
         page.close()
 
 
