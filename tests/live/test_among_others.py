@@ -12,6 +12,18 @@ from workbench.client import Client, encode_image
 newest = pytest.mark.profiles("a1111-1.10")  # the workbench has none of the real extensions: one profile says so
 
 
+@pytest.fixture(autouse=True)
+def shared_out_by_nobody(request):
+    """Where there is Distributed, it would share out every batch of two or more; it does in its own test only."""
+    if "webui" not in request.fixturenames:
+        yield
+        return
+    client = request.getfixturevalue("webui").client
+    client.post("/lcm-test-neighbours/distributed", {"on": False})
+    yield
+    client.post("/lcm-test-neighbours/distributed", {"on": True})
+
+
 def script(webui, title: str, *args) -> dict:
     """A request's field for the always-on script whose title begins like this. Skips the test where the WebUI has no such extension."""
     titles = webui.client.get("/sdapi/v1/scripts")["txt2img"]
@@ -191,6 +203,7 @@ def test_a_batch_is_distributed_over_two_webuis_with_lcm_in_both(webui, request)
     url = request.config.getoption("--worker-url")
     if not url:
         pytest.skip("no --worker-url is given")
+    webui.client.post("/lcm-test-neighbours/distributed", {"on": True})
     worker = Client(url)
     worker.request("DELETE", "/lcm-test-probe/calls")
     with webui.settings(return_grid=False):  # the extension counts a grid in, which the API does not make

@@ -8,7 +8,8 @@ AnimateDiff (the folder `model` of the extension) and `tiny-detector.pt` for ADe
 picture; the last needs the package ultralytics. They draw nothing: what is tested is what runs how often, and with which rows.
 
 ControlNet and AnimateDiff take for granted that SD 1.5 is 320 channels wide. With a narrower checkpoint, their code has to be told:
-`model_channels` in ControlNet's configuration of the default model, `in_channels` in AnimateDiff's `MotionWrapper`.
+`model_channels` in ControlNet's configuration of the default model, and in AnimateDiff's `MotionWrapper` both `in_channels` and the 1280
+of its `mid_block`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ overlapping windows, as AnimateDiff does with a long video: it puts itself in th
 POST /lcm-test-neighbours/reload with {"marker": path} does what "Reload UI" does, and writes the file when the WebUI serves again.
 {"rival": "now" | "load" | "before_ui" | "app_started"} adds a sampler "LCM" of another extension (it is Euler) before that, or at that
 stage of loading; {"lcm": false} leaves the extension under test out. DELETE /lcm-test-neighbours/rival takes the other sampler out.
+POST /lcm-test-neighbours/distributed with {"on": false} switches the extension Distributed off where it is there, as its own tick does.
 GET /lcm-test-neighbours/refiners says which refiner the last generation asked for, as each callback saw it.
 """
 
@@ -138,6 +139,14 @@ def add_routes(demo, app):
     @app.post("/lcm-test-neighbours/next")
     def set_next(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
         NEXT.update(wanted)
+        return {}
+
+    @app.post("/lcm-test-neighbours/distributed")
+    def set_distributed(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
+        for script in (*scripts.scripts_txt2img.scripts, *scripts.scripts_img2img.scripts):
+            if script.title() == "Distribute":
+                script.world.enabled = script.world.enabled_i2i = wanted["on"]
+                script.world.save_config()  # it reads it again at each generation
         return {}
 
     @app.get("/lcm-test-neighbours/refiners")
