@@ -592,6 +592,23 @@ def refuse(p, refusal: LcmRefusal) -> None:
     p.init = fail
 
 
+def stop_before_first_step(p) -> None:
+    """Ends a generation that is about to begin, without an error and without a call of the UNet."""
+    from modules import scripts
+
+    if hasattr(scripts.Script, "on_mask_blend"):
+        shared.state.interrupt()
+        return
+
+    # A1111 1.6, which lacks that callback (as 1.7 does): stopped before its first picture, it ends with "list index out of range".
+    def sample(*args, **kwargs):
+        p.__dict__.pop("sample", None)
+        shared.state.interrupt()
+        return p.sample(*args, **kwargs)
+
+    p.sample = sample
+
+
 def leave_init_image_unsaved(p) -> None:
     """Makes the generation pass over the setting "Save init images when using img2img", which no field of a request can switch off.
 

@@ -106,7 +106,7 @@ class LiveRuns:
         p.batch_size = 1
         host.leave_init_image_unsaved(p)
         if withdrawn:
-            shared.state.interrupt()
+            host.stop_before_first_step(p)
 
     def end(self, p, processed) -> None:
         """The generation is over: puts its picture where only the page finds it. For an unfinished one the last one is shown."""

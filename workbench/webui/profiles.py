@@ -23,7 +23,7 @@ class Profile:
     every_sampling_callback: bool = True
     """Scripts get `process_before_every_sampling`."""
     late_image_callbacks: bool = True
-    """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`, `postprocess_image_after_composite` (1.7+)."""
+    """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`, `postprocess_image_after_composite` (1.8+)."""
     denoiser_in_callbacks: bool = True
     """`on_cfg_denoiser` callbacks get the denoiser (1.8+)."""
     infotext_utils: bool = True
@@ -40,6 +40,8 @@ class Profile:
     """Model objects, sampling and LoRA loading as in Forge; the flags below say what that means."""
     saves_input_accordions: bool = True
     """Whether an accordion with a tick is open when the page is, is among the page's saved defaults (1.7+)."""
+    survives_early_stop: bool = True
+    """A generation that is stopped before its first picture ends without an error (1.7+)."""
     input_accordion_has_tick: bool = True
     """An accordion that is an input has a tick in its header, apart from being open; without it, open means ticked (1.7+)."""
     input_accordion_is_class: bool = True
@@ -75,6 +77,7 @@ A1111_1_7 = replace(
     name="a1111-1.7",
     version="v1.7.0-workbench",
     native_lcm=False,
+    late_image_callbacks=False,
     denoiser_in_callbacks=False,
     infotext_utils=False,
     has_is_sd3=False,
@@ -85,8 +88,8 @@ A1111_1_6 = replace(
     version="v1.6.0-workbench",
     merges_localizations=False,
     has_is_ssd=False,
-    late_image_callbacks=False,
     saves_input_accordions=False,
+    survives_early_stop=False,
     input_accordion_has_tick=False,
 )
 FORGE = replace(

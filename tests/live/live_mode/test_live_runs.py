@@ -21,6 +21,7 @@ def test_generate_pressed_during_a_run_is_done_after_it(live):
     assert live.drawn() == [OTHER, OTHER] and len(live.saved()) == 1
 
 
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_a_press_that_is_dealt_with_too_late_draws_and_saves_nothing(live):
     live.delay_next_press(7000)
     live.prompt.fill(OTHER)
@@ -98,6 +99,7 @@ def test_nothing_is_left_behind_when_live_is_switched_off(live):
     assert progress["state"]["job_count"] == 0 and progress["state"]["interrupted"] is False
 
 
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_a_run_that_waits_for_another_job_is_taken_back_when_live_is_switched_off(live, browser):
     """The other job is one of another page, and comes to its end undisturbed."""
     other = LivePage(open_page(browser, live.webui.client.url), live.webui)

@@ -100,7 +100,7 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
                 break
             _finish_batch(p, pictures, output_images, infotexts)
 
-    if not infotexts:
+    if not infotexts and profiles.active.survives_early_stop:
         infotexts.append(Processed(p, []).infotext(p, 0))
     p.color_corrections = None
     index_of_first_image = _add_grid(p, output_images, infotexts)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.webui import profiles
+
 AlwaysVisible = object()
 
 
@@ -160,6 +162,10 @@ class Script:
         """`script_{tab}_{title}_{item}`; without the tab for a script that is on one tab only."""
         slug = re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.title().lower()))
         return f"script_{self._tab_prefix()}{slug}_{item_id}"
+
+
+if not profiles.active.late_image_callbacks:
+    del Script.on_mask_blend, Script.post_sample, Script.postprocess_maskoverlay, Script.postprocess_image_after_composite
 
 
 class ScriptBuiltinUI(Script):
