@@ -1,6 +1,7 @@
 """From a picture to the page and back to the same picture: PNG Info and "Send to"."""
 
 import io
+import re
 
 import pytest
 from PIL import Image
@@ -40,5 +41,7 @@ def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm
     assert is_ticked(page)
     page.click("#txt2img_generate")
     shown = infotext(page)
-    assert made.infotext.splitlines()[-1] in shown
+    # A1111 1.6 and 1.7 note a strength that decides nothing where a picture is asked for over the API, and none where it is on the page
+    noted = re.sub(r"Denoising strength: [\d.]+, ", "", made.infotext.splitlines()[-1])
+    assert noted in shown
     assert gallery_picture(page).convert("RGB").tobytes() == made.image.convert("RGB").tobytes()
