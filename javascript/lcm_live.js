@@ -10,6 +10,7 @@
     const ASK_EVERY = 300; // ms between two questions about the run
     const PICTURE_OVERDUE = 1500; // ms: a run that is over and has shown no picture by then failed, or was taken back
     const PRESS_OVERDUE = 5000; // ms in which the page was awake: on a slow machine it can stand still for longer, and then deals with the press
+    const UNKNOWN_OVERDUE = 10000; // ms in which gradio 3 has passed on whatever it does not refuse
     const SEEDS = 4294967294; // as many as the WebUI draws from
     const STOP = "./internal/lcm/live-stop"; // live.STOP_ROUTE
     const DEFAULTS = { lcm_live_debounce: 0.3, lcm_live_patience: 4 }; // seconds; the settings of the same names
@@ -66,7 +67,7 @@
             this.task = `task(lcm-live-${session}-${number})`;
             this.began = now();
             this.asked = this.began;
-            this.submitted = false;
+            this.submittedAt = null; // when gradio has dealt with the press
             this.lookedAt = this.began;
             this.awake = 0; // ms that the page has been since then, as far as looks at it tell
             this.isQueued = false;
@@ -77,14 +78,15 @@
         }
 
         ask() {
-            if (!this.submitted || now() - this.asked < ASK_EVERY) return;
+            if (this.submittedAt === null || now() - this.asked < ASK_EVERY) return;
             this.asked = Infinity; // not again before the answer
             post("./internal/progress", { id_task: this.task, live_preview: false }).then((state) => {
                 const isWaited = state.active || state.queued;
                 this.wasKnown = this.wasKnown || isWaited || state.completed;
                 // on Forge, whose gradio passes on one press at a time, the WebUI does not know of a run that waits for another page's
                 this.isQueued = state.queued || !this.wasKnown;
-                const isOver = state.completed || (!isWaited && (this.wasKnown || this.isStopped));
+                const isRefused = passesOnAtOnce() && now() - this.submittedAt >= UNKNOWN_OVERDUE;
+                const isOver = state.completed || (!isWaited && (this.wasKnown || this.isStopped || isRefused));
                 if (!isOver) this.overSince = null;
                 else if (this.overSince === null) this.overSince = now();
             }, () => {
@@ -95,6 +97,11 @@
         stop(alsoRunning, filesKept) {
             post(STOP, { task: this.task, also_running: alsoRunning, files_kept: filesKept }).catch(() => {});
         }
+    }
+
+    // Whether gradio gives every press to the WebUI, which queues them itself: gradio 3.
+    function passesOnAtOnce() {
+        return typeof gradio_config === "undefined" || String(gradio_config.version).startsWith("3.");
     }
 
     function post(address, body) {
@@ -279,7 +286,7 @@
 
         follow() {
             const run = this.run;
-            if (!run.submitted) {
+            if (run.submittedAt === null) {
                 run.awake += Math.min(now() - run.lookedAt, 2 * LOOK_EVERY);
                 run.lookedAt = now();
                 if (run.awake < PRESS_OVERDUE) return;
@@ -292,6 +299,7 @@
                 this.seconds = (now() - run.began) / 1000;
                 this.finish("");
             } else if (run.overSince !== null && now() - run.overSince >= PICTURE_OVERDUE) {
+                if (!run.wasKnown) run.stop(false); // should it come after all
                 this.finish(run.isStopped ? "" : "failed");
             } else {
                 run.ask();
@@ -365,7 +373,7 @@
                 return original.apply(this, arguments);
             } finally {
                 Object.assign(window, { randomId, requestProgress, showSubmitButtons });
-                run.submitted = true;
+                run.submittedAt = now();
                 run.asked = now();
                 if (run !== tab.run && run.atEnd) run.atEnd(); // nobody waits for it any more
             }

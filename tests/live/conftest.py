@@ -145,6 +145,11 @@ class WebUI:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
         return self.name in ("forge", "reforge")
 
+    @property
+    def inpaints_without_mask(self) -> bool:
+        """Whether Inpaint works on its page as long as nothing is masked: reForge fails to read the empty mask."""
+        return self.name != "reforge"
+
     def uncond_at_cfg_one(self, rows: int) -> int | None:
         """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
         return None if self.name == "forge" else rows

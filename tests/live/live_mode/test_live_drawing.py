@@ -159,6 +159,19 @@ def test_a_failing_run_is_told_and_not_repeated(live):
     live.wait_for_picture(3)
 
 
+def test_a_run_that_gradio_refuses_is_told_and_the_next_one_comes(live):
+    if live.webui.name == "forge":
+        pytest.skip("its gradio lets runs wait without a word, so one that it has refused looks like one that waits")
+    live.page.evaluate("() => { window.lcmTestSubmit = submit; window.submit = (...values) => lcmTestSubmit(...values).slice(0, 3); }")
+    live.prompt.fill(OTHER)
+    live.wait_for_line("No picture came")
+    assert live.drawn() == []
+    live.page.evaluate("() => { window.submit = lcmTestSubmit; }")
+    live.prompt.fill(THIRD)
+    live.wait_for_picture(3)
+    assert live.drawn() == [THIRD]
+
+
 def test_batches_and_grids_are_left_to_generate(live):
     live.set_number("batch_size", 3)
     live.wait_for_picture(2)
