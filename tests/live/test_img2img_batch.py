@@ -76,7 +76,7 @@ class Batch:
         self.page.click("#img2img_generate")
         deadline, events = time.monotonic() + 300, []
         while sum(event["callback"] == "postprocess" for event in events) < count:
-            assert time.monotonic() < deadline, events
+            assert time.monotonic() < deadline, (events, self.page.locator("#html_log_img2img").first.inner_text())
             time.sleep(0.2)
             events = client.get("/lcm-test-probe/events")
         made = sorted(self.output.rglob("*.png"), key=lambda file: (file.stat().st_mtime_ns, file.name))
