@@ -25,7 +25,9 @@ NO_DOWNLOADS = ("--no-download-sd-model", "--do-not-download-clip")
 SETTINGS = {
     "samples_save": False,
     "grid_save": False,
-    "save_to_dirs": True,  # A1111 1.6 cannot override a setting that config.json lacks, and img2img's batch overrides this one
+    # A1111 1.6 cannot override a setting that config.json lacks, and img2img's batch overrides these two
+    "save_to_dirs": True,
+    "samples_filename_pattern": "",
     "show_progress_type": "Approx cheap",  # other previews download weights
     "sd_text_encoder": "None",  # reForge: each checkpoint's own, where by itself it draws with that of another checkpoint
 }
