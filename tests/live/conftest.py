@@ -146,6 +146,11 @@ class WebUI:
         return self.name in ("forge", "reforge")
 
     @property
+    def survives_early_stop(self) -> bool:
+        """Whether a generation that is stopped before its first picture ends without an error."""
+        return self.name != "a1111-1.6"
+
+    @property
     def inpaints_without_mask(self) -> bool:
         """Whether Inpaint works on its page as long as nothing is masked: reForge fails to read the empty mask."""
         return self.name != "reforge"
