@@ -3,24 +3,16 @@
 // and screen readers need and gradio leaves out. Everything else works without this file.
 (function () {
     const tabs = ["txt2img", "img2img"];
-    const waits = [0.3, 0.7, 1, 2, 4, 8, 16, 32]; // seconds until the next look
-    const inAnyCase = 3; // of them: a click while the page is still being put together is lost
-    const unanswered = ".lcm-status:is([data-lcm-fresh], [data-lcm-pending])"; // of a page, or a WebUI without a checkpoint
+    const waits = [0.5, 1.5, 2, 4, 8, 16, 32]; // seconds until the next click
+    const inAnyCase = 2; // of them: a click while the page is still being put together is lost
+    const unanswered = ".lcm-status:is([data-lcm-fresh], [data-lcm-pending])"; // nothing has come yet, or no checkpoint is loaded
     let checkpoint = null;
 
-    // New entries close the list of LCM-LoRAs (gradio 4): one that the user has just opened stays until they are done with it.
-    function refreshTab(tab) {
-        const list = gradioApp().querySelector(`#script_${tab}_lcm_lora input`);
-        if (list && list.getAttribute("aria-expanded") === "true") {
-            setTimeout(() => refreshTab(tab), 300);
-            return;
-        }
-        const button = gradioApp().querySelector(`#script_${tab}_lcm_refresh`);
-        if (button) button.click();
-    }
-
     function refresh(attempt) {
-        tabs.forEach(refreshTab);
+        for (const tab of tabs) {
+            const button = gradioApp().querySelector(`#script_${tab}_lcm_refresh`);
+            if (button) button.click();
+        }
         if (attempt >= waits.length) return;
         setTimeout(function () {
             if (attempt < inAnyCase || gradioApp().querySelector(unanswered)) refresh(attempt + 1);

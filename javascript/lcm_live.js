@@ -10,14 +10,14 @@
     const ASK_EVERY = 300; // ms between two questions about the run
     const PICTURE_OVERDUE = 1500; // ms: a run that is over and has shown no picture by then failed, or was taken back
     const PRESS_OVERDUE = 5000; // ms in which the page was awake: on a slow machine it can stand still for longer, and then deals with the press
-    const UNKNOWN_OVERDUE = 10000; // ms in which gradio 3 has passed on whatever it does not refuse
+    const UNKNOWN_OVERDUE = 10000; // ms in which gradio has passed on whatever it neither refuses nor holds back
     const SEEDS = 4294967294; // as many as the WebUI draws from
     const STOP = "./internal/lcm/live-stop"; // live.STOP_ROUTE
     const DEFAULTS = { lcm_live_debounce: 0.3, lcm_live_patience: 4 }; // seconds; the settings of the same names
     const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
     // lib_lcm/webui/ui.py, which change after every run.
-    const NO_SETTINGS = ["live", "quality", "ask", "answered", "shown_quality", "kept", "kept_of_fresh_page", "pasted"]
+    const NO_SETTINGS = ["live", "quality", "ask", "answered", "ran", "shown_entries", "shown_quality", "kept", "kept_of_fresh_page", "pasted"]
         .map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 
@@ -83,9 +83,9 @@
             post("./internal/progress", { id_task: this.task, live_preview: false }).then((state) => {
                 const isWaited = state.active || state.queued;
                 this.wasKnown = this.wasKnown || isWaited || state.completed;
-                // on Forge, whose gradio passes on one press at a time, the WebUI does not know of a run that waits for another page's
+                // where gradio holds presses back, the WebUI does not know of a run that waits for another page's
                 this.isQueued = state.queued || !this.wasKnown;
-                const isRefused = passesOnAtOnce() && now() - this.submittedAt >= UNKNOWN_OVERDUE;
+                const isRefused = !holdsBack() && now() - this.submittedAt >= UNKNOWN_OVERDUE;
                 const isOver = state.completed || (!isWaited && (this.wasKnown || this.isStopped || isRefused));
                 if (!isOver) this.overSince = null;
                 else if (this.overSince === null) this.overSince = now();
@@ -99,9 +99,9 @@
         }
     }
 
-    // Whether gradio gives every press to the WebUI, which queues them itself: gradio 3.
-    function passesOnAtOnce() {
-        return typeof gradio_config === "undefined" || String(gradio_config.version).startsWith("3.");
+    // Whether gradio holds back a press while it deals with another one, without a word to the WebUI.
+    function holdsBack() {
+        return $("[data-lcm-holds-back]") !== null; // live.create_controls
     }
 
     function post(address, body) {

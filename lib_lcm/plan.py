@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lib_lcm import texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile
-from lib_lcm.lora_use import Loras, LoraUse, resolve_lora
+from lib_lcm.lora_use import Loras, resolve_lora
 from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
 from lib_lcm.prompt_parts import part_weights
 from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_timesteps
@@ -122,6 +122,8 @@ class Plan:
     """The same of the hires pass."""
     rows: int = 1
     """How often a picture stands in the UNet's batch: for each part of the prompt, and above CFG 1 for the negative prompt too."""
+    hires_rows: int | None = None
+    """The same of the hires pass; None where there is none."""
     messages: tuple[str, ...] = ()
     """What every picture made so is told with."""
     hints: tuple[str, ...] = ()
@@ -141,11 +143,20 @@ class Plan:
 
     @property
     def unet_calls(self) -> int | None:
-        """How often the UNet is run for a picture, each time with all its `rows`; None where the host decides that."""
-        passes = [self.first] if self.hires is None else [self.first, self.hires]
-        if any(one.steps and not one.timesteps for one in passes):
+        """How often the UNet is run for a picture; None where the host decides that."""
+        counted = self.unet_calls_of_rows
+        return None if counted is None else sum(calls for _, calls in counted)
+
+    @property
+    def unet_calls_of_rows(self) -> list[tuple[int, int]] | None:
+        """(rows, calls): how often the UNet is run with how many rows, once for both passes where these agree; None as above."""
+        passes = [(self.rows, self.first)] if self.hires is None else [(self.rows, self.first), (self.hires_rows, self.hires)]
+        if any(one.steps and not one.timesteps for _, one in passes):
             return None
-        return sum(len(one.timesteps) for one in passes)
+        counted: dict[int, int] = {}
+        for rows, one in passes:
+            counted[rows] = counted.get(rows, 0) + len(one.timesteps)
+        return list(counted.items())
 
     def status_line(self) -> str:
         """The plan in one line, as the page shows it."""
@@ -223,21 +234,20 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     if host_scheduler is not None:
         messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER)))
     is_editing = edits_image(host.is_image_editing, request.image_cfg)
-    guided = _guided(cfg, request.prompt, request.negative_prompt, is_editing, host)
-    use: LoraUse = resolve_lora(request.prompt, options, host.family, host.loras, host.remembered_lora)
-    hires_guided, hires_use = None, None
+    prompts = [(request.prompt, request.negative_prompt)]
     if hires is not None:
-        hires_prompt = request.hires_prompt or request.prompt
-        hires_guided = _guided(cfg, hires_prompt, request.hires_negative_prompt or request.negative_prompt, is_editing, host)
-        hires_use = resolve_lora(hires_prompt, options, host.family, host.loras, host.remembered_lora)
-    if guided.ignores_negative_prompt or (hires_guided is not None and hires_guided.ignores_negative_prompt):
+        prompts.append((request.hires_prompt or request.prompt, request.hires_negative_prompt or request.negative_prompt))
+    guided = [_guided(cfg, prompt, negative_prompt, is_editing, host) for prompt, negative_prompt in prompts]
+    uses = [resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora) for prompt, _ in prompts]
+    if any(one.ignores_negative_prompt for one in guided):
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
     if request.refiner:
         messages.append(Text(texts.REFINER_SKIPPED, refiner=request.refiner))
-    for one in (use, hires_use):
-        if one is not None:
-            messages.extend(message for message in one.messages if message not in messages)
-            problems.extend([one.problem] if one.problem else [])
+    for one in uses:
+        messages.extend(message for message in one.messages if message not in messages)
+    problems.extend(one.problem for one in uses if one.problem)
+    use, of_first = uses[0], guided[0]
+    hires_use, of_hires = (None, None) if hires is None else (uses[1], guided[1])
     return Plan(
         family=host.family,
         lora=use.file,
@@ -248,10 +258,11 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         cfg=cfg,
         host_scheduler=host_scheduler,
         skips_refiner=bool(request.refiner),
-        has_negative_prompt=guided.has_negative_prompt,
-        ignores_negative_prompt=guided.ignores_negative_prompt,
-        hires_ignores_negative_prompt=hires_guided is not None and hires_guided.ignores_negative_prompt,
-        rows=guided.rows,
+        has_negative_prompt=of_first.has_negative_prompt,
+        ignores_negative_prompt=of_first.ignores_negative_prompt,
+        hires_ignores_negative_prompt=of_hires is not None and of_hires.ignores_negative_prompt,
+        rows=of_first.rows,
+        hires_rows=None if of_hires is None else of_hires.rows,
         messages=tuple(messages),
         hints=tuple(_hints(host.family, [(first, request.first), (hires, request.hires)])),
         problem=problems[0] if problems else None,

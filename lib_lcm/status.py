@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lib_lcm import texts
 from lib_lcm.lora_use import REMEMBERED
 from lib_lcm.options import LCM, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
-from lib_lcm.texts import Text, Translations, term, translated
+from lib_lcm.texts import Text, Translations, joined, term, translated
 
 if TYPE_CHECKING:
     from lib_lcm.plan import Pass, Plan
@@ -35,8 +35,8 @@ def _parts(plan: Plan) -> list[str]:
     elif plan.schedule != TRAILING:
         parts.append(Text(texts.SCHEDULE, schedule=SCHEDULE_LABELS[plan.schedule]))
     parts.append(_cfg(plan))
-    if plan.unet_calls is not None:
-        parts.append(_unet_calls(plan))
+    if plan.unet_calls_of_rows is not None:
+        parts.append(joined([_unet_calls(rows, calls) for rows, calls in plan.unet_calls_of_rows], texts.PLUS))
     return parts
 
 
@@ -78,7 +78,7 @@ def _cfg(plan: Plan) -> Text:
     return Text(texts.CFG_IGNORES if plan.ignores_negative_prompt else texts.CFG_USES, cfg=plan.cfg)
 
 
-def _unet_calls(plan: Plan) -> Text:
-    if plan.rows > 1:
-        return Text(texts.UNET_CALLS_OF_SEVERAL_ROWS, rows=plan.rows, calls=plan.unet_calls)
-    return Text(texts.ONE_UNET_CALL) if plan.unet_calls == 1 else Text(texts.UNET_CALLS, calls=plan.unet_calls)
+def _unet_calls(rows: int, calls: int) -> Text:
+    if rows > 1:
+        return Text(texts.UNET_CALLS_OF_SEVERAL_ROWS, rows=rows, calls=calls)
+    return Text(texts.ONE_UNET_CALL) if calls == 1 else Text(texts.UNET_CALLS, calls=calls)

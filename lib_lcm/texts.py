@@ -52,10 +52,11 @@ def term(name: str) -> Text:
 
 COMMA = "{first}, {rest}"
 SEMICOLON = "{first}; {rest}"
+PLUS = "{first} + {rest}"
 
 
 def joined(items: Sequence[str], pair: str = COMMA) -> str:
-    """At least one text, with commas or semicolons between them; all of it still translatable."""
+    """At least one text, with `pair` between each two of them; all of it still translatable."""
     *before, text = items
     for item in reversed(before):
         text = Text(pair, first=item, rest=text)

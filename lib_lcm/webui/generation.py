@@ -12,9 +12,9 @@ from lib_lcm import texts
 from lib_lcm.lora_use import first_prompt, lcm_tags
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, OptionsError, options_from_args
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
+from lib_lcm.run_times import RunTimes
 from lib_lcm.texts import Text, joined, sentence_of
 from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
-from lib_lcm.webui.run_times import RunTimes
 
 
 class Generation:
@@ -66,10 +66,11 @@ class Generation:
 
     def postprocess(self, p, processed) -> None:
         """The generation is over; `processed` is what the WebUI made of it."""
+        job = processed.job_timestamp, processed.seed
         if current.run_of(p) is None or host.is_interrupted():
-            self.run_times.forget(processed)
+            self.run_times.forget(*job)
         else:
-            self.run_times.note(processed, time.perf_counter() - self._begun)
+            self.run_times.note(*job, time.perf_counter() - self._begun)
         current.end(p)
 
     def _forget_earlier_plan(self, p) -> None:

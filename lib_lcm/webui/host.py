@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import gradio as gr
 import torch
 from fastapi import HTTPException
 
@@ -607,6 +609,11 @@ def stop_before_first_step(p) -> None:
         return p.sample(*args, **kwargs)
 
     p.sample = sample
+
+
+def gradio_holds_back_presses() -> bool:
+    """Whether the page's gradio calls a button's function only when it has answered earlier presses: Forge's gradio 4, one at a time."""
+    return "default_concurrency_limit" in inspect.signature(gr.Blocks.queue).parameters
 
 
 def leave_init_image_unsaved(p) -> None:

@@ -40,7 +40,8 @@ def create_controls(elem_id) -> None:
     tick = gr.Checkbox(False, label=texts.LIVE, elem_id=elem_id("live"))
     tick.do_not_save_to_config = True  # a page must not begin to draw when it is opened
     host.set_tooltip(tick, texts.LIVE_HELP)
-    gr.HTML('<div class="lcm-live-status"></div>', elem_id=elem_id("live_status"))
+    mark = " data-lcm-holds-back" if host.gradio_holds_back_presses() else ""
+    gr.HTML(f'<div class="lcm-live-status"{mark}></div>', elem_id=elem_id("live_status"))
 
 
 @dataclass(frozen=True)

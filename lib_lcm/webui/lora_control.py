@@ -6,6 +6,7 @@ it takes the option from it. So an entry that has become outdated is an ugly tex
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import gradio as gr
@@ -44,26 +45,27 @@ class LoraControl:
         with ui_components.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
+        self.shown_entries = gr.Textbox("", elem_id=elem_id("shown_entries"), visible=False, show_label=False)
         host.set_tooltip(self.refresh, texts.REFRESH_HELP)
         host.set_tooltip(self.remember, texts.REMEMBER_HELP)
         host.set_tooltip(self.download, texts.DOWNLOAD_HELP)
-        for button in (self.refresh, self.remember, self.download):
-            button.do_not_save_to_config = True
+        for component in (self.refresh, self.remember, self.download, self.shown_entries):
+            component.do_not_save_to_config = True
 
     def connect(self, ask, question: Callable[[], str], complaint: Callable[[str], str]) -> None:
         """Makes the row work. What it has done asks anew what a generation will do: the box `ask` gets `question()`, or
         `complaint(sentence)` where something went wrong. The answer brings the remember button, for what the drop-down shows by then."""
-        outputs = [ask, self.dropdown, self.download]
+        row = [self.dropdown, self.shown_entries, self.download]
 
-        def refreshed(entry: str):
-            return question(), *row_for(entry, shown=entry)
+        def refreshed(entry: str, shown_entries: str):
+            return question(), *row_for(entry, entry, shown_entries)
 
-        def remembered_or_forgotten(entry: str):
+        def remembered_or_forgotten(entry: str, shown_entries: str):
             try:
                 toggle_remembered(entry)
             except NotRemembered as error:
-                return complaint(in_words(error)), gr.update(), gr.update()
-            return question(), *row_for(AUTO_LABEL)
+                return complaint(in_words(error)), *([gr.update()] * len(row))
+            return question(), *row_for(AUTO_LABEL, entry, shown_entries)
 
         def downloaded(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
             lora = missing_lora()
@@ -79,17 +81,17 @@ class LoraControl:
                 return complaint(in_words(error)), gr.update()
             return question(), gr.update()
 
-        def listed_anew(entry: str):
+        def listed_anew(entry: str, shown_entries: str):
             if missing_lora() is not None:
-                return gr.update(), gr.update()  # nothing has come, and any change on the page would wipe out the sentence that says so
-            return row_for(entry, shown=entry)
+                return [gr.update()] * len(row)  # nothing has come, and any change on the page would wipe out the sentence that says so
+            return row_for(entry, entry, shown_entries)
 
-        inputs = [self.dropdown]
-        self.refresh.click(refreshed, inputs=inputs, outputs=outputs, show_progress=False)
-        self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=outputs, show_progress=False)
+        inputs = [self.dropdown, self.shown_entries]
+        self.refresh.click(refreshed, inputs=inputs, outputs=[ask, *row], show_progress=False)
+        self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=[ask, *row], show_progress=False)
         # the drop-down is read anew when all is there: during a download one has the time to choose another LoRA
         done = self.download.click(downloaded, inputs=[], outputs=[ask, self.download])
-        done.then(listed_anew, inputs=inputs, outputs=[self.dropdown, self.download], show_progress=False)
+        done.then(listed_anew, inputs=inputs, outputs=row, show_progress=False)
 
 
 def in_words(error: Exception) -> str:
@@ -97,14 +99,17 @@ def in_words(error: Exception) -> str:
     return translated(sentence_of(error), language.translations())
 
 
-def row_for(option: str, shown: str | None = None):
-    """Updates of drop-down and download button for an option, an entry, or an outdated entry.
+def row_for(option: str, shown: str, shown_entries: str):
+    """Updates of drop-down, `shown_entries` and download button for an option, an entry, or an outdated entry.
 
-    `shown` is what the drop-down showed when it was asked. If that is still right it is not sent back: meanwhile another may be chosen.
+    `shown` is what the drop-down showed when it was asked, `shown_entries` what it listed. What is still right is not sent back: meanwhile
+    another entry may be chosen, and of a list that is open gradio 4 leaves only what fits the field.
     """
     listed = entries_now()
     entry = entry_for(option, listed)
-    return gr.update(choices=listed) if entry == shown else gr.update(choices=listed, value=entry), download_button()
+    known = json.dumps(listed)
+    changes = ({} if known == shown_entries else {"choices": listed}) | ({} if entry == shown else {"value": entry})
+    return gr.update(**changes), known, download_button()
 
 
 def entry_now(option: str) -> str:

@@ -38,6 +38,11 @@ PROBLEM = "problem: "
 """How a token begins that brings a sentence for the status line."""
 AGAIN = " |again "
 """What stands in a token that is asked once more, between the token and something new."""
+SUMMARY = (
+    "info => { try { const { job_timestamp, seed } = JSON.parse(info); return JSON.stringify([job_timestamp, seed]); } "
+    "catch { return ''; } }"
+)
+"""JavaScript: from the text of a generation, which is long where it made many pictures, to what `RunTimes.of` reads of it."""
 TYPING_PAUSE, MOMENT = 400, 50
 """Milliseconds without a change until the status line is asked for: in a text field, anywhere else."""
 
@@ -94,6 +99,7 @@ class Accordion:
             self.ask = gr.Textbox("", elem_id=elem_id("ask"), **hidden)
             self.answered = gr.Textbox("", elem_id=elem_id("answered"), **hidden)
             self.shown_quality = gr.Textbox("", elem_id=elem_id("shown_quality"), **hidden)
+            self.ran = gr.Textbox("", elem_id=elem_id("ran"), **hidden)
             self.kept = gr.Textbox("", elem_id=elem_id("kept"), **hidden)
             self.kept_of_fresh_page = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept_of_fresh_page"), **hidden)
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
@@ -104,8 +110,8 @@ class Accordion:
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
-        unsaved = (self.quality, self.ask, self.answered, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
-        for component in unsaved:
+        of_page = (self.ask, self.answered, self.ran, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
+        for component in (self.quality, *of_page):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name])) for option in OPTIONS]
         self.paste_field_names = [str(field) for field in fields]
@@ -118,14 +124,15 @@ class Accordion:
     def connect(self, generation_info) -> None:
         """Makes the accordion work. `generation_info` is the text of the last generation: it changes when one has ended."""
         components = self.host_controls.components
-        typed = {"prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt"}
+        typed = {name for names in host.PROMPTS for name in names}
         for role, component in components.items():
             self._ask_when_changed(component, TYPING_PAUSE if role in typed else MOMENT)
         for component in [*self.controls, generation_info]:
             self._ask_when_changed(component, MOMENT)
+        generation_info.change(fn=None, _js=SUMMARY, inputs=[generation_info], outputs=[self.ran], show_progress=False)
         self.ask.change(
             self._answer,
-            inputs=[self.ask, generation_info, *self.controls, *components.values()],
+            inputs=[self.ask, self.ran, *self.controls, *components.values()],
             outputs=[self.answered, self.status, self.quality, self.shown_quality, self.gamma, self.lora.remember],
             show_progress=False,
             queue=False,
@@ -163,14 +170,14 @@ class Accordion:
         inputs, outputs = [self.quality, self.shown_quality], [self.steps, self.cfg, self.shown_quality]
         self.quality.input(fn=None, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
 
-    def _answer(self, token: str, generation_info: str, *values):
+    def _answer(self, token: str, ran: str, *values):
         args, of_host = values[: len(self.controls)], values[len(self.controls) :]
         question = token.split(AGAIN)[0]
         problem = question[len(PROBLEM) :] if question.startswith(PROBLEM) else None
         value = dict(zip(OPTION, args, strict=True))
         preset = presets.preset_of(value["steps"], value["cfg"])
         gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-        status = self._html(args, of_host, problem, self.generation.run_times.of(generation_info))
+        status = self._html(args, of_host, problem, self.generation.run_times.of(ran))
         return token, status, preset, preset, gamma, remember_button(value["lora"])
 
     def _html(self, args, of_host, problem: str | None = None, seconds: float | None = None, is_fresh: bool = False) -> str:

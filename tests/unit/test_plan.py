@@ -199,6 +199,15 @@ def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
     assert "heavy" in wrong.problem and plan_of(loras, prompt="a fox", hires_prompt="an owl <lora:lcm_lora_sd15:heavy>").problem is None
 
 
+def test_the_rows_of_the_hires_pass_are_those_of_its_own_prompt(loras):
+    hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
+    assert "6 UNet calls" in plan_of(loras, **hires).status_line().split(" · ")
+    plan = plan_of(loras, hires_prompt="a fox AND an owl", **hires)
+    assert "4 UNet calls + 3 × 2 UNet calls" in plan.status_line().split(" · ") and plan.unet_calls == 6
+    at_two = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=2.0), hires_prompt="an owl", **hires)
+    assert "2 × 6 UNet calls" in at_two.status_line().split(" · ")
+
+
 def test_what_both_passes_are_told_is_told_once(loras):
     hires = {"hires": PassRequest(2, 0.5), "hires_prompt": "an owl <lora:lcm_lora_sdxl:1>"}
     messages = plan_of(loras, prompt="a fox <lora:lcm_lora_sdxl:1>", **hires).messages
