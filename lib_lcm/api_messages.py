@@ -125,6 +125,7 @@ def plan_question(body: Mapping[str, Any], page_args: Callable[[bool], Sequence[
         image_cfg=_number(body, "image_cfg_scale", None, -MAX_CFG, MAX_CFG) if is_img2img else None,
         hires_prompt=_text(body, "hr_prompt") or "",
         hires_negative_prompt=_text(body, "hr_negative_prompt") or "",
+        hires_checkpoint=_text(body, "hr_checkpoint_name"),
     )
     args = [*args, *list(page_args(is_img2img))[len(args) :]]
     return PlanQuestion(args, request, is_img2img, _styles(body), _checkpoint(body))

@@ -20,6 +20,7 @@ from lib_lcm.texts import Text, joined, term
 
 CFG_ONE_TOLERANCE = 1e-4
 AUTOMATIC_SCHEDULER = "Automatic"
+SAME_CHECKPOINT = (None, "", "Use same checkpoint")
 GRID_SIDE, GRID_STEPS = 1024, 6
 """From this side on and below this many steps, SDXL's pictures may show a grid of fine dots."""
 
@@ -56,7 +57,7 @@ class Request:
     """The parts of a generation request that decide something.
 
     `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img. The hires pass has the prompts of the first one
-    where its own are empty, as in the WebUI.
+    where its own are empty, as in the WebUI, and the same checkpoint where `hires_checkpoint` is one of SAME_CHECKPOINT.
     """
 
     first: PassRequest
@@ -69,6 +70,7 @@ class Request:
     image_cfg: float | None = None
     hires_prompt: str = ""
     hires_negative_prompt: str = ""
+    hires_checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Plan:
     """Why it is this one, as in `lora_use.LoraUse`."""
     hires_lora_name: str | None = None
     hires_weight: float | None = None
-    """LoRA and weight of the hires pass, whose prompt may have a tag of its own; None where there is no such pass."""
+    """LoRA and weight of the hires pass, whose prompt may have a tag of its own; None where there is no such pass, and where it is on a
+    checkpoint of its own, whose family is not known before it is loaded."""
     gamma: float | None = None
     """TCD's gamma; None with LCM, which has none, and where the WebUI's own TCD is used, which has its own."""
 
@@ -238,7 +241,8 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     if hires is not None:
         prompts.append((request.hires_prompt or request.prompt, request.hires_negative_prompt or request.negative_prompt))
     guided = [_guided(cfg, prompt, negative_prompt, is_editing, host) for prompt, negative_prompt in prompts]
-    uses = [resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora) for prompt, _ in prompts]
+    on_loaded = prompts if request.hires_checkpoint in SAME_CHECKPOINT else prompts[:1]
+    uses = [resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora) for prompt, _ in on_loaded]
     if any(one.ignores_negative_prompt for one in guided):
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
     if request.refiner:
@@ -246,8 +250,8 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     for one in uses:
         messages.extend(message for message in one.messages if message not in messages)
     problems.extend(one.problem for one in uses if one.problem)
-    use, of_first = uses[0], guided[0]
-    hires_use, of_hires = (None, None) if hires is None else (uses[1], guided[1])
+    use, hires_use = (*uses, None)[:2]
+    of_first, of_hires = (*guided, None)[:2]
     return Plan(
         family=host.family,
         lora=use.file,

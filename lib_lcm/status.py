@@ -49,7 +49,7 @@ def _lora(plan: Plan) -> str:
 
 def _hires(plan: Plan) -> Text:
     steps = _steps(plan.hires)
-    if (plan.hires_lora_name, plan.hires_weight) == (plan.lora_name, plan.weight):
+    if plan.hires_weight is None or (plan.hires_lora_name, plan.hires_weight) == (plan.lora_name, plan.weight):
         return Text(texts.HIRES, steps=steps)
     if plan.hires_lora_name is None:
         lora = Text(texts.NO_LORA_USED)

@@ -164,6 +164,7 @@ def request_of(p) -> Request:
         image_cfg=getattr(p, "image_cfg_scale", None),
         hires_prompt=first_prompt(p.all_hr_prompts) if is_hires else "",
         hires_negative_prompt=first_prompt(p.all_hr_negative_prompts) if is_hires else "",
+        hires_checkpoint=getattr(p, "hr_checkpoint_name", None),
     )
 
 

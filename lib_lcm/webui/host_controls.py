@@ -38,6 +38,7 @@ _ELEMENT_IDS = {
 _HIRES_IDS = {
     "hires_sampler": "hr_sampler",
     "hires_scheduler": "hr_scheduler",
+    "hires_checkpoint": "hr_checkpoint",
     "hires_prompt": "hires_prompt",
     "hires_negative_prompt": "hires_neg_prompt",
 }

@@ -145,6 +145,7 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         image_cfg=_number(controls.get("image_cfg"), 1.0),
         hires_prompt=controls["hires_prompt"],
         hires_negative_prompt=controls["hires_negative_prompt"],
+        hires_checkpoint=controls.get("hires_checkpoint"),
     )
 
 

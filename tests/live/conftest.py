@@ -16,7 +16,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -248,6 +248,16 @@ def webui_lives(request):
     webui = getattr(request.node, "funcargs", {}).get("webui")
     if webui is not None and webui.server is not None and not webui.server.is_running:
         pytest.exit(f"{webui.server.name} has died. {webui.server.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+@pytest.fixture
+def own(webui):
+    """Another WebUI like the one under test, for one test alone."""
+    if webui.start is None:
+        pytest.skip("needs a WebUI that the tests start themselves: use --webui")
+    with webui.start() as server:
+        server.client.timeout = 600
+        yield replace(webui, client=server.client, server=server)
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ def shared_out_by_nobody(request):
         yield
         return
     client = request.getfixturevalue("webui").client
-    client.post("/lcm-test-neighbours/distributed", {"on": False})
+    before = client.post("/lcm-test-neighbours/distributed", {"txt2img": False, "img2img": False})
     yield
-    client.post("/lcm-test-neighbours/distributed", {"on": True})
+    if before:
+        client.post("/lcm-test-neighbours/distributed", before)
 
 
 def script(webui, title: str, *args) -> dict:
@@ -203,7 +204,7 @@ def test_a_batch_is_distributed_over_two_webuis_with_lcm_in_both(webui, request)
     url = request.config.getoption("--worker-url")
     if not url:
         pytest.skip("no --worker-url is given")
-    webui.client.post("/lcm-test-neighbours/distributed", {"on": True})
+    webui.client.post("/lcm-test-neighbours/distributed", {"txt2img": True, "img2img": True})
     worker = Client(url)
     worker.request("DELETE", "/lcm-test-probe/calls")
     with webui.settings(return_grid=False):  # the extension counts a grid in, which the API does not make

@@ -291,6 +291,25 @@ def test_a_hires_pass_on_another_checkpoint_gets_that_ones_lora(webui):
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
 
 
+def test_a_tag_in_the_hires_prompt_is_that_passes_own(webui):
+    request = {"hr_prompt": f"{OTHER} <lora:{SD15}:0.4>", **webui.hires}
+    plan = webui.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [ON], **request})
+    assert (plan["weight"], plan["hires_lora"], plan["hires_weight"]) == (1, SD15, 0.4)
+    lighter, calls = webui.txt2img(PROMPT, lcm=ON, **request)
+    assert loras(calls) == [[SD15]] * 8
+    plain, _ = webui.txt2img(PROMPT, lcm=ON, **{**request, "hr_prompt": OTHER})
+    assert not same(lighter.image, plain.image)
+    with pytest.raises(ApiError) as error:  # before the first pass, not after it
+        webui.txt2img(PROMPT, lcm=ON, **{**request, "hr_prompt": f"{OTHER} <lora:{SD15}:much>"})
+    assert error.value.status == 422 and "much" in error.value.body["detail"] and webui.calls() == []
+
+
+def test_a_tag_in_the_hires_prompt_is_for_the_checkpoint_of_that_pass(webui):
+    request = {"hr_prompt": f"{OTHER} <lora:{SDXL}:0.4>", "hr_checkpoint_name": webui.sdxl, **webui.hires}
+    made, calls = webui.txt2img(PROMPT, lcm=ON, **request)
+    assert loras(calls) == [[SD15]] * 4 + [[SDXL]] * 4 and SDXL not in webui.comments
+
+
 def test_a_lora_chosen_by_name_that_does_not_fit_the_hires_checkpoint_is_refused(webui):
     with pytest.raises(ApiError) as error:
         webui.txt2img(PROMPT, lcm={**ON, "lora": SD15}, hr_checkpoint_name=webui.sdxl, **webui.hires)

@@ -1,7 +1,5 @@
 """The accordion in a real browser: Chromium, driven by Playwright, on the page of any WebUI."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
@@ -56,6 +54,17 @@ def test_the_seconds_are_those_of_the_pages_own_last_run_if_that_came_to_its_end
     set_number(page, "weight", 0.9)
     wait_for_status(page, "at 0.9")
     assert status(page) == shown.replace("at 0.8", "at 0.9")
+
+
+def test_a_run_that_is_interrupted_has_no_seconds(page, webui):
+    open_accordion(page)
+    generate(page, webui)
+    wait_for_status(page, "4 UNet calls · last run ")
+    webui.calls()
+    webui.disturb_next(at_call=2, do="interrupt")
+    page.click("#txt2img_generate")
+    page.wait_for_function("!document.querySelector('.lcm-status').innerText.includes('last run')")
+    assert 0 < len(webui.calls()) < 4
 
 
 def test_a_run_of_another_page_is_not_this_pages(page, webui, browser):
@@ -122,40 +131,29 @@ def test_an_error_while_sampling_is_shown_as_the_webuis_own_and_the_next_picture
     assert [call["timesteps"] for call in webui.calls()] == [[999], [759], [499], [259]]
 
 
-@pytest.fixture
-def own(webui):
-    """A WebUI like the one under test, for this test alone: on gradio 3, a page that was ever closed in the middle of a job can keep
-    "Reload UI" waiting for ever."""
-    if webui.start is None:
-        pytest.skip("when this WebUI has restarted stands in its log, and an earlier request can kill it: use --webui")
-    with webui.start() as server:
-        server.client.timeout = 600
-        yield replace(webui, client=server.client, server=server)
-
-
 def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, own):
-    webui = own
-    before, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
-    starts = webui.server.starts
-    page = open_page(browser, webui.client.url)
+    """On a WebUI of its own: on gradio 3, a page that was ever closed in the middle of a job can keep "Reload UI" waiting for ever."""
+    before, _ = own.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
+    starts = own.server.starts
+    page = open_page(browser, own.client.url)
     page.evaluate("window.isBeforeReload = true")
     page.route("**/internal/ping", lambda route: route.abort())  # the page asks whether the server is back, too early on a slow machine
     page.locator("#settings_restart_gradio").first.evaluate("button => button.click()")
     for _ in range(600):
-        if webui.server.starts > starts:
+        if own.server.starts > starts:
             break
         page.wait_for_timeout(1_000)
     page.unroute("**/internal/ping")
     # The page comes back by itself. Closing it before that can leave the browser waiting for ever.
     page.wait_for_function("!window.isBeforeReload && document.querySelector('#txt2img_generate')", timeout=180_000)
     page.close()
-    names = [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")]
+    names = [sampler["name"] for sampler in own.client.get("/sdapi/v1/samplers")]
     assert names.count("LCM") == 1
-    assert webui.client.get("/lcm/v1/status")["lora"] == "lcm_lora_sd15"
-    after, calls = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
+    assert own.client.get("/lcm/v1/status")["lora"] == "lcm_lora_sd15"
+    after, calls = own.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
     assert [call["timesteps"] for call in calls] == [[999], [499]]
     assert before.image.tobytes() == after.image.tobytes()
-    plots = [info for info in webui.script_info() if info["name"] == "x/y/z plot"]  # last: it skips the test where there is no such route
+    plots = [info for info in own.script_info() if info["name"] == "x/y/z plot"]  # last: it skips the test where there is no such route
     assert [info["args"][0]["choices"].count("[LCM] Steps") for info in plots] == [1, 1]
 
 

@@ -12,20 +12,8 @@ pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.7")]
 STATUS_OF_SAVED = "lcm_lora_sd15 at 0.8 · 6 steps: 999 839 679 499 339 179 · CFG 1.8"
 
 
-@pytest.fixture
-def own(webui):
-    """A WebUI like the one under test, whose defaults this test may change."""
-    if webui.name in ("a1111-1.6", "forge"):
-        pytest.skip("this WebUI does not save the tick of an accordion")
-    if webui.start is None:
-        pytest.skip("the page's defaults of a running WebUI are its user's")
-    with webui.start() as server:
-        server.client.timeout = 600
-        yield server
-
-
-def load_model(server, webui) -> None:
-    server.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)
+def load_model(webui) -> None:
+    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
 
 
 def press(page, element_id: str) -> None:
@@ -33,24 +21,30 @@ def press(page, element_id: str) -> None:
     page.evaluate("id => { setTimeout(() => document.getElementById(id).click(), 0); }", element_id)
 
 
-def reload_ui(server, page, webui) -> None:
+def reload_ui(webui, page) -> None:
     """Presses the WebUI's button, and returns when both the server and the page, which loads itself anew, are there again."""
-    before = server.starts
+    before = webui.server.starts
     page.evaluate("window.lcmTestIsOld = true")
     press(page, "settings_restart_gradio")
     page.wait_for_function("!window.lcmTestIsOld && document.getElementById('txt2img_generate')", timeout=300_000)
-    assert server.starts == before + 1, server.end_of_log()
+    assert webui.server.starts == before + 1, webui.server.end_of_log()
     page.close()
-    load_model(server, webui)
+    load_model(webui)
 
 
 def host_value(page, element_id: str) -> str:
     return page.locator(f"#{element_id} input[type=number]").first.input_value()
 
 
-def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, browser):
-    load_model(own, webui)
-    page = open_page(browser, own.url)
+@pytest.fixture
+def saves_ticks(webui):
+    if webui.name in ("a1111-1.6", "forge"):
+        pytest.skip("this WebUI does not save the tick of an accordion")
+
+
+def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own, browser):
+    load_model(own)
+    page = open_page(browser, own.client.url)
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     set_host_number(page, "txt2img_steps", 33)
     open_accordion(page)
@@ -59,9 +53,9 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, brows
     wait_for_status(page, STATUS_OF_SAVED)
     press(page, "ui_defaults_apply")
     page.get_by_text(re.compile(r"Wrote \d+ changes")).first.wait_for(state="attached")
-    reload_ui(own, page, webui)
+    reload_ui(own, page)
 
-    page = open_page(browser, own.url)
+    page = open_page(browser, own.client.url)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
     assert is_ticked(page)
     assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "1.8"]
@@ -69,7 +63,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, brows
     assert "LCM: 6" in page.evaluate("getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')")
     assert note_at(page, "txt2img_steps") != "none"
     wait_for_preset(page, "Custom")
-    over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=webui.side, height=webui.side)
+    over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)
     assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, "a request that says nothing of LCM was made with it"
     assert not is_ticked(page, "img2img")
     untick(page)
@@ -79,8 +73,8 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(own, webui, brows
 
     changes = {"lcm_max_steps": 12, "lcm_max_cfg": 1.5, "lcm_weight_sd15": 0.9, "lcm_schedule": "WebUI"}
     own.client.post("/sdapi/v1/options", changes)
-    reload_ui(own, page, webui)
-    page = open_page(browser, own.url)
+    reload_ui(own, page)
+    page = open_page(browser, own.client.url)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
     assert (number(page, "steps").get_attribute("max"), number(page, "steps").input_value()) == ("12", "6")
     assert (number(page, "cfg").get_attribute("max"), number(page, "cfg").input_value()) == ("1.5", "1.5")

@@ -199,6 +199,16 @@ def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
     assert "heavy" in wrong.problem and plan_of(loras, prompt="a fox", hires_prompt="an owl <lora:lcm_lora_sd15:heavy>").problem is None
 
 
+@pytest.mark.parametrize("tag", ["<lora:lcm_lora_sdxl:0.6>", "<lora:lcm_lora_sdxl:heavy>"])
+def test_the_lora_of_a_hires_pass_on_another_checkpoint_is_left_to_that_pass(loras, tag):
+    hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox", "hires_prompt": f"an owl {tag}"}
+    plan = plan_of(loras, hires_checkpoint="an SDXL one", **hires)
+    assert (plan.problem, plan.messages, plan.hires_lora_name, plan.hires_weight) == (None, (), None, None)
+    assert "hires 2 steps at strength 0.5: 499 259" in plan.status_line().split(" · ")
+    same = plan_of(loras, hires_checkpoint="Use same checkpoint", **hires)
+    assert same.problem or same.hires_weight == 0.6
+
+
 def test_the_rows_of_the_hires_pass_are_those_of_its_own_prompt(loras):
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
     assert "6 UNet calls" in plan_of(loras, **hires).status_line().split(" · ")

@@ -120,6 +120,7 @@ def test_nothing_starts_while_an_input_method_is_composing(live):
     live.wait_until(lambda: live.drawn() == ["星"], "the picture")
 
 
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_live_waits_for_lcm(live):
     untick(live.page)
     live.wait_for_line("tick LCM")

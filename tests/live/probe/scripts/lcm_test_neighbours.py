@@ -6,7 +6,8 @@ overlapping windows, as AnimateDiff does with a long video: it puts itself in th
 POST /lcm-test-neighbours/reload with {"marker": path} does what "Reload UI" does, and writes the file when the WebUI serves again.
 {"rival": "now" | "load" | "before_ui" | "app_started"} adds a sampler "LCM" of another extension (it is Euler) before that, or at that
 stage of loading; {"lcm": false} leaves the extension under test out. DELETE /lcm-test-neighbours/rival takes the other sampler out.
-POST /lcm-test-neighbours/distributed with {"on": false} switches the extension Distributed off where it is there, as its own tick does.
+POST /lcm-test-neighbours/distributed with {"txt2img": false, "img2img": false} switches the extension Distributed off, as its own ticks do,
+and answers with what they were before; {} where it is not there.
 GET /lcm-test-neighbours/refiners says which refiner the last generation asked for, as each callback saw it.
 """
 
@@ -143,11 +144,13 @@ def add_routes(demo, app):
 
     @app.post("/lcm-test-neighbours/distributed")
     def set_distributed(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
-        for script in (*scripts.scripts_txt2img.scripts, *scripts.scripts_img2img.scripts):
-            if script.title() == "Distribute":
-                script.world.enabled = script.world.enabled_i2i = wanted["on"]
-                script.world.save_config()  # it reads it again at each generation
-        return {}
+        script = next((script for script in scripts.scripts_txt2img.scripts if script.title() == "Distribute"), None)
+        if script is None:
+            return {}
+        before = {"txt2img": script.world.enabled, "img2img": script.world.enabled_i2i}
+        script.world.enabled, script.world.enabled_i2i = wanted["txt2img"], wanted["img2img"]
+        script.world.save_config()  # it reads it again at each generation
+        return before
 
     @app.get("/lcm-test-neighbours/refiners")
     def get_refiners():
