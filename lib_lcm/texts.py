@@ -117,6 +117,10 @@ LCM_LORA_WITHOUT_LCM = (
     "The prompt holds the LCM-LoRA {lora}, which does not work with {unfit}: "
     "tick LCM, or use the sampler LCM with {steps} steps and CFG {cfg:g} at most."
 )
+LCM_LORA_IN_HIRES_WITHOUT_LCM = (
+    "The prompt of the hires pass holds the LCM-LoRA {lora}, which does not work with that pass's {unfit}: "
+    "tick LCM, or give that pass the sampler LCM with {steps} steps and CFG {cfg:g} at most."
+)
 LCM_PICTURE_WITHOUT_LCM = (
     "The picture that this one starts from was made with LCM, and LCM is off, so the sampler {sampler} runs without the LCM-LoRA: tick LCM."
 )

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lib_lcm import texts
-from lib_lcm.lora_use import first_prompt, lcm_tags
-from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, OptionsError, options_from_args
+from lib_lcm.lora_use import first_prompt
+from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
 from lib_lcm.run_times import RunTimes
-from lib_lcm.texts import Text, joined, sentence_of
+from lib_lcm.texts import Text, sentence_of
+from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
 
 
@@ -85,16 +86,12 @@ class Generation:
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
         """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
-        prompt = first_prompt(p.all_prompts)
-        if is_switched_on_by(prompt):
+        if is_switched_on_by(first_prompt(p.all_prompts)):
             return LcmOptions(enabled=True)
         if settings.typed_tag() == settings.NOTHING:
             return None
-        tags = lcm_tags(prompt, networks.library()) if "<" in prompt else []
-        if tags:
-            warning = warning_of_tag(tags[-1].tag.name, p.sampler_name, p.steps, p.cfg_scale, settings.limits())
-        else:
-            warning = _warning_of_init_image(p)
+        unfit = unfit_pass(plain_passes(p), networks.library(), settings.limits())
+        warning = _warning_of_init_image(p) if unfit is None else unfit[1]
         if warning is not None:
             messages.tell(p, warning)
         return None
@@ -109,24 +106,25 @@ def _warning_of_init_image(p) -> Text | None:
     return Text(texts.LCM_PICTURE_WITHOUT_LCM, sampler=p.sampler_name)
 
 
-def warning_of_tag(lora: str, sampler: str, steps: float, cfg: float, limits: Limits) -> Text | None:
-    """What is wrong with an LCM-LoRA in the prompt beside these settings of the WebUI while LCM is off; None where they suit it."""
-    unfit = []
-    if sampler not in SAMPLER_LABELS.values():
-        unfit.append(Text(texts.UNFIT_SAMPLER, sampler=sampler))
-    if steps > limits.max_steps:
-        unfit.append(Text(texts.STEPS, steps=int(steps)))
-    if cfg > limits.max_cfg:
-        unfit.append(Text(texts.UNFIT_CFG, cfg=cfg))
-    if not unfit:
-        return None
-    steps_range = Text(texts.RANGE, low=limits.min_steps, high=limits.max_steps)
-    return Text(texts.LCM_LORA_WITHOUT_LCM, lora=lora, unfit=joined(unfit), steps=steps_range, cfg=limits.max_cfg)
+def plain_passes(p) -> list[PlainPass]:
+    """The passes that the WebUI makes of the processing object while LCM is off."""
+    first = PlainPass(first_prompt(p.all_prompts), p.sampler_name, int(p.steps), p.cfg_scale)
+    if not getattr(p, "enable_hr", False):
+        return [first]
+    # of these, what is empty or 0 means "as in the first pass"; not every WebUI has a CFG scale for the hires pass
+    hires = PlainPass(
+        first_prompt(p.all_hr_prompts) or first.prompt,
+        p.hr_sampler_name or first.sampler,
+        int(p.hr_second_pass_steps) or first.steps,
+        getattr(p, "hr_cfg", None) or first.cfg,
+        is_hires=True,
+    )
+    return [first, hires]
 
 
 def is_switched_on_by(prompt: str) -> bool:
     """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an LCM-LoRA in it."""
-    return settings.typed_tag() == settings.SWITCH_ON and "<" in prompt and bool(lcm_tags(prompt, networks.library()))
+    return settings.typed_tag() == settings.SWITCH_ON and last_lcm_lora(prompt, networks.library()) is not None
 
 
 def host_facts(model) -> HostFacts:

@@ -11,15 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lib_lcm import texts
-from lib_lcm.lora_use import lcm_tags
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan import PassRequest, Plan, Request, hires_side, make_plan
 from lib_lcm.status import SEPARATOR, status_line
 from lib_lcm.texts import Text, sentence_of, translated
+from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import host, host_controls, language, networks, settings
-from lib_lcm.webui.generation import host_facts, warning_of_tag
+from lib_lcm.webui.generation import host_facts
 
 NO_REFINER = (None, "", "None")
+SAME_SAMPLER = (None, "", "Use same sampler")
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,18 @@ def answer(asked: Asked) -> Answer:
     words = language.translations()
     limits = settings.limits()
     asked = _with_styles(asked)
-    prompt = asked.controls["prompt"]
     is_ticked = bool(asked.args[0])
-    tag = _lcm_tag(prompt)
-    is_switched_on = not is_ticked and tag is not None and settings.typed_tag() == settings.SWITCH_ON
-    warnings = []
+    tag = None if is_ticked else last_lcm_lora(asked.controls["prompt"], networks.library())
+    is_switched_on = tag is not None and settings.typed_tag() == settings.SWITCH_ON
+    role, warning = "prompt", None
     if is_switched_on:
-        warnings.append(Text(texts.SWITCHED_ON_BY_TAG, lora=tag))
-    elif not is_ticked and tag is not None and settings.typed_tag() == settings.WARN:
-        of_webui = asked.controls
-        sampler, steps, cfg = of_webui.get("sampler"), _number(of_webui.get("steps"), 0), _number(of_webui.get("cfg"), 0.0)
-        warnings.append(warning_of_tag(tag, sampler, steps, cfg, limits))
-    warnings = [warning for warning in warnings if warning is not None]
-    prompt_notes = tuple(("prompt", translated(warning, words)) for warning in warnings)
+        warning = Text(texts.SWITCHED_ON_BY_TAG, lora=tag)
+    elif not is_ticked and settings.typed_tag() != settings.NOTHING:
+        unfit = unfit_pass(_plain_passes(asked), networks.library(), limits)
+        if unfit is not None:
+            role = "hires_prompt" if unfit[0].is_hires and asked.controls["hires_prompt"] else "prompt"
+            warning = unfit[1]
+    prompt_notes = () if warning is None else ((role, translated(warning, words)),)
     try:
         options = LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
     except OptionsError as error:
@@ -83,10 +83,10 @@ def answer(asked: Asked) -> Answer:
     line = status_line(plan, words)
     if not (is_ticked or is_switched_on):
         line = translated(Text(texts.LCM_IS_OFF, status=line), words)
-        return Answer(line, _shown([asked.problem, *warnings], words), noted=prompt_notes)
+        return Answer(line, _shown([asked.problem, warning], words), noted=prompt_notes)
     if asked.seconds is not None and plan.problem is None:
         line += SEPARATOR + translated(Text(texts.TOOK, seconds=asked.seconds), words)
-    shown = _shown([asked.problem, *warnings, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
+    shown = _shown([asked.problem, warning, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
@@ -117,10 +117,23 @@ def _with_styles(asked: Asked) -> Asked:
     return replace(asked, controls={**controls, **host.styled(controls, controls.get("styles"))})
 
 
-def _lcm_tag(prompt: str) -> str | None:
-    """The name of an LCM-LoRA in the prompt."""
-    tags = lcm_tags(prompt, networks.library()) if "<" in prompt else []
-    return tags[-1].tag.name if tags else None
+def _plain_passes(asked: Asked) -> list[PlainPass]:
+    """The passes that the WebUI makes of the tab while LCM is off, as `generation.plain_passes` reads them from the processing object."""
+    controls = asked.controls
+    prompt, sampler = controls["prompt"], controls.get("sampler")
+    steps, cfg = int(_number(controls.get("steps"), 0)), _number(controls.get("cfg"), 0.0)
+    first = PlainPass(prompt, sampler, steps, cfg)
+    if not controls.get("hires") or asked.is_img2img:
+        return [first]
+    hires_sampler = controls.get("hires_sampler")
+    hires = PlainPass(
+        controls["hires_prompt"] or prompt,
+        sampler if hires_sampler in SAME_SAMPLER else hires_sampler,
+        int(_number(controls.get("hires_steps"), 0)) or steps,
+        _number(controls.get("hires_cfg"), 0.0) or cfg,
+        is_hires=True,
+    )
+    return [first, hires]
 
 
 def _request(asked: Asked, options: LcmOptions) -> Request:

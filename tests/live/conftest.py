@@ -113,6 +113,11 @@ class WebUI:
                 pytest.skip("A1111 1.6 cannot describe its scripts over the API, with or without extensions")
             raise
 
+    def script(self, name: str, is_img2img: bool = False) -> dict:
+        """A script and its arguments, told by the probe: {"args": [{"label", "value", "choices"}, ...]}."""
+        scripts = self.client.get("/lcm-test-probe/scripts")
+        return next(script for script in scripts if script["name"] == name and script["is_img2img"] == is_img2img)
+
     def calls(self) -> list[dict]:
         """The UNet's calls since this was last asked."""
         calls = self.client.get("/lcm-test-probe/calls")

@@ -333,7 +333,7 @@ def test_a_request_without_any_lora_is_refused(webui):
 
 
 def test_a_grid_over_checkpoints_gives_each_picture_its_own_lora(webui):
-    script = next(one for one in webui.script_info() if one["name"].startswith("x/y/z") and not one["is_img2img"])
+    script = webui.script("x/y/z plot")
     args = [arg["value"] for arg in script["args"]]
     kinds = script["args"][0]["choices"]
     names = [webui.sd15, webui.sdxl, webui.sd15]

@@ -162,6 +162,15 @@ def test_an_lcm_lora_in_the_prompt_with_lcm_off_is_warned_of_at_the_prompt(page,
     page.wait_for_function("getComputedStyle(document.getElementById('txt2img_prompt'), '::after').content === 'none'")
 
 
+def test_an_lcm_lora_in_a_hires_prompt_with_lcm_off_is_warned_of_there(page, webui):
+    page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
+    type_hidden(page, "hires_prompt", f"{PROMPT} <lora:lcm_lora_sd15:1>")
+    page.wait_for_function("getComputedStyle(document.getElementById('hires_prompt'), '::after').content.includes('lcm_lora_sd15')")
+    assert "hires pass" in note_at(page, "hires_prompt") and note_at(page, "txt2img_prompt") == "none"
+    open_accordion(page)
+    page.wait_for_function("getComputedStyle(document.getElementById('hires_prompt'), '::after').content === 'none'")
+
+
 def test_a_tag_that_switches_lcm_on_is_told_with_what_will_be_used(page, webui):
     set_host_number(page, "txt2img_steps", 27)
     set_host_number(page, "txt2img_cfg_scale", 5.5)

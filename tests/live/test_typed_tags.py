@@ -45,6 +45,24 @@ def test_settings_that_suit_lcm_get_no_warning(webui, typed_tag):
     assert warnings(webui)[already:] == []
 
 
+def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, typed_tag):
+    hires = {**webui.hires, "hr_prompt": TAGGED, "hr_second_pass_steps": 9}
+    plain = {"steps": 3, "cfg_scale": 1, "sampler_name": "Euler"}
+    if webui.server is None:
+        pytest.skip("the log of a WebUI that was not started here cannot be read")
+    warned = [
+        "LCM: The prompt of the hires pass holds the LCM-LoRA lcm_lora_sd15, which does not work with that pass's sampler Euler, 9 steps: "
+        "tick LCM, or give that pass the sampler LCM with 1 to 8 steps and CFG 2 at most."
+    ]
+    suited = {"hr_sampler_name": "LCM", "hr_second_pass_steps": 2}
+    for choice, fields, expected in (("warn", {}, warned), ("switch LCM on", {}, warned), ("warn", suited, []), ("nothing", {}, [])):
+        typed_tag(choice)
+        already = len(webui.server.log)
+        made, _ = webui.txt2img(PROMPT, **{**plain, **hires, **fields})
+        assert [line.strip() for line in webui.server.log[already:] if line.startswith("LCM: The prompt")] == expected
+        assert "LCM LoRA" not in made.infotext
+
+
 def test_it_can_switch_lcm_on(webui, typed_tag):
     typed_tag("switch LCM on")
     made, calls = webui.txt2img(TAGGED, steps=4, cfg_scale=1)

@@ -10,13 +10,8 @@ LABELS = [f"[LCM] {name}" for name in ("Enabled", "Weight", "Steps", "CFG scale"
 pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 
 
-def plot_script(webui, is_img2img: bool = False) -> dict:
-    infos = webui.script_info()
-    return next(info for info in infos if info["name"] == "x/y/z plot" and info["is_img2img"] == is_img2img)
-
-
 def axis_labels(webui, is_img2img: bool = False) -> list[str]:
-    return plot_script(webui, is_img2img)["args"][0]["choices"]
+    return webui.script("x/y/z plot", is_img2img)["args"][0]["choices"]
 
 
 def plot(webui, lcm, *axes: tuple[str, str], checkpoint=None, **payload):
@@ -27,7 +22,7 @@ def plot(webui, lcm, *axes: tuple[str, str], checkpoint=None, **payload):
         args += [labels.index(label), values, []]
     # the rest of its arguments, which differ between WebUIs: single pictures, and values from the text boxes
     wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": True, "Draw legend": False}
-    flags = [wanted.get(arg["label"], arg["value"]) for arg in plot_script(webui)["args"][9:]]
+    flags = [wanted.get(arg["label"], arg["value"]) for arg in webui.script("x/y/z plot")["args"][9:]]
     made, calls = webui.txt2img(PROMPT, checkpoint, lcm=lcm, script_name="x/y/z plot", script_args=[*args, *flags], **payload)
     count = made.info["index_of_first_image"]
     return made.images[count:], made.infotexts[count:], calls

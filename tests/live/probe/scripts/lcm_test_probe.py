@@ -3,6 +3,7 @@
 GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"timesteps": [...], "rows": n, "loras": [names]}.
 GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
 GET /lcm-test-probe/settings gives the values of all settings, those of extensions too.
+GET /lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails at that.
 GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call; 0: before sampling
@@ -190,6 +191,16 @@ def host_name():
     return next((name for name, module in HOSTS.items() if has(module)), "a1111-1.6")
 
 
+def described(info):
+    args = [{"label": arg.label, "value": arg.value, "choices": labels_of(arg.choices)} for arg in info.args]
+    return {"name": info.name, "is_img2img": info.is_img2img, "args": args}
+
+
+def labels_of(choices):
+    """gradio's newer versions make pairs of label and value of the choices, which A1111 1.6 does not allow for."""
+    return choices and [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
+
+
 def add_routes(demo, app):
     @app.get("/lcm-test-probe/host")
     def get_host():
@@ -198,6 +209,11 @@ def add_routes(demo, app):
     @app.get("/lcm-test-probe/settings")
     def get_settings():
         return {name: shared.opts.data.get(name, label.default) for name, label in shared.opts.data_labels.items()}
+
+    @app.get("/lcm-test-probe/scripts")
+    def get_scripts():
+        both = [*scripts.scripts_txt2img.scripts, *scripts.scripts_img2img.scripts]
+        return [described(script.api_info) for script in both if script.api_info is not None]
 
     @app.get("/lcm-test-probe/calls")
     def get_calls():
