@@ -194,6 +194,18 @@ def _connect(client: Client, name: str | None, side: int, **started) -> WebUI:
     return WebUI(client, name, side, *picked.values(), vpred, **started)
 
 
+@pytest.fixture(scope="session")
+def tell(request):
+    """`tell(line)` prints a figure that a test has measured, whether it passes or not."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def tell(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{line}")
+
+    return tell
+
+
 def pytest_generate_tests(metafunc):
     if "webui" in metafunc.fixturenames:
         real = metafunc.config.getoption("--webui-url") or metafunc.config.getoption("--webui")

@@ -106,7 +106,7 @@ DOWNLOADS = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def send(webui, request):
+def send(webui, tell):
     """`send(method, path, body, headers) -> (status, text)` over one connection; no answer within TIMEOUT raises."""
     address = webui.client.url.removeprefix("http://")
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
@@ -132,8 +132,7 @@ def send(webui, request):
     yield send
     connection.close()
     summary = ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items()))
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(f"\nfuzz: {statuses.total():,} requests: {summary}; the slowest took {slowest:.1f} s")
+    tell(f"fuzz: {statuses.total():,} requests: {summary}; the slowest took {slowest:.1f} s")
 
 
 @pytest.fixture(scope="module", autouse=True)
