@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from workbench.small_models import load_checkpoint, save_checkpoint
 PROFILES = ("a1111-1.10", "a1111-1.8", "a1111-1.7", "a1111-1.6", "forge")
 PROBE = Path(__file__).parent / "probe"
 MODELS = Path(__file__).parents[2] / "workbench" / "models"
+LONGEST_RELOAD = 120  # seconds
 
 
 @dataclass
@@ -117,6 +119,18 @@ class WebUI:
         """A script and its arguments, told by the probe: {"args": [{"label", "value", "choices"}, ...]}."""
         scripts = self.client.get("/lcm-test-probe/scripts")
         return next(script for script in scripts if script["name"] == name and script["is_img2img"] == is_img2img)
+
+    def answers(self) -> bool:
+        """Whether somebody listens and answers there."""
+        try:
+            self.client.get("/sdapi/v1/samplers")
+        except OSError:
+            return False
+        return True
+
+    def end_of_log(self) -> str:
+        """The last lines of its log, empty where it was not started here."""
+        return "" if self.server is None else self.server.end_of_log()
 
     def calls(self) -> list[dict]:
         """The UNet's calls since this was last asked."""
@@ -260,11 +274,18 @@ def _or_end_of_run(start):
 
 @pytest.fixture(autouse=True)
 def webui_lives(request):
-    """Where the test's WebUI has died, its log is shown and the run ends: every later test could only say that it is not there."""
+    """Where the test's WebUI is gone, its log is shown and the run ends: every later test could only say that it is not there."""
     yield
     webui = getattr(request.node, "funcargs", {}).get("webui")
-    if webui is not None and webui.server is not None and not webui.server.is_running:
-        pytest.exit(f"{webui.server.name} has died. {webui.server.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+    if webui is None or webui.server is None:
+        return
+    deadline = time.monotonic() + LONGEST_RELOAD
+    while not webui.answers():
+        if not webui.server.is_running:
+            pytest.exit(f"{webui.server.name} has died. {webui.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        if time.monotonic() > deadline:
+            pytest.exit(f"{webui.server.name} answers no more. {webui.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+        time.sleep(1)
 
 
 @pytest.fixture

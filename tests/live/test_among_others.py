@@ -266,15 +266,11 @@ def reload_ui(webui, marker, **how) -> None:
     webui.client.post("/lcm-test-neighbours/reload", {"marker": str(marker), **how})
     deadline = time.monotonic() + 300
     while not marker.exists():
-        assert time.monotonic() < deadline, "the WebUI did not come back"
+        assert time.monotonic() < deadline, f"the WebUI did not come back. {webui.end_of_log()}"
         time.sleep(0.2)
-    while True:  # the routes are there; the last of its work may not be done
-        try:
-            webui.client.get("/sdapi/v1/samplers")
-            return
-        except OSError:
-            assert time.monotonic() < deadline, "the WebUI does not answer"
-            time.sleep(0.2)
+    while not webui.answers():  # the routes are there; the last of its work may not be done
+        assert time.monotonic() < deadline, f"the WebUI does not answer. {webui.end_of_log()}"
+        time.sleep(0.2)
 
 
 def aliases_of_lcm(webui) -> list[list[str]]:
