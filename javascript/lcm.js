@@ -1,12 +1,62 @@
-// What must happen in the page: the status line names the checkpoint, so it is asked for again when the page has loaded,
-// while the WebUI is still loading its first checkpoint, and when the checkpoint changes. And the accordion gets what keyboards
-// and screen readers need and gradio leaves out. Everything else works without this file.
+// What must happen in the page: the accordion speaks of the checkpoint and of the settings, so it is asked for again when the page has loaded,
+// while the WebUI is still loading its first checkpoint, and when one of these changes. And the accordion gets what keyboards and screen
+// readers need and gradio leaves out. Everything else works without this file.
 (function () {
     const tabs = ["txt2img", "img2img"];
     const waits = [0.5, 1.5, 2, 4, 8, 16, 32]; // seconds until the next click
     const inAnyCase = 2; // of them: a click while the page is still being put together is lost
     const unanswered = ".lcm-status:is([data-lcm-fresh], [data-lcm-pending])"; // nothing has come yet, or no checkpoint is loaded
-    let checkpoint = null;
+    const lookEvery = 1; // seconds, at what the accordion depends on and nothing tells of
+    let known = null; // of the WebUI, when last refreshed
+    let seen = null; // when last looked at
+    let awaited = false; // whether a generation that is going on began without an answer
+
+    // The checkpoint that is selected and the one that is loaded, as far as the page knows, and the settings of LCM. Forge loads what is
+    // selected when a generation begins, and does not tell the page; --no-hashing leaves the hash out.
+    function ofWebui() {
+        const settings = typeof opts === "undefined" ? {} : opts;
+        const names = ["sd_model_checkpoint", "sd_checkpoint_hash", ...Object.keys(settings).filter((name) => name.startsWith("lcm_")).sort()];
+        const shown = [...gradioApp().querySelectorAll("#quicksettings :is(input, textarea, select)")].map((control) => control.value);
+        return JSON.stringify([names.map((name) => [name, settings[name]]), shown]);
+    }
+
+    function look() {
+        const now = ofWebui();
+        if (now !== known && now === seen) { // the second: nobody is just typing it
+            known = now;
+            refresh(0);
+        }
+        seen = now;
+        const isRunning = tabs.some((tab) => {
+            const button = gradioApp().querySelector(`#${tab}_interrupt`);
+            return button && button.style.display === "block";
+        });
+        const isUnanswered = gradioApp().querySelector(unanswered) !== null;
+        if (awaited && !isRunning) {
+            awaited = false;
+            refresh(0); // it has loaded the checkpoint, whether it came to a picture or not
+        }
+        awaited = isRunning && (awaited || isUnanswered);
+        tabs.forEach(announce);
+    }
+
+    // Screen readers are told what the accordion says when that has changed, and not after every picture: what it says is put into the page
+    // anew each time.
+    function announce(tab) {
+        const status = gradioApp().querySelector(`#script_${tab}_lcm_status`);
+        const accordion = gradioApp().querySelector(`#script_${tab}_lcm_enabled`);
+        if (!status || !accordion) return;
+        let region = accordion.querySelector(".lcm-announced");
+        if (!region) {
+            region = document.createElement("div");
+            region.className = "lcm-announced";
+            region.setAttribute("aria-live", "polite");
+            accordion.append(region);
+        }
+        const parts = status.querySelectorAll(".lcm-plan, .lcm-warnings > li");
+        const text = Array.from(parts, (part) => part.textContent).join(" ");
+        if (accordion.offsetParent !== null && region.textContent !== text) region.textContent = text;
+    }
 
     function refresh(attempt) {
         for (const tab of tabs) {
@@ -52,12 +102,13 @@
     }
 
     onUiLoaded(function () {
+        known = seen = ofWebui();
         refresh(0);
         setTimeout(() => tabs.forEach(makeReachable), 0); // when the WebUI's own scripts have put in tick and tooltips
+        setInterval(look, 1000 * lookEvery);
     });
     onOptionsChanged(function () {
-        if (opts.sd_checkpoint_hash === checkpoint) return;
-        checkpoint = opts.sd_checkpoint_hash;
-        refresh(0);
+        seen = ofWebui(); // nobody is typing these
+        look();
     });
 })();

@@ -181,7 +181,8 @@
             const script = $(`#tab_${this.name} #script_list input`);
             if (script && script.value && script.value !== "None") return "script";
             if (this.name === "img2img") {
-                const mode = [...gradioApp().querySelectorAll("#mode_img2img > .tabitem")].find((item) => item.offsetParent !== null);
+                // by its own style: all of them are hidden while the extra networks are looked at
+                const mode = [...gradioApp().querySelectorAll("#mode_img2img > .tabitem")].find((item) => item.style.display !== "none");
                 if (mode && mode.id.includes("batch")) return "batch";
                 if (mode && !hasPicture(mode)) return "picture";
             }
@@ -190,7 +191,7 @@
 
         consider() {
             if (composing || document.hidden || !this.isInFront()) return;
-            this.holdSeeds();
+            if (!this.holdSeeds()) return;
             const values = this.read();
             if (!areSame(values, this.values)) {
                 this.values = values;
@@ -238,7 +239,8 @@
 
         // What is typed into a drop-down looks for a value, and is none: while it is open, its value is the one before.
         valueOf(control) {
-            const isOpen = control.getAttribute("role") === "listbox" && control.getAttribute("aria-expanded") === "true";
+            const isOpen = (control.getAttribute("role") === "listbox" && control.getAttribute("aria-expanded") === "true")
+                || control.closest(".wrap-inner.showOptions") !== null; // gradio 4; gradio 3
             if (!isOpen) this.chosen.set(control, valueOf(control));
             return this.chosen.has(control) ? this.chosen.get(control) : valueOf(control);
         }
@@ -247,15 +249,20 @@
             return $(`#${this.name}_${field} :is(input, textarea)`);
         }
 
-        // A random seed is drawn once and shown where it would be typed. -1 again, by the WebUI's dice, means another one.
+        // A random seed is drawn once and shown where it would be typed. -1 again, by the WebUI's dice, means another one. False while the
+        // user is typing a seed and it is a random one so far.
         holdSeeds() {
             const variation = $(`#${this.name}_subseed_show input`);
             for (const field of variation && variation.checked ? ["seed", "subseed"] : ["seed"]) {
                 const input = this.seedInput(field);
-                if (!input || document.activeElement === input || !["", "-1"].includes(input.value.trim())) continue;
+                if (!input) continue;
+                if (input.value !== this.held[field]) delete this.held[field]; // the user has chosen one
+                if (!["", "-1"].includes(input.value.trim())) continue;
+                if (document.activeElement === input) return false;
                 this.held[field] = String(Math.floor(Math.random() * SEEDS));
                 setValue(input, this.held[field]);
             }
+            return true;
         }
 
         start(values) {
@@ -333,6 +340,8 @@
             }
             if (line.dataset.parts === parts.join("\n")) return;
             line.dataset.parts = parts.join("\n");
+            // to screen readers, why nothing is drawn, and not the progress of each picture
+            line.setAttribute("aria-live", obstacle || ["failed", "press"].includes(this.state()) ? "polite" : "off");
             line.replaceChildren();
             parts.forEach((part, index) => {
                 if (index > 0) line.append(parts[index - 1] === TEXT.seed ? " " : " · ");

@@ -85,7 +85,8 @@ def _check_depth(value: Any) -> None:
 class PlanQuestion:
     """What a dry run is asked about: the script's arguments, complete, and the request around them.
 
-    `styles` are names of saved styles, which are not in the prompts yet; `checkpoint` is the one that `override_settings` ask for.
+    `styles` are names of saved styles, which are not in the prompts yet; `checkpoint` is the one that `override_settings` ask for;
+    `sampler` may name a schedule in its end.
     """
 
     args: list[Any]
@@ -93,13 +94,14 @@ class PlanQuestion:
     is_img2img: bool
     styles: tuple[str, ...] = ()
     checkpoint: str | None = None
+    sampler: str | None = None
 
 
-def plan_question(body: Mapping[str, Any], page_args: Callable[[bool], Sequence[Any]]) -> PlanQuestion:
+def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence[Any]]) -> PlanQuestion:
     """Reads the body of a txt2img or img2img request; with "init_images" it is img2img. Fields that decide nothing are not looked at.
 
-    The script's arguments stand where the WebUI has them, in `alwayson_scripts`, or for short in `args`. `page_args(is_img2img)` are
-    those of a fresh page, which fill up what a request leaves out, as the WebUI does. Raises RequestError 422.
+    The script's arguments stand where the WebUI has them, in `alwayson_scripts`, or for short in `args`. `first_args(is_img2img)` are
+    what the WebUI fills up with where a request leaves some out. Raises RequestError 422.
     """
     is_img2img = body.get("init_images") is not None
     args = _script_args(body)
@@ -127,8 +129,9 @@ def plan_question(body: Mapping[str, Any], page_args: Callable[[bool], Sequence[
         hires_negative_prompt=_text(body, "hr_negative_prompt") or "",
         hires_checkpoint=_text(body, "hr_checkpoint_name"),
     )
-    args = [*args, *list(page_args(is_img2img))[len(args) :]]
-    return PlanQuestion(args, request, is_img2img, _styles(body), _checkpoint(body))
+    args = [*args, *list(first_args(is_img2img))[len(args) :]]
+    sampler = _text(body, "sampler_name") or _text(body, "sampler_index")
+    return PlanQuestion(args, request, is_img2img, _styles(body), _checkpoint(body), sampler)
 
 
 def _styles(body: Mapping[str, Any]) -> tuple[str, ...]:

@@ -90,12 +90,13 @@ def schema() -> dict[str, Any]:
 
 def plan(body: dict[str, Any]) -> dict[str, Any]:
     """What a generation with this request would use, and why; nothing is made or loaded."""
-    question = plan_question(body, lambda is_img2img: host.page_args(SCRIPT_TITLE, is_img2img))
+    question = plan_question(body, _first_args)
     try:
         options = options_from_args(question.args, settings.limits())
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
-    request = replace(question.request, **host.styled(vars(question.request), list(question.styles)))
+    prompts = host.styled(vars(question.request), list(question.styles))
+    request = replace(question.request, **prompts, scheduler=host.requested_schedule(question.sampler, question.request.scheduler))
     if not options.enabled and is_switched_on_by(request.prompt):
         options = LcmOptions(enabled=True)
     if not options.enabled:
@@ -113,6 +114,11 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
         **made.as_dict(),
         "lora_reason": None if made.lora_reason is None else REASONS[made.lora_reason],
     }
+
+
+def _first_args(is_img2img: bool) -> list[Any]:
+    script = host.script_of(SCRIPT_TITLE, is_img2img)
+    return [] if script is None else script.first_args()
 
 
 def download_states() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lib_lcm.options import LcmOptions
 from lib_lcm.plan import Plan
-from modules import shared
+from lib_lcm.webui import host
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def begin(p, run: Run | None) -> None:
     """`run` is what the generation of `p` does until `end`; None if LCM is off in it, whatever is going on around it."""
     end(p)
     _drop_dead()
-    _stack.append(_Entry(weakref.ref(p), _job_mark(), run))
+    _stack.append(_Entry(weakref.ref(p), host.job_mark(), run))
 
 
 def end(p) -> None:
@@ -86,10 +86,5 @@ def _position(p) -> int | None:
 
 def _drop_dead() -> None:
     """One that broke off does not reach `end`: it is over when its processing object is gone or the WebUI has begun another job."""
-    job = _job_mark()
+    job = host.job_mark()
     _stack[:] = [entry for entry in _stack if entry.processing() is not None and entry.job == job]
-
-
-def _job_mark() -> object:
-    state = shared.state
-    return (getattr(state, "job_timestamp", None), getattr(state, "time_start", None))

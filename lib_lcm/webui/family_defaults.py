@@ -24,8 +24,9 @@ def follow(trigger, **sliders) -> None:
     controls = [sliders[name] for name in FOLLOWING]
 
     def change(before, *values):
-        now = loaded_family()
-        if now.value == before:
+        model = host.selected_model()
+        now = None if model is None else host.model_family(model)
+        if now is None or now.value == before:
             return [before, *(gr.update() for _ in values)]
         return [now.value, *(_update(*change) for change in zip(values, followed(values, before, now), strict=True))]
 

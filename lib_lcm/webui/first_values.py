@@ -7,7 +7,7 @@ again. Here bounds are always those of the settings, and a saved value counts wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,11 +42,13 @@ def follow_settings(control, built_in, setting: Callable[[], Any], bounds: Calla
     """From now on `control`, made with the value `built_in`, starts with `setting()` instead, and a slider has the `bounds()`."""
     first = _FirstValue(control, built_in, setting, bounds)
     host.change_page_config(control, first.attributes)
+    control.lcm_setting = setting
     _controls.append(first)
 
 
 def only_on_page(tick) -> None:
     """From now on a saved default ticks `tick` on the page alone: a request over the API that says nothing of LCM is not for LCM."""
+    tick.lcm_setting = lambda: False
     _ticks.append(tick)
 
 
@@ -55,12 +57,23 @@ def on_page(control) -> Any:
     return getattr(control, "lcm_on_page", control.value)
 
 
-def settle() -> None:
+def without_saved(controls: Sequence[Any]) -> list[Any]:
+    """The values of the controls as they would be if the user had saved none."""
+    return [control.lcm_setting() if hasattr(control, "lcm_setting") else control.value for control in controls]
+
+
+def settle_all() -> None:
     """The page has been built: the controls themselves get the values that the API reads from them."""
-    for first in _controls:
+    settle([*(first.control for first in _controls), *_ticks])
+
+
+def settle(controls: Sequence[Any]) -> None:
+    """The same for some of the controls."""
+    ids = {id(control) for control in controls}
+    for first in [first for first in _controls if id(first.control) in ids]:
         for name, value in first.attributes().items():
             setattr(first.control, name, value)
-    for tick in _ticks:
+        _controls.remove(first)
+    for tick in [tick for tick in _ticks if id(tick) in ids]:
         tick.lcm_on_page, tick.value = tick.value, False
-    _controls.clear()
-    _ticks.clear()
+        _ticks.remove(tick)

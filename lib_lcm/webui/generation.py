@@ -17,6 +17,9 @@ from lib_lcm.texts import Text, sentence_of
 from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
 
+OF_EACH_PLAN = ("steps", "refiner_switch_at")
+"""What a plan changes in the processing object that the next plan for the same one must find as it was."""
+
 
 class Generation:
     """What the script does in each callback. Which generations are running is known to `current`."""
@@ -24,7 +27,7 @@ class Generation:
     def __init__(self):
         self.run_times = RunTimes()
         self._begun = 0.0
-        self._refiner: tuple[weakref.ref, float | None] | None = None  # whose it was that the last plan skipped, and its switch
+        self._changed: tuple[weakref.ref, dict[str, tuple[Any, Any]]] | None = None  # what of whom the last plan changed, from what to what
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
@@ -58,9 +61,9 @@ class Generation:
         if plan.lora is not None and p.disable_extra_networks:
             messages.refuse(p, Text(texts.LORAS_LEFT_OUT))
             return
-        if plan.skips_refiner:
-            self._refiner = weakref.ref(p), p.refiner_switch_at
+        asked = {name: getattr(p, name, None) for name in OF_EACH_PLAN}
         apply_plan(p, plan)
+        self._changed = weakref.ref(p), {name: (before, getattr(p, name, None)) for name, before in asked.items()}
         current.begin(p, current.Run(plan, facts.defaults.fill(options)))
         for message in plan.messages:
             messages.tell(p, message)
@@ -75,18 +78,19 @@ class Generation:
         current.end(p)
 
     def _forget_earlier_plan(self, p) -> None:
-        """img2img's batch makes one generation after another with one processing object, each with a prompt of its own."""
+        """img2img's batch and Loopback make one generation after another with one processing object, each with a request of its own."""
         keys = infotext.KEYS.values()
         if any(key in p.extra_generation_params for key in keys):
             p.extra_generation_params = {key: value for key, value in p.extra_generation_params.items() if key not in keys}
-        if self._refiner is not None:
-            (planned, switch_at), self._refiner = self._refiner, None
-            if planned() is p and p.refiner_switch_at is None:
-                p.refiner_switch_at = switch_at
+        if self._changed is not None:
+            (planned, changes), self._changed = self._changed, None
+            for name, (before, after) in changes.items() if planned() is p else ():
+                if getattr(p, name, None) == after != before:
+                    setattr(p, name, before)
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
         """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
-        if is_switched_on_by(first_prompt(p.all_prompts)):
+        if is_switched_on_by(_first(p.all_prompts)):
             return LcmOptions(enabled=True)
         if settings.typed_tag() == settings.NOTHING:
             return None
@@ -108,14 +112,14 @@ def _warning_of_init_image(p) -> Text | None:
 
 def plain_passes(p) -> list[PlainPass]:
     """The passes that the WebUI makes of the processing object while LCM is off."""
-    first = PlainPass(first_prompt(p.all_prompts), p.sampler_name, int(p.steps), p.cfg_scale)
+    first = PlainPass(_first(p.all_prompts), p.sampler_name, int(p.steps), p.cfg_scale)
     if not getattr(p, "enable_hr", False):
         return [first]
     # of these, what is empty or 0 means "as in the first pass"; not every WebUI has a CFG scale for the hires pass
     hires = PlainPass(
-        first_prompt(p.all_hr_prompts) or first.prompt,
+        _first(p.all_hr_prompts) or first.prompt,
         p.hr_sampler_name or first.sampler,
-        int(p.hr_second_pass_steps) or first.steps,
+        int(p.hr_second_pass_steps or first.steps),
         getattr(p, "hr_cfg", None) or first.cfg,
         is_hires=True,
     )
@@ -141,6 +145,11 @@ def host_facts(model) -> HostFacts:
     )
 
 
+def _first(prompts: Sequence[str] | str) -> str:
+    """The first of a generation's prompts, as it is drawn."""
+    return host.without_comments(first_prompt(prompts))
+
+
 def request_of(p) -> Request:
     """The parts of the processing object that decide something."""
     is_hires = bool(getattr(p, "enable_hr", False))
@@ -155,13 +164,13 @@ def request_of(p) -> Request:
         first=PassRequest(p.steps, 1.0 if is_txt2img else strength, side),
         cfg=p.cfg_scale,
         hires=hires,
-        prompt=first_prompt(p.all_prompts),
-        negative_prompt=first_prompt(p.all_negative_prompts),
-        scheduler=getattr(p, "scheduler", None),
+        prompt=_first(p.all_prompts),
+        negative_prompt=_first(p.all_negative_prompts),
+        scheduler=host.asked_schedule(p.sampler_name, getattr(p, "scheduler", None)),
         refiner=getattr(p, "refiner_checkpoint", None) if getattr(p, "refiner_checkpoint_info", None) is not None else None,
         image_cfg=getattr(p, "image_cfg_scale", None),
-        hires_prompt=first_prompt(p.all_hr_prompts) if is_hires else "",
-        hires_negative_prompt=first_prompt(p.all_hr_negative_prompts) if is_hires else "",
+        hires_prompt=_first(p.all_hr_prompts) if is_hires else "",
+        hires_negative_prompt=_first(p.all_hr_negative_prompts) if is_hires else "",
         hires_checkpoint=getattr(p, "hr_checkpoint_name", None),
     )
 

@@ -20,6 +20,7 @@ from fastapi import HTTPException
 import modules.extra_networks as extra_networks  # so that the error names it on a WebUI from before it
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
 from lib_lcm.options import shown_number
+from lib_lcm.plan import AUTOMATIC_SCHEDULER
 from modules import shared
 
 REFUSED = 422
@@ -70,6 +71,12 @@ def loaded_model():
     model = getattr(data, "sd_model", None) if data is not None else None
     # Forge holds a placeholder before the first load
     return model if model is not None and _unet(model) is not None else None
+
+
+def selected_model():
+    """The loaded model where it is the selected checkpoint, which the next generation will use; else None. See `is_selected`."""
+    model = loaded_model()
+    return model if model is not None and is_selected(model) else None
 
 
 def is_selected(model, override: str | None = None) -> bool:
@@ -190,6 +197,7 @@ def checkpoint_sha256(model) -> str | None:
 # --- prompts ------------------------------------------------------------------------------------------------------------
 
 
+SAME_SCHEDULER = (None, "", "Use same scheduler")
 PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_prompt"))
 """The fields of `plan.Request` that styles are put into."""
 
@@ -197,13 +205,22 @@ PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_promp
 def styled(prompts: Mapping[str, str], styles: list[str] | None) -> dict[str, str]:
     """The prompts, by the names of PROMPTS, with the user's saved styles of these names in them, as a generation has them.
 
-    A hires prompt that is empty stays so: it stands for that of the first pass.
+    A hires prompt that is empty stays so: it stands for that of the first pass. Comments are left out.
     """
     given = {name: prompts.get(name) or "" for names in PROMPTS for name in names}
     for names in PROMPTS:
         texts = _with_styles(*(given[name] for name in names), styles)
         given |= {name: text for name, text in zip(names, texts, strict=True) if given[name] or names is PROMPTS[0]}
-    return given
+    return {name: without_comments(text) for name, text in given.items()}
+
+
+def without_comments(prompt: str) -> str:
+    """A prompt without its comments ("# ..."), which the WebUI (1.8 and later) takes out itself, mostly after our script has run."""
+    module = sys.modules.get("modules.processing_scripts.comments") or _script_module("comments.py", "strip_comments")  # the first: Forge
+    strip = getattr(module, "strip_comments", None)
+    if strip is None or not prompt or not setting("enable_prompt_comments", True):  # reForge has no such setting, and always takes them out
+        return prompt
+    return strip(prompt)
 
 
 def _with_styles(prompt: str, negative_prompt: str, styles: list[str] | None) -> tuple[str, str]:
@@ -232,6 +249,49 @@ def set_known(p, **fields) -> None:
     for name, value in fields.items():
         if hasattr(p, name):
             setattr(p, name, value)
+
+
+def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
+    """The schedule of a generation as the WebUI's drop-down has it; None where there is none and where it is the sampler's own affair.
+
+    The API takes a schedule's internal name as well ("karras"). For some samplers of its own, reForge makes "Normal" of "Automatic"
+    before any script sees the generation, so there the two are one.
+    """
+    known = getattr(_module_of_webui("sd_schedulers"), "schedulers_map", {})
+    label = getattr(known.get(schedule), "label", schedule)
+    if label == "Normal":
+        alter = getattr(sys.modules.get("modules_forge.forge_alter_samplers"), "samplers_data_alter", ())
+        if any(one.name.lower() == (sampler or "").lower() for one in alter):
+            return None
+    return None if label in ("", AUTOMATIC_SCHEDULER) else label
+
+
+def schedule_of_pass(p) -> str | None:
+    """The schedule of the pass that `p` is in, which the hires pass may have of its own; see `asked_schedule`."""
+    own = getattr(p, "hr_scheduler", None) if getattr(p, "is_hr_pass", False) else None
+    return asked_schedule(p.sampler_name, getattr(p, "scheduler", None) if own in SAME_SCHEDULER else own)
+
+
+def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
+    """The same for a request over the API, where the name of a sampler may end in that of a schedule ("DPM++ 2M Karras")."""
+    split = getattr(_module_of_webui("sd_samplers"), "get_sampler_and_scheduler", None)
+    if sampler and split is not None:
+        sampler, schedule = split(sampler, schedule)
+    return asked_schedule(sampler, schedule)
+
+
+def _module_of_webui(name: str):
+    """A module that not every WebUI has, or None."""
+    try:
+        return importlib.import_module(f"modules.{name}")
+    except ImportError:
+        return None
+
+
+def job_mark() -> object:
+    """Another one for each job of the WebUI: the task where it has a name, else when it began, which an interrogation changes too."""
+    task = getattr(_module_of_webui("progress"), "current_task", None)
+    return task if task is not None else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
 
 
 def effective_cfg(denoiser, cond_scale: float) -> float:
@@ -510,15 +570,12 @@ def api_passwords() -> list[str]:
     return [pair for pair in (getattr(shared.cmd_opts, "api_auth", None) or "").split(",") if pair]
 
 
-def page_args(title: str, is_img2img: bool) -> list:
-    """The arguments that a fresh page, and so the API, passes to the always-on script of that title."""
+def script_of(title: str, is_img2img: bool):
+    """The always-on script of that title, or None."""
     from modules import scripts
 
     runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
-    for script in runner.alwayson_scripts:
-        if script.title() == title and script.args_to is not None:
-            return [component.value for component in runner.inputs[script.args_from : script.args_to]]
-    return []
+    return next((script for script in runner.alwayson_scripts if script.title() == title), None)
 
 
 def data_folder() -> Path:
@@ -540,11 +597,16 @@ def private_folders() -> list[Path]:
 
 
 def xyz_grid_module():
-    """The loaded module of the built-in script "X/Y/Z plot", or None where there is none; scripts are loaded outside `sys.modules`."""
+    """The loaded module of the built-in script "X/Y/Z plot", or None where there is none."""
+    return _script_module("xyz_grid.py", "axis_options")
+
+
+def _script_module(file_name: str, attribute: str):
+    """The loaded module of a script of the WebUI's, or None where there is none; scripts are loaded outside `sys.modules`."""
     from modules import scripts
 
     for data in scripts.scripts_data:
-        if Path(data.path).name == "xyz_grid.py" and hasattr(data.module, "axis_options"):
+        if Path(data.path).name == file_name and hasattr(data.module, attribute):
             return data.module
     return None
 
@@ -657,6 +719,14 @@ def set_tooltip(component, text: str) -> None:
     getattr(component, "accordion", component).webui_tooltip = text
 
 
+def save_as_its_tick(component, script_file: str) -> None:
+    """Makes a saved tick of the InputAccordion open it on a fresh page, where its tick is not shown otherwise (A1111 1.7, 1.8)."""
+    # what A1111 1.9 and later do themselves: the state of the accordion is looked up under the name that the tick is saved under
+    accordion = getattr(component, "accordion", None)
+    if accordion is not None:
+        accordion.custom_script_source = os.path.basename(script_file)
+
+
 def localization_files(name: str) -> list[Path]:
     """The files of a localisation, in the order in which the WebUI reads them."""
     try:
@@ -665,6 +735,29 @@ def localization_files(name: str) -> list[Path]:
         return []
     files = localization.localizations.get(name, [])
     return [Path(file) for file in ([files] if isinstance(files, str) else files)]  # A1111 1.6 knows one file for each name
+
+
+def add_localization(name: str, file: Path) -> None:
+    """Gives the page the texts of a file too where it is in the localisation of that name, whose own texts go before them.
+
+    To be called before the page is built. A1111 1.6 knows one file for each name, so there the page's own texts stay in English.
+    """
+    try:
+        from modules import localization
+    except ImportError:
+        return
+    files = localization.localizations.get(name)
+    if isinstance(files, list) and str(file) not in files:
+        files.insert(0, str(file))
+
+
+def localization_names() -> list[str]:
+    """The localisations that this WebUI has."""
+    try:
+        from modules import localization
+    except ImportError:
+        return []
+    return list(localization.localizations)
 
 
 def setting(name: str, default):

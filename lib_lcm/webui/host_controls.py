@@ -31,6 +31,7 @@ _ELEMENT_IDS = {
     "hires_width": "{tab}_hr_resize_x",
     "hires_height": "{tab}_hr_resize_y",
     "hires_cfg": "{tab}_hr_cfg",
+    "override_settings": "{tab}_override_settings",
     "refiner": "{tab}_enable-checkbox",
     "refiner_checkpoint": "{tab}_checkpoint",
 }

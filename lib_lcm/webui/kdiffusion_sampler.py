@@ -18,13 +18,15 @@ from modules import sd_samplers_kdiffusion, shared
 class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
     """Samples at the timesteps of the running plan; what a step does is the subclasses' concern.
 
-    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing schedule.
+    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing schedule, or the one that was
+    picked by hand too.
     """
 
     def __init__(self, sd_model):
         super().__init__(self._steps, sd_model)
         run = current.run()
         self.schedule = run.plan.schedule if run is not None else TRAILING
+        self.has_plan = run is not None
         self.uses_host_schedule = run is not None and run.plan.host_scheduler is not None
         self.model_wrap_cfg = LcmCFGDenoiser(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
@@ -41,9 +43,11 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
         A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before ours.
         """
         if not self._is_ours(p):
+            if p.sampler_noise_scheduler_override:
+                return super().get_sigmas(p, steps)
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The host's own LCM has the
             # distillation grid's; the whole table would end in a step at t = 0, where a consistency model does nothing.
-            own = registry.own_sampler(SAMPLER_LABELS[LCM], shared.sd_model) if self.uses_host_schedule else None
+            own = registry.own_sampler(SAMPLER_LABELS[LCM], shared.sd_model)
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
             return self._sigmas_at(webui_timesteps(steps))
@@ -87,7 +91,9 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
 
     def _is_ours(self, p) -> bool:
         """Whether this sampler decides the noise levels."""
-        return not self.uses_host_schedule and not p.sampler_noise_scheduler_override
+        if p.sampler_noise_scheduler_override or self.uses_host_schedule:
+            return False
+        return self.has_plan or host.schedule_of_pass(p) is None
 
     def _is_trailing(self, p) -> bool:
         return self._is_ours(p) and self.schedule == TRAILING

@@ -118,8 +118,8 @@ def entry_now(option: str) -> str:
 
 
 def entries_now() -> list[str]:
-    """The drop-down's entries for the loaded checkpoint."""
-    model = host.loaded_model()
+    """The drop-down's entries for the selected checkpoint; without what they mean for it while it is not loaded."""
+    model = host.selected_model()
     if model is None:
         return entries(networks.listed_loras(), words=language.translations())
     family = host.model_family(model)
@@ -139,8 +139,8 @@ def meaning_of_auto(model, family: ModelFamily) -> str:
 
 
 def toggle_remembered(entry: str) -> None:
-    """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the loaded checkpoint."""
-    model = host.loaded_model()
+    """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the selected checkpoint."""
+    model = host.selected_model()
     option = _option(entry)
     if option in (AUTO, remembered.lora_of(model)):
         remembered.forget(model)
@@ -154,7 +154,7 @@ def toggle_remembered(entry: str) -> None:
 
 def remember_button(entry: str | None):
     """Says what the button would do: remember what is chosen, forget what is remembered; hidden where there is neither."""
-    model = host.loaded_model()
+    model = host.selected_model()
     option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
     if model is None or (option == AUTO and before is None):
         return gr.update(visible=False)
@@ -181,8 +181,8 @@ def _shown(option: str) -> str:
 
 
 def missing_lora() -> OfficialLora | None:
-    """The official LCM-LoRA for the loaded checkpoint's family where the LoRA folder has none that serves it."""
-    model = host.loaded_model()
+    """The official LCM-LoRA for the selected checkpoint's family, once it is loaded, where the LoRA folder has none that serves it."""
+    model = host.selected_model()
     lora = None if model is None else official_lora(host.model_family(model))
     return lora if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs() else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lib_lcm.api_messages import without_folders
 from lib_lcm.texts import translated
 from lib_lcm.webui import current, host, language
 
@@ -28,4 +29,6 @@ def refusal(p, sentence: str) -> host.LcmRefusal:
 def _worded(p, sentence: str) -> str:
     """The sentence for whoever has asked for the picture; an inner generation is asked for by the one around it."""
     is_for_api = any(host.is_for_api(one) for one in (p, current.processing()) if one is not None)
-    return str(sentence) if is_for_api else translated(sentence, language.translations())
+    if is_for_api:
+        return without_folders(str(sentence), host.lora_dirs(), host.private_folders())
+    return translated(sentence, language.translations())

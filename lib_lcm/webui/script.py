@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import activation, api, first_values, live, registry, settings, xyz_grid
+from lib_lcm.webui import activation, api, first_values, host, language, live, registry, settings, xyz_grid
 from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.host_controls import HostControls
 from lib_lcm.webui.ui import Accordion
@@ -20,6 +20,8 @@ class LcmScript(scripts.Script):
         self._host_controls: HostControls | None = None
         self._accordion: Accordion | None = None
         self._generation_info = None
+        self._page_controls: list | None = None
+        self._api_controls: list | None = None
 
     def title(self):
         return SCRIPT_TITLE
@@ -46,7 +48,20 @@ class LcmScript(scripts.Script):
         self._accordion = Accordion(self.elem_id, self._controls(), self._generation)
         self.infotext_fields = self._accordion.infotext_fields
         self.paste_field_names = self._accordion.paste_field_names
+        host.save_as_its_tick(self._accordion.enabled, self.filename)
+        if self._page_controls is None:
+            self._page_controls = self._accordion.controls
+        else:
+            # The API makes controls that no page has, and takes their values, at this moment, for what a request leaves out.
+            self._api_controls = self._accordion.controls
+            first_values.settle(self._api_controls)
         return self._accordion.controls
+
+    def first_args(self) -> list:
+        """What the API passes to this script where a request leaves arguments out."""
+        if self._api_controls is not None:
+            return [control.value for control in self._api_controls]
+        return first_values.without_saved(self._page_controls or [])
 
     def _controls(self) -> HostControls:
         if self._host_controls is None:
@@ -69,7 +84,8 @@ def install() -> None:
     registry.register()
     activation.install()
     script_callbacks.on_ui_settings(settings.register)
-    script_callbacks.on_app_started(lambda demo, app: first_values.settle())
+    script_callbacks.on_before_ui(language.lend_to_packs)
+    script_callbacks.on_app_started(lambda demo, app: first_values.settle_all())
     script_callbacks.on_app_started(api.add_routes)
     script_callbacks.on_app_started(lambda demo, app: registry.register())
     script_callbacks.on_app_started(live.add_routes)

@@ -42,6 +42,8 @@ class Answer:
 
     line: str
     """In the page's language, as all of it."""
+    took: str = ""
+    """How long the last picture took, which goes on the line."""
     warnings: tuple[str, ...] = ()
     covered: tuple[tuple[str, str], ...] = ()
     """(role, text) of the WebUI's controls that have no say, with the value that is used instead."""
@@ -75,23 +77,23 @@ def answer(asked: Asked) -> Answer:
     except OptionsError as error:
         return Answer(translated(sentence_of(error), words), noted=prompt_notes, is_refusal=is_ticked)
     model = host.loaded_model()
-    if model is None or not host.is_selected(model):
+    if model is None or not host.is_selected(model, _overriding_checkpoint(asked)):
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
         covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
-        return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
+        return Answer(line, "", _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
     plan = make_plan(options, _request(asked, options), host_facts(model), limits)
     line = status_line(plan, words)
     if not (is_ticked or is_switched_on):
         line = translated(Text(texts.LCM_IS_OFF, status=line), words)
-        return Answer(line, _shown([asked.problem, warning], words), noted=prompt_notes)
-    if asked.seconds is not None and plan.problem is None:
-        line += SEPARATOR + translated(Text(texts.TOOK, seconds=asked.seconds), words)
+        return Answer(line, "", _shown([asked.problem, warning], words), noted=prompt_notes)
+    is_told = asked.seconds is not None and plan.problem is None
+    took = translated(Text(texts.TOOK, seconds=asked.seconds), words) if is_told else ""
     shown = _shown([asked.problem, warning, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
     notes = (*prompt_notes, *_notes(plan, asked, is_switched_on, words))
-    return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None)
+    return Answer(line, took, shown, covered, notes, is_refusal=plan.problem is not None)
 
 
 def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool = False) -> str:
@@ -104,10 +106,12 @@ def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool =
     marks = (" data-lcm-fresh" if is_fresh else "") + (" data-lcm-pending" if given.is_waiting else "")
     kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
+    took = html.escape(SEPARATOR + given.took) if given.took else ""
+    # javascript/lcm.js tells screen readers of what is new in it
     return (
         (f"<style>{sheet}</style>" if sheet else "")
-        + f'<div class="{kind}" role="status"{marks}>{html.escape(given.line)}</div>'
-        + (f'<ul class="lcm-warnings" role="alert">{warnings}</ul>' if warnings else "")
+        + f'<div class="{kind}"{marks}><span class="lcm-plan">{html.escape(given.line)}</span>{took}</div>'
+        + (f'<ul class="lcm-warnings">{warnings}</ul>' if warnings else "")
     )
 
 
@@ -115,6 +119,15 @@ def _with_styles(asked: Asked) -> Asked:
     """The tab with its styles in the prompts, which a style may give a LoRA's tag or a negative prompt."""
     controls = asked.controls
     return replace(asked, controls={**controls, **host.styled(controls, controls.get("styles"))})
+
+
+def _overriding_checkpoint(asked: Asked) -> str | None:
+    """The checkpoint that the tab's "Override settings" name: a pasted picture's, where the WebUI is set to follow those."""
+    for setting in asked.controls.get("override_settings") or []:
+        name, _, value = str(setting).partition(":")
+        if name == "Model hash":
+            return value.strip()
+    return None
 
 
 def _plain_passes(asked: Asked) -> list[PlainPass]:
@@ -153,7 +166,7 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         hires=hires,
         prompt=controls["prompt"],
         negative_prompt=controls["negative_prompt"],
-        scheduler=controls.get("scheduler"),
+        scheduler=host.asked_schedule(controls.get("sampler"), controls.get("scheduler")),
         refiner=None if refiner in NO_REFINER else refiner,
         image_cfg=_number(controls.get("image_cfg"), 1.0),
         hires_prompt=controls["hires_prompt"],
@@ -162,11 +175,16 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
     )
 
 
-def _covered(steps: int, cfg: float, sampler: str, asked: Asked, scheduler: str | None = None) -> tuple[tuple[str, str], ...]:
-    values = {"steps": f"LCM: {steps}", "cfg": f"LCM: {cfg:g}", "sampler": sampler}
+def _covered(steps: int | None, cfg: float | None, sampler: str, asked: Asked, scheduler: str | None = None) -> tuple[tuple[str, str], ...]:
+    values = {"steps": _lcm_value(steps), "cfg": _lcm_value(cfg), "sampler": sampler}
     if not asked.is_img2img:
-        values |= {"hires_sampler": sampler, "hires_scheduler": scheduler or sampler, "hires_cfg": f"LCM: {cfg:g}"}
-    return tuple(values.items())
+        values |= {"hires_sampler": sampler, "hires_scheduler": scheduler or sampler, "hires_cfg": _lcm_value(cfg)}
+    return tuple((role, text) for role, text in values.items() if text is not None)
+
+
+def _lcm_value(value: float | None) -> str | None:
+    """None while the field of the accordion is empty."""
+    return None if value is None else f"LCM: {value:g}"
 
 
 def _notes(plan: Plan, asked: Asked, is_switched_on: bool, words) -> list[tuple[str, str]]:

@@ -148,6 +148,11 @@ class WebUI:
         if self.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8"):
             pytest.skip("this WebUI has no drop-down for the schedule")
 
+    def needs_comments(self) -> None:
+        """Skips the test where a "#" in a prompt is no comment: those came with A1111 1.8."""
+        if self.name in ("a1111-1.6", "a1111-1.7"):
+            pytest.skip("this WebUI has no comments in prompts")
+
     @property
     def reads_infotexts(self) -> bool:
         """Whether its API draws a picture from an infotext."""

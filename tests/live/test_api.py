@@ -91,6 +91,29 @@ def test_the_plan_knows_the_styles_of_the_request(webui):
     assert "LCM weight: 0.35" in made.infotext and "Negative prompt: smudged" in made.infotext
 
 
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_the_plan_and_the_generation_leave_comments_out(webui):
+    webui.needs_comments()
+    request = {"prompt": f"{PROMPT} # <lora:lcm_lora_sd15:0.3>", "negative_prompt": "# green", "args": [ON]}
+    plan = loaded(webui).post("/lcm/v1/plan", request)
+    assert plan["weight"] == 1 and plan["messages"] == []
+    made, calls = webui.txt2img(request["prompt"], lcm=ON, negative_prompt=request["negative_prompt"])
+    assert "LCM weight: 1," in made.infotext and webui.comments == "" and len(calls) == 4
+
+
+@pytest.mark.profiles("a1111-1.10", "forge")
+@pytest.mark.parametrize("named", ["automatic", "Automatic", "karras", "Karras"])
+def test_a_schedule_may_have_its_internal_name(webui, named):
+    webui.needs_schedules()
+    plan = loaded(webui).post("/lcm/v1/plan", {"prompt": PROMPT, "scheduler": named, "args": [ON]})
+    made, calls = webui.txt2img(PROMPT, lcm=ON, scheduler=named)
+    if named.lower() == "automatic":
+        assert plan["timesteps"] == [call["timesteps"][0] for call in calls] == [999, 759, 499, 259]
+        assert plan["schedule"] == "trailing" and webui.comments == ""
+    else:
+        assert plan["schedule"] == "Karras" and "Schedule type: Karras" in made.infotext
+
+
 def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
     def asked_with(**settings):
         return {"args": [ON], "width": 1024, "height": 768, "override_settings": settings}

@@ -55,6 +55,23 @@ def test_it_shows_what_auto_means_and_what_each_lora_is_for(page, webui):
     assert not remember(page).is_visible()
 
 
+@pytest.mark.profiles("forge")
+def test_the_row_follows_the_checkpoint_that_the_first_generation_loads(own, browser):
+    """Forge loads what is selected when a generation begins, and its page hears nothing of that."""
+    page = open_page(browser, own.client.url)
+    page.wait_for_selector("#script_txt2img_lcm_status [data-lcm-pending], .lcm-plan", state="attached")
+    page.evaluate("""window.lcmTestClicks = [];
+        document.querySelector('#script_txt2img_lcm_refresh').addEventListener('click', () => window.lcmTestClicks.push(Date.now()))""")
+    page.wait_for_timeout(9_000)  # the next time that the page would ask by itself is far
+    page.click("#txt2img_generate")
+    page.wait_for_function("document.querySelector('#txt2img_interrupt').style.display === 'block'")
+    page.wait_for_function("document.querySelector('#txt2img_interrupt').style.display !== 'block'")
+    over = page.evaluate("Date.now()")
+    wait_for_entry(page, f"Auto · {SD15}")
+    assert page.evaluate("over => window.lcmTestClicks.some(time => time > over - 1000 && time < over + 3000)", over)
+    page.close()
+
+
 def test_an_open_list_stays_as_it_is_while_the_page_asks_for_news(page, webui):
     page.wait_for_timeout(3_000)  # the page has asked by itself for the last time
     lora_drop_down(page).click()

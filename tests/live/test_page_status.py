@@ -209,6 +209,32 @@ def test_the_line_follows_the_checkpoint(page, webui):
     assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
 
 
+def test_the_line_follows_the_settings(page, webui):
+    open_accordion(page)
+    set_number(page, "steps", 8)
+    wait_for_status(page, "8 steps")
+    with webui.settings(lcm_max_steps=6):
+        page.evaluate("opts.lcm_max_steps = 6")  # as "Apply settings" does in the page
+        wait_for_status(page, "'steps' is 8; it must be a whole number from 1 to 6")
+    page.evaluate("opts.lcm_max_steps = 8")
+    wait_for_status(page, "8 steps")
+
+
+def test_screen_readers_are_told_of_what_is_new_alone(page, webui):
+    heard = "document.querySelector('#script_txt2img_lcm_enabled .lcm-announced').textContent"
+    open_accordion(page)
+    page.fill("#txt2img_neg_prompt textarea", "blurry")
+    page.wait_for_function(f"{heard}.includes('4 steps: 999 759 499 259') && {heard}.includes('The negative prompt is ignored')")
+    page.evaluate("""window.lcmTestHeard = 0; new MutationObserver(() => { window.lcmTestHeard += 1; }).observe(
+        document.querySelector('#script_txt2img_lcm_enabled .lcm-announced'), { childList: true, characterData: true, subtree: true })""")
+    page.click("#txt2img_generate")
+    wait_for_status(page, "last run")
+    page.wait_for_timeout(2500)
+    assert page.evaluate("window.lcmTestHeard") == 0
+    set_number(page, "steps", 2)
+    page.wait_for_function(f"window.lcmTestHeard === 1 && {heard}.includes('2 steps: 999 499')")
+
+
 def test_an_lcm_lora_beside_settings_that_suit_it_is_not_warned_of(page, webui):
     set_host_number(page, "txt2img_steps", 4)
     set_host_number(page, "txt2img_cfg_scale", 1)

@@ -79,6 +79,10 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     assert (number(page, "steps").get_attribute("max"), number(page, "steps").input_value()) == ("12", "6")
     assert (number(page, "cfg").get_attribute("max"), number(page, "cfg").input_value()) == ("1.5", "1.5")
     assert number(page, "weight").input_value() == "0.8", "a saved value counts more than the setting"
+    given = {"lcm": [True], "width": own.side, "height": own.side}  # the rest is filled up by the WebUI
+    over_api = own.client.txt2img(PROMPT, **given).infotext
+    plan = own.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [True]})
+    assert "LCM weight: 0.9, LCM schedule: WebUI" in over_api and (plan["weight"], plan["schedule"]) == (0.9, "webui")
     assert page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first.inner_text().strip() == "WebUI"
     wait_for_status(page, "6 steps: ")
     page.close()

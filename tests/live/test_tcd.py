@@ -95,6 +95,15 @@ def test_picked_by_hand_it_is_the_same_sampler(webui):
     assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("TCD") == 1
 
 
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_picked_by_hand_it_has_the_schedule_that_is_picked_by_hand(webui):
+    webui.needs_schedules()
+    webui.txt2img(PROMPT, lcm=TCD, scheduler="Karras")
+    levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
+    webui.txt2img(PROMPT, sampler_name="TCD", scheduler="Karras", steps=4, cfg_scale=1)
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels
+
+
 # --- LoRAs of its own -----------------------------------------------------------------------------------------------------
 
 HYPER = "Hyper-SD15-8steps-lora"

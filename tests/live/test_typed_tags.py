@@ -61,6 +61,22 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
         made, _ = webui.txt2img(PROMPT, **{**plain, **hires, **fields})
         assert [line.strip() for line in webui.server.log[already:] if line.startswith("LCM: The prompt")] == expected
         assert "LCM LoRA" not in made.infotext
+    typed_tag("warn")
+    already = len(webui.server.log)
+    webui.txt2img(PROMPT, **{**plain, **hires, "hr_second_pass_steps": None, "steps": 9})  # then it has the steps of the first pass
+    assert [line.strip() for line in webui.server.log[already:] if line.startswith(("LCM:", "*** Error"))] == warned
+
+
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_a_tag_in_a_comment_is_none(webui, typed_tag):
+    webui.needs_comments()
+    plain, calls = webui.txt2img(PROMPT, steps=3, cfg_scale=7)
+    already = len(warnings(webui))
+    for choice in ("warn", "switch LCM on"):
+        typed_tag(choice)
+        commented, commented_calls = webui.txt2img(f"{PROMPT}\n# <lora:lcm_lora_sd15:1>", steps=3, cfg_scale=7)
+        assert "LCM LoRA" not in commented.infotext and len(commented_calls) == len(calls)
+    assert warnings(webui)[already:] == []
 
 
 def test_it_can_switch_lcm_on(webui, typed_tag):

@@ -55,6 +55,22 @@ def test_nothing_of_the_accordion_is_left_in_english(language, browser, tmp_path
         _look_for_english(browser, server.url, language, *LANGUAGES[language])
 
 
+def test_the_pack_of_somebody_else_has_our_texts_too_and_its_own_go_first(browser, tmp_path):
+    """What the page looks texts up in has the name of the pack that is chosen, not of its language."""
+    pack = tmp_path / "extensions" / "somebodys-pack" / "localizations"
+    pack.mkdir(parents=True)
+    (pack / "de_DE (somebody's).json").write_text(json.dumps({"Quality": "Güte"}), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"localization": "de_DE (somebody's)"}), encoding="utf-8")
+    with Server(["--data-dir", str(tmp_path), "--extension", str(pack.parent)]) as server:
+        page = open_page(browser, server.url)
+        open_accordion(page)
+        words = json.loads((ROOT / "localizations" / "de_DE.json").read_text(encoding="utf-8"))
+        for name, text in (("quality", "Güte"), ("weight", words["LoRA weight"])):
+            label = page.locator(f"#script_txt2img_lcm_{name} [data-testid=block-info], #script_txt2img_lcm_{name} label span").first
+            wait_until(page, lambda label=label, text=text: label.inner_text().strip() == text)
+        page.close()
+
+
 def _look_for_english(browser, url, language, line, warning):
     page = open_page(browser, url)
     open_accordion(page)
@@ -65,7 +81,7 @@ def _look_for_english(browser, url, language, line, warning):
         """() => {
             const accordion = document.getElementById('script_txt2img_lcm_enabled');
             const texts = document.createTreeWalker(accordion, NodeFilter.SHOW_TEXT, node =>
-                ['STYLE', 'SCRIPT'].includes(node.parentElement.nodeName) || node.parentElement.closest('.hidden, .hide')
+                ['STYLE', 'SCRIPT'].includes(node.parentElement.nodeName) || node.parentElement.closest('.hidden, .hide, .lcm-announced')
                     ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
             const found = [];
             while (texts.nextNode()) found.push(texts.currentNode.textContent.trim());

@@ -22,6 +22,10 @@ class Profile:
     """The schedule has its own drop-down, `p.scheduler` and the module `sd_schedulers` (A1111 1.9+)."""
     every_sampling_callback: bool = True
     """Scripts get `process_before_every_sampling`."""
+    comments: bool = True
+    """A "#" in a prompt begins a comment (1.8+)."""
+    comments_in_hires_prompts: bool = True
+    """Also in the hires pass's own (1.10+)."""
     late_image_callbacks: bool = True
     """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`, `postprocess_image_after_composite` (1.8+)."""
     denoiser_in_callbacks: bool = True
@@ -38,6 +42,8 @@ class Profile:
 
     forge: bool = False
     """Model objects, sampling and LoRA loading as in Forge; the flags below say what that means."""
+    accordion_saved_as_its_tick: bool = True
+    """A saved tick opens its accordion; without it, what is seen is closed and without a tick (1.9+)."""
     saves_input_accordions: bool = True
     """Whether an accordion with a tick is open when the page is, is among the page's saved defaults (1.7+)."""
     survives_early_stop: bool = True
@@ -69,6 +75,8 @@ A1111_1_8 = replace(
     version="v1.8.0-workbench",
     schedulers=False,
     every_sampling_callback=False,
+    comments_in_hires_prompts=False,
+    accordion_saved_as_its_tick=False,
     has_model_type=False,
     unknown_sampler_status=404,
 )
@@ -77,6 +85,7 @@ A1111_1_7 = replace(
     name="a1111-1.7",
     version="v1.7.0-workbench",
     native_lcm=False,
+    comments=False,
     late_image_callbacks=False,
     denoiser_in_callbacks=False,
     infotext_utils=False,

@@ -93,6 +93,17 @@ def test_a_seed_of_the_users_own_is_used_and_stays(page, webui):
     assert live.seed == "77"
 
 
+def test_a_seed_that_is_typed_over_the_held_one_is_used_and_told(live):
+    live.wait_for_line("seed")
+    seed = live.page.locator("#txt2img_seed :is(input, textarea)").first
+    seed.fill("-1")
+    live.settle()
+    assert live.drawn() == [], "a random picture was drawn while a seed was being typed"
+    seed.fill("42")
+    live.wait_for_picture(2)
+    assert [event["seed"] for event in live.events("process")] == [42] and "seed" not in live.line
+
+
 def test_generate_makes_the_same_picture_and_saves_it(live):
     live.page.click("#txt2img_generate")
     live.wait_until(lambda: live.saved() != [], "saving")
@@ -133,6 +144,21 @@ def test_a_drop_down_that_is_looked_into_draws_nothing(live):
     live.page.locator("#tab_txt2img #script_list input").first.click()
     live.page.locator("#tab_txt2img #script_list ul.options").first.wait_for()
     live.settle()
+    live.page.keyboard.press("Escape")
+    live.page.locator("#txt2img_prompt").click()
+    live.settle()
+    assert live.drawn() == []
+
+
+def test_what_is_typed_into_a_drop_down_to_find_an_entry_draws_nothing(live):
+    field = live.page.locator("#script_txt2img_lcm_lora input").first
+    before = field.input_value()
+    field.click()
+    live.page.keyboard.press("ControlOrMeta+a")
+    live.page.keyboard.type("lcm_lo")
+    live.settle()
+    assert live.drawn() == []
+    field.fill(before)
     live.page.keyboard.press("Escape")
     live.page.locator("#txt2img_prompt").click()
     live.settle()

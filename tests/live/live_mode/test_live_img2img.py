@@ -70,6 +70,12 @@ def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     live.wait_for_line("Live waits: it does not draw batches.")
     live.prompt.fill(OTHER)
     live.settle()
+    # the tabs of the extra networks hide all modes
+    page.evaluate("document.getElementById('mode_img2img').parentElement.style.display = 'none'")
+    live.prompt.fill(THIRD)
+    live.settle()
+    page.evaluate("document.getElementById('mode_img2img').parentElement.style.display = ''")
+    live.prompt.fill(OTHER)
     assert live.drawn() == [PROMPT]
     modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
     live.wait_until(lambda: live.shown() > 1, "the picture")

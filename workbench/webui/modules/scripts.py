@@ -21,6 +21,7 @@ from modules.scripts_base import (  # noqa: F401
     ScriptBuiltinUI,
 )
 from modules.scripts_runner import ScriptRunner, wrap_call  # noqa: F401
+from workbench.webui import profiles
 
 ScriptClassData = namedtuple("ScriptClassData", ["script_class", "path", "basedir", "module"])
 
@@ -59,7 +60,8 @@ def load_scripts():
     scripts_data.clear()
     script_callbacks.clear_callbacks()
     original_path = sys.path
-    for file in list_scripts("scripts", ".py"):
+    own = list_scripts("modules/processing_scripts", ".py", include_extensions=False) if profiles.active.comments else []
+    for file in [*list_scripts("scripts", ".py"), *own]:
         try:
             if file.basedir != paths.script_path:
                 sys.path = [file.basedir, *original_path]

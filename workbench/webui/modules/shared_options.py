@@ -73,6 +73,7 @@ options_templates.update(
                 None, "Stable Diffusion checkpoint", gr.Dropdown, _checkpoint_choices, refresh=_refresh_checkpoints, infotext="Model hash"
             ),
             "sd_checkpoints_limit": OptionInfo(2, "Maximum number of checkpoints loaded at the same time", gr.Slider, _range(1, 10, 1)),
+            "enable_prompt_comments": OptionInfo(True, "Comments in prompts"),
             "CLIP_stop_at_last_layers": OptionInfo(1, "Clip skip", gr.Slider, _range(1, 12, 1), infotext="Clip skip"),
             "randn_source": OptionInfo("GPU", "Random number generator source", gr.Radio, {"choices": ["GPU", "CPU"]}, infotext="RNG"),
             "enable_quantization": OptionInfo(False, "Round timesteps to whole numbers"),

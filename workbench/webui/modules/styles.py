@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from workbench.webui import profiles
+
+if profiles.active.forge:
+    from modules.processing_scripts import comments
+
 
 class PromptStyle(NamedTuple):
     name: str
@@ -28,6 +33,8 @@ class StyleDatabase:
         self.styles.clear()
 
     def _apply(self, prompt, styles, field):
+        if profiles.active.forge:
+            prompt = comments.strip_comments(prompt).strip()
         for name in styles or []:
             text = getattr(self.styles.get(name, self.no_style), field)
             prompt = merge_prompts(text, prompt) if text else prompt

@@ -63,6 +63,7 @@ class UiLoadsave:
     def _add(self, key, component):
         if getattr(component, "do_not_save_to_config", False):
             return
+        plain = key
         source = getattr(component, "custom_script_source", None)
         if source is not None:
             key = f"customscript/{source}/{key}"
@@ -70,6 +71,9 @@ class UiLoadsave:
             if profiles.active.saves_input_accordions:
                 self._exchange(f"{key}/visible", component.accordion, "visible")
                 self._exchange(f"{key}/value", component, "value")
+                if not profiles.active.accordion_saved_as_its_tick:
+                    source = getattr(component.accordion, "custom_script_source", None)
+                    key = f"customscript/{source}/{plain}" if source is not None else plain
                 self._exchange(f"{key}/value", component.accordion, "open")
             return
         fields = _FIELDS.get(type(component))

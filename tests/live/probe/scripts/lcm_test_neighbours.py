@@ -8,16 +8,19 @@ POST /lcm-test-neighbours/reload with {"marker": path} does what "Reload UI" doe
 stage of loading; {"lcm": false} leaves the extension under test out. DELETE /lcm-test-neighbours/rival takes the other sampler out.
 POST /lcm-test-neighbours/distributed with {"txt2img": false, "img2img": false} switches the extension Distributed off, as its own ticks do,
 and answers with what they were before; {} where it is not there.
+The selectable script "LCM test loopback" makes one generation after another with one processing object, as Loopback does, at the denoising
+strengths that its argument lists: "0.1, 0.6".
 GET /lcm-test-neighbours/refiners says which refiner the last generation asked for, as each callback saw it.
 """
 
 from pathlib import Path
 from types import MethodType
 
+import gradio as gr
 import torch
 from fastapi import Body
 
-from modules import extensions, script_callbacks, scripts, sd_samplers, sd_samplers_common, sd_samplers_kdiffusion, shared
+from modules import extensions, processing, script_callbacks, scripts, sd_samplers, sd_samplers_common, sd_samplers_kdiffusion, shared
 
 NEXT = {}
 NOW = {}
@@ -55,6 +58,29 @@ class NeighboursScript(scripts.Script):
         if "unet" in NOW:
             del NOW["unet"].forward
         NOW.clear()
+
+
+class LoopbackScript(scripts.Script):
+    def title(self):
+        return "LCM test loopback"
+
+    def show(self, is_img2img):
+        return is_img2img
+
+    def ui(self, is_img2img):
+        return [gr.Textbox(visible=False)]
+
+    def run(self, p, strengths):
+        made = None
+        for strength in strengths.split(","):
+            p.denoising_strength = float(strength)
+            done = processing.process_images(p)
+            if made is None:
+                made = done
+            else:
+                made.images += done.images
+                made.infotexts += done.infotexts
+        return made
 
 
 def forward_of_both_halves(original):

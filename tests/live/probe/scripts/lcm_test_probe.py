@@ -8,6 +8,7 @@ GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a11
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call; 0: before sampling
     {"at_call": 2, "do": "out of memory" | "nan"}                     it fails for want of memory, or sees a latent of nothing but NaN
+    {"at_call": 2, "do": "interrogate"}                               somebody has another picture described meanwhile
     {"at_call": 2, "do": "hold"}                                      it waits there until POST /lcm-test-probe/release
     {"sigmas": [14.6, 2.0, 0.0]}                                      p.sampler_noise_scheduler_override
     {"count_latents": true}                                           events say how many latents are in memory
@@ -135,6 +136,8 @@ def disturb(what):
         previews = shared.state.id_live_preview
         shared.state.do_set_current_image()
         EVENTS.append({"callback": "preview", "made": shared.state.id_live_preview - previews})
+    elif what == "interrogate":
+        shared.state.begin(job="interrogate")
     elif what == "hold":
         EVENTS.append({"callback": "held"})
         RELEASED.wait(LONGEST_HOLD)
