@@ -74,6 +74,7 @@ def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     page.evaluate("document.getElementById('mode_img2img').parentElement.style.display = 'none'")
     live.prompt.fill(THIRD)
     live.settle()
+    assert live.line == "Live waits: it does not draw batches."
     page.evaluate("document.getElementById('mode_img2img').parentElement.style.display = ''")
     live.prompt.fill(OTHER)
     assert live.drawn() == [PROMPT]
