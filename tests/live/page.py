@@ -48,6 +48,23 @@ def questions(page) -> list[str]:
     return asked
 
 
+def reload_ui(page, server) -> None:
+    """Presses "Reload UI", and returns when both the server and the page, which loads itself anew, are there again; closes the page."""
+    starts = server.starts
+    page.evaluate("window.isBeforeReload = true")
+    page.route("**/internal/ping", lambda route: route.abort())  # the page asks whether the server is back, too early on a slow machine
+    page.evaluate("setTimeout(() => document.getElementById('settings_restart_gradio').click(), 0)")
+    for _ in range(600):
+        if server.starts > starts:
+            break
+        page.wait_for_timeout(1_000)
+    assert server.starts == starts + 1, server.end_of_log()
+    page.unroute("**/internal/ping")
+    # The page comes back by itself. Closing it before that can leave the browser waiting for ever.
+    page.wait_for_function("!window.isBeforeReload && document.querySelector('#txt2img_generate')", timeout=180_000)
+    page.close()
+
+
 def open_tab(page, tab: str) -> None:
     page.locator("#tabs > .tab-nav button", has_text=tab).first.click()
 

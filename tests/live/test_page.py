@@ -8,6 +8,7 @@ from tests.live.page import (
     infotext,
     is_ticked,
     number,
+    reload_ui,
     set_number,
     settled_page,
     status,
@@ -134,19 +135,7 @@ def test_an_error_while_sampling_is_shown_as_the_webuis_own_and_the_next_picture
 def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, own):
     """On a WebUI of its own: on gradio 3, a page that was ever closed in the middle of a job can keep "Reload UI" waiting for ever."""
     before, _ = own.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
-    starts = own.server.starts
-    page = open_page(browser, own.client.url)
-    page.evaluate("window.isBeforeReload = true")
-    page.route("**/internal/ping", lambda route: route.abort())  # the page asks whether the server is back, too early on a slow machine
-    page.locator("#settings_restart_gradio").first.evaluate("button => button.click()")
-    for _ in range(600):
-        if own.server.starts > starts:
-            break
-        page.wait_for_timeout(1_000)
-    page.unroute("**/internal/ping")
-    # The page comes back by itself. Closing it before that can leave the browser waiting for ever.
-    page.wait_for_function("!window.isBeforeReload && document.querySelector('#txt2img_generate')", timeout=180_000)
-    page.close()
+    reload_ui(open_page(browser, own.client.url), own.server)
     names = [sampler["name"] for sampler in own.client.get("/sdapi/v1/samplers")]
     assert names.count("LCM") == 1
     assert own.client.get("/lcm/v1/status")["lora"] == "lcm_lora_sd15"

@@ -5,7 +5,18 @@ import re
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page
-from tests.live.page import is_ticked, note_at, number, set_host_number, set_number, status, untick, wait_for_preset, wait_for_status
+from tests.live.page import (
+    is_ticked,
+    note_at,
+    number,
+    reload_ui,
+    set_host_number,
+    set_number,
+    status,
+    untick,
+    wait_for_preset,
+    wait_for_status,
+)
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.7")]
@@ -19,17 +30,6 @@ def load_model(webui) -> None:
 def press(page, element_id: str) -> None:
     # it is on another tab; and a page that goes away at the click cannot answer
     page.evaluate("id => { setTimeout(() => document.getElementById(id).click(), 0); }", element_id)
-
-
-def reload_ui(webui, page) -> None:
-    """Presses the WebUI's button, and returns when both the server and the page, which loads itself anew, are there again."""
-    before = webui.server.starts
-    page.evaluate("window.lcmTestIsOld = true")
-    press(page, "settings_restart_gradio")
-    page.wait_for_function("!window.lcmTestIsOld && document.getElementById('txt2img_generate')", timeout=300_000)
-    assert webui.server.starts == before + 1, webui.server.end_of_log()
-    page.close()
-    load_model(webui)
 
 
 def host_value(page, element_id: str) -> str:
@@ -53,7 +53,8 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     wait_for_status(page, STATUS_OF_SAVED)
     press(page, "ui_defaults_apply")
     page.get_by_text(re.compile(r"Wrote \d+ changes")).first.wait_for(state="attached")
-    reload_ui(own, page)
+    reload_ui(page, own.server)
+    load_model(own)
 
     page = open_page(browser, own.client.url)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
@@ -73,7 +74,8 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
 
     changes = {"lcm_max_steps": 12, "lcm_max_cfg": 1.5, "lcm_weight_sd15": 0.9, "lcm_schedule": "WebUI"}
     own.client.post("/sdapi/v1/options", changes)
-    reload_ui(own, page)
+    reload_ui(page, own.server)
+    load_model(own)
     page = open_page(browser, own.client.url)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
     assert (number(page, "steps").get_attribute("max"), number(page, "steps").input_value()) == ("12", "6")
