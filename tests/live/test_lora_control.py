@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
-from tests.live.page import choose_lora, listed_loras, lora_drop_down, wait_for_status
+from tests.live.page import choose_lora, listed_loras, lora_drop_down, set_host_number, wait_for_status
 from tests.live.test_generation import same
 from tests.live.test_loras import SD15, SDXL, files, loras
 from tests.prompts import PROMPT
@@ -62,6 +62,8 @@ def test_the_row_follows_the_checkpoint_that_the_first_generation_loads(own, bro
     page.wait_for_selector("#script_txt2img_lcm_status [data-lcm-pending], .lcm-plan", state="attached")
     page.evaluate("""window.lcmTestClicks = [];
         document.querySelector('#script_txt2img_lcm_refresh').addEventListener('click', () => window.lcmTestClicks.push(Date.now()))""")
+    for name, value in (("width", own.side), ("height", own.side), ("steps", 2)):
+        set_host_number(page, f"txt2img_{name}", value)
     page.wait_for_timeout(9_000)  # the next time that the page would ask by itself is far
     page.click("#txt2img_generate")
     page.wait_for_function("document.querySelector('#txt2img_interrupt').style.display === 'block'")

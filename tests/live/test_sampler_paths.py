@@ -435,7 +435,7 @@ def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size
 @pytest.mark.profiles("a1111-1.10")
 def test_weights_stored_in_eight_bits(webui):
     """A1111's setting "FP8 weight": layers are kept in float8 and computed in the usual precision."""
-    if webui.name == "forge":
+    if webui.name in ("forge", "reforge"):
         pytest.skip("the setting changes nothing in this WebUI")
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     with webui.settings(fp8_storage="Enable"):
