@@ -58,6 +58,8 @@ def test_it_shows_what_auto_means_and_what_each_lora_is_for(page, webui):
 @pytest.mark.profiles("forge")
 def test_the_row_follows_the_checkpoint_that_the_first_generation_loads(own, browser):
     """Forge loads what is selected when a generation begins, and its page hears nothing of that."""
+    if own.name != "forge":
+        pytest.skip("this WebUI loads its checkpoint when it starts")
     page = open_page(browser, own.client.url)
     page.wait_for_selector("#script_txt2img_lcm_status [data-lcm-pending], .lcm-plan", state="attached")
     page.evaluate("""window.lcmTestClicks = [];
