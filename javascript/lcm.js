@@ -5,11 +5,13 @@
     const tabs = ["txt2img", "img2img"];
     const waits = [0.5, 1.5, 2, 4, 8, 16, 32]; // seconds until the next click
     const inAnyCase = 2; // of them: a click while the page is still being put together is lost
-    const unanswered = ".lcm-status:is([data-lcm-fresh], [data-lcm-pending])"; // nothing has come yet, or no checkpoint is loaded
+    const pending = ".lcm-status[data-lcm-pending]"; // no checkpoint is loaded
+    const unanswered = `.lcm-status[data-lcm-fresh], ${pending}`; // the first: nothing has come yet
     const lookEvery = 1; // seconds, at what the accordion depends on and nothing tells of
     let known = null; // of the WebUI, when last refreshed
     let seen = null; // when last looked at
-    let awaited = false; // whether a generation that is going on began without an answer
+    let pendings = 0; // tabs on which no checkpoint was loaded, when last looked at
+    let next = 0; // the timer of the next click
 
     // The checkpoint that is selected and the one that is loaded, as far as the page knows, and the settings of LCM. Forge loads what is
     // selected when a generation begins, and does not tell the page; --no-hashing leaves the hash out.
@@ -27,17 +29,18 @@
             refresh(0);
         }
         seen = now;
-        const isRunning = tabs.some((tab) => {
-            const button = gradioApp().querySelector(`#${tab}_interrupt`);
-            return button && button.style.display === "block";
-        });
-        const isUnanswered = gradioApp().querySelector(unanswered) !== null;
-        if (awaited && !isRunning) {
-            awaited = false;
-            refresh(0); // it has loaded the checkpoint, whether it came to a picture or not
-        }
-        awaited = isRunning && (awaited || isUnanswered);
+        const before = pendings;
+        pendings = gradioApp().querySelectorAll(pending).length;
+        if (pendings < before) refresh(0); // a generation has loaded it, of which its tab's line alone has heard
         tabs.forEach(announce);
+    }
+
+    // A generation that is refused has loaded the checkpoint too, and then not even the line hears of it.
+    function refreshAfterRuns(tab) {
+        const button = gradioApp().querySelector(`#${tab}_interrupt`); // there as long as one runs
+        if (!button) return;
+        const whenOver = () => { if (button.style.display !== "block" && gradioApp().querySelector(pending)) refresh(0); };
+        new MutationObserver(whenOver).observe(button, { attributes: true, attributeFilter: ["style"] });
     }
 
     // Screen readers are told what the accordion says when that has changed, and not after every picture: what it says is put into the page
@@ -63,8 +66,9 @@
             const button = gradioApp().querySelector(`#script_${tab}_lcm_refresh`);
             if (button) button.click();
         }
+        clearTimeout(next);
         if (attempt >= waits.length) return;
-        setTimeout(function () {
+        next = setTimeout(function () {
             if (attempt < inAnyCase || gradioApp().querySelector(unanswered)) refresh(attempt + 1);
         }, waits[attempt] * 1000);
     }
@@ -105,6 +109,7 @@
         known = seen = ofWebui();
         refresh(0);
         setTimeout(() => tabs.forEach(makeReachable), 0); // when the WebUI's own scripts have put in tick and tooltips
+        tabs.forEach(refreshAfterRuns);
         setInterval(look, 1000 * lookEvery);
     });
     onOptionsChanged(function () {

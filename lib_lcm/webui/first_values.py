@@ -34,22 +34,21 @@ class _FirstValue:
         return {"value": value, "minimum": low, "maximum": high}
 
 
-_controls: list[_FirstValue] = []
-_ticks: list[Any] = []
+# those that are not settled yet, by the identity of the control: gradio's components need not be hashable
+_following: dict[int, _FirstValue] = {}
+_ticks: dict[int, Any] = {}
 
 
 def follow_settings(control, built_in, setting: Callable[[], Any], bounds: Callable[[], Bounds] | None = None) -> None:
     """From now on `control`, made with the value `built_in`, starts with `setting()` instead, and a slider has the `bounds()`."""
     first = _FirstValue(control, built_in, setting, bounds)
     host.change_page_config(control, first.attributes)
-    control.lcm_setting = setting
-    _controls.append(first)
+    _following[id(control)] = first
 
 
 def only_on_page(tick) -> None:
     """From now on a saved default ticks `tick` on the page alone: a request over the API that says nothing of LCM is not for LCM."""
-    tick.lcm_setting = lambda: False
-    _ticks.append(tick)
+    _ticks[id(tick)] = tick
 
 
 def on_page(control) -> Any:
@@ -57,23 +56,16 @@ def on_page(control) -> Any:
     return getattr(control, "lcm_on_page", control.value)
 
 
-def without_saved(controls: Sequence[Any]) -> list[Any]:
-    """The values of the controls as they would be if the user had saved none."""
-    return [control.lcm_setting() if hasattr(control, "lcm_setting") else control.value for control in controls]
-
-
 def settle_all() -> None:
     """The page has been built: the controls themselves get the values that the API reads from them."""
-    settle([*(first.control for first in _controls), *_ticks])
+    settle([*(first.control for first in _following.values()), *_ticks.values()])
 
 
 def settle(controls: Sequence[Any]) -> None:
     """The same for some of the controls."""
-    ids = {id(control) for control in controls}
-    for first in [first for first in _controls if id(first.control) in ids]:
-        for name, value in first.attributes().items():
-            setattr(first.control, name, value)
-        _controls.remove(first)
-    for tick in [tick for tick in _ticks if id(tick) in ids]:
-        tick.lcm_on_page, tick.value = tick.value, False
-        _ticks.remove(tick)
+    for control in controls:
+        first = _following.pop(id(control), None)
+        for name, value in first.attributes().items() if first is not None else ():
+            setattr(control, name, value)
+        if _ticks.pop(id(control), None) is not None:
+            control.lcm_on_page, control.value = control.value, False

@@ -17,7 +17,7 @@ from lib_lcm.texts import Text, sentence_of
 from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
 
-OF_EACH_PLAN = ("steps", "refiner_switch_at")
+RESTORED_FIELDS = ("steps", "refiner_switch_at")
 """What a plan changes in the processing object that the next plan for the same one must find as it was."""
 
 
@@ -61,7 +61,7 @@ class Generation:
         if plan.lora is not None and p.disable_extra_networks:
             messages.refuse(p, Text(texts.LORAS_LEFT_OUT))
             return
-        asked = {name: getattr(p, name, None) for name in OF_EACH_PLAN}
+        asked = {name: getattr(p, name, None) for name in RESTORED_FIELDS}
         apply_plan(p, plan)
         self._changed = weakref.ref(p), {name: (before, getattr(p, name, None)) for name, before in asked.items()}
         current.begin(p, current.Run(plan, facts.defaults.fill(options)))

@@ -60,6 +60,14 @@ def missing_parts() -> list[str]:
     return missing
 
 
+def _module_of_webui(name: str):
+    """A module that not every WebUI has, or None."""
+    try:
+        return importlib.import_module(f"modules.{name}")
+    except ImportError:
+        return None
+
+
 # --- the loaded model ---------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +205,6 @@ def checkpoint_sha256(model) -> str | None:
 # --- prompts ------------------------------------------------------------------------------------------------------------
 
 
-SAME_SCHEDULER = (None, "", "Use same scheduler")
 PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_prompt"))
 """The fields of `plan.Request` that styles are put into."""
 
@@ -266,6 +273,9 @@ def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
     return None if label in ("", AUTOMATIC_SCHEDULER) else label
 
 
+SAME_SCHEDULER = (None, "", "Use same scheduler")
+
+
 def schedule_of_pass(p) -> str | None:
     """The schedule of the pass that `p` is in, which the hires pass may have of its own; see `asked_schedule`."""
     own = getattr(p, "hr_scheduler", None) if getattr(p, "is_hr_pass", False) else None
@@ -278,20 +288,6 @@ def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
     if sampler and split is not None:
         sampler, schedule = split(sampler, schedule)
     return asked_schedule(sampler, schedule)
-
-
-def _module_of_webui(name: str):
-    """A module that not every WebUI has, or None."""
-    try:
-        return importlib.import_module(f"modules.{name}")
-    except ImportError:
-        return None
-
-
-def job_mark() -> object:
-    """Another one for each job of the WebUI: the task where it has a name, else when it began, which an interrogation changes too."""
-    task = getattr(_module_of_webui("progress"), "current_task", None)
-    return task if task is not None else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
 
 
 def effective_cfg(denoiser, cond_scale: float) -> float:
@@ -619,6 +615,12 @@ def is_for_api(p) -> bool:
     return bool(getattr(p, "is_api", False))
 
 
+def job_mark() -> object:
+    """Another one for each job of the WebUI: the task where it has a name, else when it began, which an interrogation changes too."""
+    task = getattr(_module_of_webui("progress"), "current_task", None)
+    return task if task is not None else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
+
+
 def is_interrupted() -> bool:
     """Whether the user has stopped the job that is going on."""
     return bool(shared.state.interrupted)
@@ -729,12 +731,13 @@ def save_as_its_tick(component, script_file: str) -> None:
 
 def localization_files(name: str) -> list[Path]:
     """The files of a localisation, in the order in which the WebUI reads them."""
-    try:
-        from modules import localization
-    except ImportError:
-        return []
-    files = localization.localizations.get(name, [])
+    files = _localizations().get(name, [])
     return [Path(file) for file in ([files] if isinstance(files, str) else files)]  # A1111 1.6 knows one file for each name
+
+
+def localization_names() -> list[str]:
+    """The localisations that this WebUI has."""
+    return list(_localizations())
 
 
 def add_localization(name: str, file: Path) -> None:
@@ -742,22 +745,13 @@ def add_localization(name: str, file: Path) -> None:
 
     To be called before the page is built. A1111 1.6 knows one file for each name, so there the page's own texts stay in English.
     """
-    try:
-        from modules import localization
-    except ImportError:
-        return
-    files = localization.localizations.get(name)
+    files = _localizations().get(name)
     if isinstance(files, list) and str(file) not in files:
         files.insert(0, str(file))
 
 
-def localization_names() -> list[str]:
-    """The localisations that this WebUI has."""
-    try:
-        from modules import localization
-    except ImportError:
-        return []
-    return list(localization.localizations)
+def _localizations() -> dict[str, list[str] | str]:
+    return getattr(_module_of_webui("localization"), "localizations", {})
 
 
 def setting(name: str, default):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gradio as gr
+
 from lib_lcm.options import SCRIPT_TITLE
 from lib_lcm.webui import activation, api, first_values, host, language, live, registry, settings, xyz_grid
 from lib_lcm.webui.generation import Generation
@@ -20,7 +22,7 @@ class LcmScript(scripts.Script):
         self._host_controls: HostControls | None = None
         self._accordion: Accordion | None = None
         self._generation_info = None
-        self._page_controls: list | None = None
+        self._has_page = False
         self._api_controls: list | None = None
 
     def title(self):
@@ -49,19 +51,19 @@ class LcmScript(scripts.Script):
         self.infotext_fields = self._accordion.infotext_fields
         self.paste_field_names = self._accordion.paste_field_names
         host.save_as_its_tick(self._accordion.enabled, self.filename)
-        if self._page_controls is None:
-            self._page_controls = self._accordion.controls
-        else:
+        if self._has_page:
             # The API makes controls that no page has, and takes their values, at this moment, for what a request leaves out.
             self._api_controls = self._accordion.controls
             first_values.settle(self._api_controls)
+        self._has_page = True
         return self._accordion.controls
 
     def first_args(self) -> list:
         """What the API passes to this script where a request leaves arguments out."""
-        if self._api_controls is not None:
-            return [control.value for control in self._api_controls]
-        return first_values.without_saved(self._page_controls or [])
+        if self._api_controls is None:  # A1111 1.6 makes them with its first request; this is how
+            with gr.Blocks():
+                self.ui(self.is_img2img)
+        return [control.value for control in self._api_controls]
 
     def _controls(self) -> HostControls:
         if self._host_controls is None:

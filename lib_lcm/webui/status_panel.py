@@ -42,8 +42,6 @@ class Answer:
 
     line: str
     """In the page's language, as all of it."""
-    took: str = ""
-    """How long the last picture took, which goes on the line."""
     warnings: tuple[str, ...] = ()
     covered: tuple[tuple[str, str], ...] = ()
     """(role, text) of the WebUI's controls that have no say, with the value that is used instead."""
@@ -53,6 +51,8 @@ class Answer:
     """Whether it will be another once a checkpoint is loaded."""
     is_refusal: bool = False
     """Whether the line says why a generation started now would fail."""
+    took: str = ""
+    """How long the last picture took, which goes on the line."""
 
 
 def answer(asked: Asked) -> Answer:
@@ -80,12 +80,12 @@ def answer(asked: Asked) -> Answer:
     if model is None or not host.is_selected(model, _overriding_checkpoint(asked)):
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
         covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
-        return Answer(line, "", _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
+        return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
     plan = make_plan(options, _request(asked, options), host_facts(model), limits)
     line = status_line(plan, words)
     if not (is_ticked or is_switched_on):
         line = translated(Text(texts.LCM_IS_OFF, status=line), words)
-        return Answer(line, "", _shown([asked.problem, warning], words), noted=prompt_notes)
+        return Answer(line, _shown([asked.problem, warning], words), noted=prompt_notes)
     is_told = asked.seconds is not None and plan.problem is None
     took = translated(Text(texts.TOOK, seconds=asked.seconds), words) if is_told else ""
     shown = _shown([asked.problem, warning, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
@@ -93,7 +93,7 @@ def answer(asked: Asked) -> Answer:
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
     notes = (*prompt_notes, *_notes(plan, asked, is_switched_on, words))
-    return Answer(line, took, shown, covered, notes, is_refusal=plan.problem is not None)
+    return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None, took=took)
 
 
 def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool = False) -> str:
