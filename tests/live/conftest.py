@@ -73,6 +73,11 @@ class WebUI:
         self.events = self.client.get("/lcm-test-probe/events")
         return made, self.calls()
 
+    def loaded(self) -> Client:
+        """Its client, after a picture with the SD 1.5 checkpoint: /lcm/v1/status and /lcm/v1/plan speak of the one that is loaded."""
+        self.txt2img("a star", steps=1, cfg_scale=1)
+        return self.client
+
     def disturb_next(self, **behaviour) -> None:
         """What happens to the next generation; see tests/live/probe."""
         self.client.post("/lcm-test-probe/behaviour", behaviour)

@@ -16,7 +16,7 @@ STATUS = "#script_txt2img_lcm_status"
 @contextmanager
 def settled_page(browser, webui, query: str = ""):
     """The WebUI's page with a checkpoint loaded and the accordion there; fails where a script of the page does."""
-    webui.txt2img("a star", steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    webui.loaded()
     errors = []
     page = open_page(browser, webui.client.url + query, errors)
     page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()

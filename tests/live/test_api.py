@@ -30,17 +30,11 @@ def post_raw(webui, path: str, body: bytes, content_type: str = "application/jso
         return error.code, json.loads(error.read())
 
 
-def loaded(webui):
-    """The WebUI with its SD 1.5 checkpoint loaded."""
-    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
-    return webui.client
-
-
 # --- status, schema -------------------------------------------------------------------------------------------------------
 
 
 def test_status_says_what_lcm_would_use(webui):
-    status = loaded(webui).get("/lcm/v1/status")
+    status = webui.loaded().get("/lcm/v1/status")
     assert status["checkpoint"] in webui.sd15 and status["family"] == "sd15"
     assert status["lora"] == "lcm_lora_sd15" and status["problem"] is None and status["lora_reason"]
     assert {"name": "lcm_lora_sdxl", "family": "sdxl"} in status["loras"]
@@ -64,7 +58,7 @@ def test_the_schema_follows_the_limits_of_the_settings(webui):
 
 def test_the_plan_is_what_the_generation_does(webui):
     request = {"prompt": PROMPT, "negative_prompt": "green", "steps": 20, "cfg_scale": 7}
-    plan = loaded(webui).post("/lcm/v1/plan", {**request, "args": [{"enabled": True}]})
+    plan = webui.loaded().post("/lcm/v1/plan", {**request, "args": [{"enabled": True}]})
     assert plan["enabled"] and plan["problem"] is None
     assert plan["messages"][0].startswith("CFG 7 → 2, Steps 20 → 8: ")
     made, calls = webui.txt2img(lcm={"enabled": True}, **request)
@@ -74,7 +68,7 @@ def test_the_plan_is_what_the_generation_does(webui):
 
 
 def test_the_plan_reads_the_very_request_of_txt2img_and_fills_up_arguments_like_the_page(webui):
-    client = loaded(webui)
+    client = webui.loaded()
     plan = client.post("/lcm/v1/plan", {"prompt": PROMPT, "steps": 20, "alwayson_scripts": {"LCM": {"args": [True]}}})
     assert (plan["steps"], plan["cfg"], plan["timesteps"]) == (4, 1, [999, 759, 499, 259])
     plan = client.post("/lcm/v1/plan", {"args": [ON], "init_images": ["x"], "denoising_strength": 0.5})
@@ -85,7 +79,7 @@ def test_the_plan_reads_the_very_request_of_txt2img_and_fills_up_arguments_like_
 
 def test_the_plan_knows_the_styles_of_the_request(webui):
     request = {"prompt": PROMPT, "styles": ["LCM test probe", "no such style"], "args": [ON]}
-    plan = loaded(webui).post("/lcm/v1/plan", request)
+    plan = webui.loaded().post("/lcm/v1/plan", request)
     assert plan["weight"] == 0.35 and "lcm_lora_sd15 at 0.35" in plan["status"] and "negative prompt ignored" in plan["status"]
     made, _ = webui.txt2img(PROMPT, lcm=ON, styles=request["styles"])
     assert "LCM weight: 0.35" in made.infotext and "Negative prompt: smudged" in made.infotext
@@ -95,7 +89,7 @@ def test_the_plan_knows_the_styles_of_the_request(webui):
 def test_the_plan_and_the_generation_leave_comments_out(webui):
     webui.needs_comments()
     request = {"prompt": f"{PROMPT} # <lora:lcm_lora_sd15:0.3>", "negative_prompt": "# green", "args": [ON]}
-    plan = loaded(webui).post("/lcm/v1/plan", request)
+    plan = webui.loaded().post("/lcm/v1/plan", request)
     assert plan["weight"] == 1 and plan["messages"] == []
     made, calls = webui.txt2img(request["prompt"], lcm=ON, negative_prompt=request["negative_prompt"])
     assert "LCM weight: 1," in made.infotext and webui.comments == "" and len(calls) == 4
@@ -105,7 +99,7 @@ def test_the_plan_and_the_generation_leave_comments_out(webui):
 @pytest.mark.parametrize("named", ["automatic", "Automatic", "karras", "Karras"])
 def test_a_schedule_may_have_its_internal_name(webui, named):
     webui.needs_schedules()
-    plan = loaded(webui).post("/lcm/v1/plan", {"prompt": PROMPT, "scheduler": named, "args": [ON]})
+    plan = webui.loaded().post("/lcm/v1/plan", {"prompt": PROMPT, "scheduler": named, "args": [ON]})
     made, calls = webui.txt2img(PROMPT, lcm=ON, scheduler=named)
     if named.lower() == "automatic":
         assert plan["timesteps"] == [call["timesteps"][0] for call in calls] == [999, 759, 499, 259]
@@ -118,7 +112,7 @@ def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
     def asked_with(**settings):
         return {"args": [ON], "width": 1024, "height": 768, "override_settings": settings}
 
-    client = loaded(webui)
+    client = webui.loaded()
     info = next(model for model in client.get("/sdapi/v1/sd-models") if model["model_name"] == webui.sdxl)
     for name in (info["title"], info["model_name"], Path(info["filename"]).name):
         status, sentence = refusal(webui, "/lcm/v1/plan", asked_with(sd_model_checkpoint=name))
@@ -134,7 +128,7 @@ def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
 
 
 def test_the_plan_says_why_a_lora_was_chosen(webui):
-    client = loaded(webui)
+    client = webui.loaded()
     auto = client.post("/lcm/v1/plan", {"args": [ON]})
     typed = client.post("/lcm/v1/plan", {"args": [ON], "prompt": "a <lora:lcm_lora_sd15:0.5>"})
     assert (auto["lora"], typed["lora"], typed["weight"]) == ("lcm_lora_sd15", "lcm_lora_sd15", 0.5)
@@ -195,14 +189,14 @@ def test_a_field_that_cannot_be_used_is_named(webui, body, parts):
     ],
 )
 def test_a_malformed_body_gets_a_status_of_its_own_and_a_sentence(webui, body, expected):
-    loaded(webui)
+    webui.loaded()
     status, answer = post_raw(webui, "/lcm/v1/plan", body)
     assert status == expected, answer
     assert (answer["problem"] if expected == 200 else answer["detail"]).endswith(".")
 
 
 def test_half_a_surrogate_pair_comes_back_as_it_was_sent(webui):
-    loaded(webui)
+    webui.loaded()
     body = b'{"args": [true], "prompt": "<lora:\\ud800:1>", "scheduler": "\\ud800\\u00e4"}'
     status, answer = post_raw(webui, "/lcm/v1/plan", body)
     assert status == 200 and answer["schedule"] == "\ud800\u00e4"

@@ -137,7 +137,7 @@ def test_prompts_beyond_one_chunk_stay_at_the_conditional_half(webui):
 def test_the_plan_tells_what_a_composable_prompt_computes_and_whether_the_negative_prompt_counts(webui, prompt):
     made, calls = webui.txt2img(prompt, lcm=ON, negative_prompt="green")
     without, _ = webui.txt2img(prompt, lcm=ON)
-    status = webui.client.post("/lcm/v1/plan", {"prompt": prompt, "negative_prompt": "green", "args": [ON]})["status"]
+    status = webui.loaded().post("/lcm/v1/plan", {"prompt": prompt, "negative_prompt": "green", "args": [ON]})["status"]
     per_step = sum(rows(calls)) // 4
     assert status.endswith(f" · {per_step} × 4 UNet calls" if per_step > 1 else " · 4 UNet calls")
     # where weights add up to 1 the negative prompt is computed and cancels out, but for rounding

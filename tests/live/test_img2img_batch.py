@@ -89,7 +89,7 @@ class Batch:
 def batch(webui, browser, tmp_path):
     if webui.server is None:
         pytest.skip("a running WebUI may not be able to read this machine's folders")
-    webui.txt2img("a star", steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    webui.loaded()
     page = open_page(browser, webui.client.url)
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     with webui.settings(samples_save=True):  # an installed WebUI is started with it off, for speed

@@ -27,7 +27,7 @@ def copy(webui):
 
 @pytest.fixture
 def page(browser, webui, copy):
-    webui.txt2img(PROMPT, steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    webui.loaded()
     page = open_page(browser, webui.client.url)
     open_accordion(page)
     wait_for_entry(page, f"Auto · {SD15}")
@@ -49,7 +49,7 @@ def remember(page):
 
 
 def plan(webui, **options) -> dict:
-    return webui.client.post("/lcm/v1/plan", {"args": [{**AUTO, **options}], "prompt": PROMPT})
+    return webui.loaded().post("/lcm/v1/plan", {"args": [{**AUTO, **options}], "prompt": PROMPT})
 
 
 def test_it_shows_what_auto_means_and_what_each_lora_is_for(page, webui):
@@ -122,7 +122,7 @@ def test_it_follows_the_checkpoint(page, webui):
         assert listed_loras(page)[:3] == [f"Auto · {SDXL}", "None", f"{SDXL} · SDXL"]
     finally:
         webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": webui.sd15})
-        webui.txt2img(PROMPT, steps=1, cfg_scale=1)
+        webui.loaded()
 
 
 def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgotten(page, webui, copy):
@@ -147,7 +147,7 @@ def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgot
         assert same(named.image, official.image)
         _, calls = webui.txt2img(PROMPT, checkpoint=webui.sdxl, lcm=AUTO)
         assert loras(calls) == [[SDXL]] * 2
-        webui.txt2img(PROMPT, steps=1, cfg_scale=1)
+        webui.loaded()
 
         # an infotext draws its own picture, whatever is remembered
         for picture in (official, explicit) if webui.reads_infotexts else ():
@@ -197,9 +197,9 @@ def test_a_remembered_file_that_vanished_is_named_and_auto_is_as_before(page, we
         with moved_away(path):
             made, _ = webui.txt2img(PROMPT, lcm=AUTO)
             assert same(made.image, official.image)
+            assert "so Auto took lcm_lora_sd15" in webui.comments
             (message,) = plan(webui)["messages"]
             assert "cannot be used, so Auto took lcm_lora_sd15" in message and "'my_own' is not in the LoRA folder" in message
-            assert "so Auto took lcm_lora_sd15" in webui.comments
     finally:
         page.locator("#script_txt2img_lcm_refresh").first.click()
         remember(page).click()

@@ -304,7 +304,7 @@ def test_a_hires_pass_on_another_checkpoint_gets_that_ones_lora(webui):
 
 def test_a_tag_in_the_hires_prompt_is_that_passes_own(webui):
     request = {"hr_prompt": f"{OTHER} <lora:{SD15}:0.4>", **webui.hires}
-    plan = webui.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [ON], **request})
+    plan = webui.loaded().post("/lcm/v1/plan", {"prompt": PROMPT, "args": [ON], **request})
     assert (plan["weight"], plan["hires_lora"], plan["hires_weight"]) == (1, SD15, 0.4)
     lighter, calls = webui.txt2img(PROMPT, lcm=ON, **request)
     assert loras(calls) == [[SD15]] * 8

@@ -216,6 +216,8 @@ def test_the_line_follows_the_settings(page, webui):
     with webui.settings(lcm_max_steps=6):
         page.evaluate("opts.lcm_max_steps = 6")  # as "Apply settings" does in the page
         wait_for_status(page, "'steps' is 8; it must be a whole number from 1 to 6")
+        # The page may have asked for another reason: it looks at the settings once a second, and takes what it has seen twice.
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 2500))")
     page.evaluate("opts.lcm_max_steps = 8")
     wait_for_status(page, "8 steps")
 

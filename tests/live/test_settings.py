@@ -17,7 +17,7 @@ pytestmark = pytest.mark.profiles("a1111-1.10")
 
 
 def plan(webui, body=None) -> dict:
-    return webui.client.post("/lcm/v1/plan", {"args": [{"enabled": True}], "steps": 4, "cfg_scale": 1, **(body or {})})
+    return webui.loaded().post("/lcm/v1/plan", {"args": [{"enabled": True}], "steps": 4, "cfg_scale": 1, **(body or {})})
 
 
 def weight_and_schedule(webui, lcm=None, checkpoint=None) -> tuple[str, str]:
@@ -41,14 +41,13 @@ def test_a_typed_weight_wins_over_the_setting(webui):
 
 
 def test_the_schema_gives_the_settings_as_defaults(webui):
-    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
+    webui.loaded()
     with webui.settings(lcm_weight_sd15=0.8, lcm_schedule="WebUI"):
         properties = webui.client.get("/lcm/v1/schema")["$defs"]["options"]["properties"]
     assert (properties["weight"]["default"], properties["schedule"]["default"]) == (0.8, "webui")
 
 
 def test_the_bounds_are_what_requests_are_clamped_to(webui):
-    webui.txt2img(PROMPT, steps=1, cfg_scale=1)
     with webui.settings(lcm_max_steps=6, lcm_max_cfg=3.0):
         made = plan(webui, {"steps": 20, "cfg_scale": 7})
     assert (made["steps"], made["cfg"]) == (6, 3.0)

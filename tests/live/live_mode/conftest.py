@@ -14,7 +14,7 @@ def is_idle(webui) -> bool:
 
 @pytest.fixture
 def page(browser, webui):
-    webui.txt2img(PROMPT, steps=1, cfg_scale=1)  # so that a checkpoint is loaded
+    webui.loaded()
     page = open_page(browser, webui.client.url)
     page.locator("#script_txt2img_lcm_enabled").wait_for()
     page.wait_for_function("typeof opts === 'object' && Object.keys(opts).length > 0")
