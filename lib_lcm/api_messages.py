@@ -111,13 +111,13 @@ def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence
         first_strength = DEFAULT_IMG2IMG_STRENGTH if strength is None else strength
     else:
         first_strength = 1.0
-    side = max(_whole(body, name, DEFAULT_SIDE, 1, MAX_SIDE) for name in ("width", "height"))
+    width, height = (_whole(body, name, DEFAULT_SIDE, 1, MAX_SIDE) for name in ("width", "height"))
     hires_steps = _whole(body, "hr_second_pass_steps", 0, 0, MAX_STEPS)
     hires_scale = _number(body, "hr_scale", DEFAULT_HIRES_SCALE, 0.0, MAX_HIRES_SCALE)
     hires_size = (_whole(body, name, 0, 0, MAX_SIDE) for name in ("hr_resize_x", "hr_resize_y"))
-    hires = PassRequest(hires_steps, 1.0 if strength is None else strength, hires_side(side, hires_scale, *hires_size))
+    hires = PassRequest(hires_steps, 1.0 if strength is None else strength, hires_side(width, height, hires_scale, *hires_size))
     request = Request(
-        first=PassRequest(_whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength, side),
+        first=PassRequest(_whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength, max(width, height)),
         cfg=_number(body, "cfg_scale", DEFAULT_CFG, -MAX_CFG, MAX_CFG),
         hires=hires if is_hires else None,
         prompt=_text(body, "prompt") or "",

@@ -313,6 +313,15 @@ def _clamped(value, minimum, maximum, name: str, changes: list[Text]):
     return within
 
 
-def hires_side(side: int, scale: float, width: int, height: int) -> int:
-    """The longer side after the hires pass, from the first pass's: resized to `width` and `height`, or by `scale` where both are 0."""
-    return max(width, height) or round(side * scale)
+def hires_side(width: int, height: int, scale: float, resize_x: int, resize_y: int) -> int:
+    """The longer side in pixels of what the hires pass draws, from the first pass's `width` and `height`.
+
+    Resized to `resize_x` and `resize_y`, of which one may be 0 and then follows from the other, or by `scale` where both are 0.
+    """
+    if resize_x and resize_y:
+        return max(resize_x, resize_y)
+    if not (width and height):
+        return 0
+    if resize_x or resize_y:
+        scale = resize_x / width if resize_x else resize_y / height
+    return int(max(width, height) * scale)

@@ -156,12 +156,12 @@ def request_of(p) -> Request:
     # txt2img has a denoising strength too, that of its hires pass
     is_txt2img = hasattr(p, "enable_hr")
     strength = 1.0 if p.denoising_strength is None else min(float(p.denoising_strength), 1.0)
-    side = max(p.width, p.height)
     hires = None
     if is_hires:
-        hires = PassRequest(p.hr_second_pass_steps, strength, hires_side(side, p.hr_scale, p.hr_resize_x, p.hr_resize_y))
+        side = hires_side(p.width, p.height, p.hr_scale, p.hr_resize_x, p.hr_resize_y)
+        hires = PassRequest(p.hr_second_pass_steps, strength, side)
     return Request(
-        first=PassRequest(p.steps, 1.0 if is_txt2img else strength, side),
+        first=PassRequest(p.steps, 1.0 if is_txt2img else strength, max(p.width, p.height)),
         cfg=p.cfg_scale,
         hires=hires,
         prompt=_first(p.all_prompts),

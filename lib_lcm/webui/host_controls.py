@@ -24,6 +24,7 @@ _ELEMENT_IDS = {
     "scheduler": "{tab}_scheduler",
     "width": "{tab}_width",
     "height": "{tab}_height",
+    "scaled_size": "{tab}_scale_resolution_preview",
     "strength": "{tab}_denoising_strength",
     "hires": "{tab}_hr-checkbox",
     "hires_steps": "{tab}_hires_steps",
@@ -66,6 +67,11 @@ class HostControls:
         role = self._roles.get(element_id)
         if role is not None:
             self.components[role] = component
+
+    @property
+    def is_scaled(self) -> str:
+        """JavaScript: whether the size is that of img2img's "Resize by". (Not from an event of the tab: A1111 1.6 tells of no tabs.)"""
+        return f"gradioApp().querySelector('#{self.tab}_tab_resize_by')?.style.display === 'block'"
 
     def keep_through_paste(self, enabled, kept, kept_of_fresh_page, pasted) -> None:
         """Keeps in `kept` what the overruled controls held while LCM was off, and puts it back when `pasted` changes.

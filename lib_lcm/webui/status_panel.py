@@ -6,6 +6,7 @@ It is asked with everything on the tab that decides something, and answers with 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,8 @@ class Asked:
     is_img2img: bool
     seconds: float | None = None
     """How long the page's last generation took, if that was one with LCM."""
+    is_scaled: bool = False
+    """Whether img2img's "Resize by" is open, and not "Resize to"."""
     problem: str | None = None
     """What just went wrong with a button of the accordion."""
 
@@ -153,15 +156,15 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
     """The generation's request, as `generation.request_of` reads it from the processing object."""
     controls = asked.controls
     strength = _number(controls.get("strength"), 1.0)
-    side = int(max(_number(controls.get("width"), 0), _number(controls.get("height"), 0)))
+    size = _size(asked)
     hires = None
     if controls.get("hires") and not asked.is_img2img:
-        width, height = (int(_number(controls.get(role), 0)) for role in ("hires_width", "hires_height"))
-        hires_pixels = hires_side(side, _number(controls.get("hires_scale"), 1.0), width, height)
-        hires = PassRequest(int(_number(controls.get("hires_steps"), 0)), strength, hires_pixels)
+        resized = (int(_number(controls.get(role), 0)) for role in ("hires_width", "hires_height"))
+        side = hires_side(*size, _number(controls.get("hires_scale"), 1.0), *resized)
+        hires = PassRequest(int(_number(controls.get("hires_steps"), 0)), strength, side)
     refiner = controls.get("refiner_checkpoint") if controls.get("refiner") else None
     return Request(
-        first=PassRequest(int(_number(controls.get("steps"), options.steps or 1)), strength if asked.is_img2img else 1.0, side),
+        first=PassRequest(int(_number(controls.get("steps"), options.steps or 1)), strength if asked.is_img2img else 1.0, max(size)),
         cfg=_number(controls.get("cfg"), options.cfg or 1.0),
         hires=hires,
         prompt=controls["prompt"],
@@ -173,6 +176,17 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         hires_negative_prompt=controls["hires_negative_prompt"],
         hires_checkpoint=controls.get("hires_checkpoint"),
     )
+
+
+def _size(asked: Asked) -> tuple[int, int]:
+    """Width and height in pixels of what the first pass draws, 0 where that is not known."""
+    controls = asked.controls
+    if asked.is_scaled:  # the WebUI says under the slider what comes of the picture: "resize: from 512x768 to 1024x1536"
+        sizes = re.findall(r"(\d+)x(\d+)", str(controls.get("scaled_size") or ""))
+        width, height = sizes[-1] if sizes else (0, 0)
+    else:
+        width, height = (_number(controls.get(role), 0) for role in ("width", "height"))
+    return int(width), int(height)
 
 
 def _covered(steps: int | None, cfg: float | None, sampler: str, asked: Asked, scheduler: str | None = None) -> tuple[tuple[str, str], ...]:

@@ -99,6 +99,7 @@ class Accordion:
             self.ask = gr.Textbox("", elem_id=elem_id("ask"), **hidden)
             self.answered = gr.Textbox("", elem_id=elem_id("answered"), **hidden)
             self.shown_quality = gr.Textbox("", elem_id=elem_id("shown_quality"), **hidden)
+            self.is_scaled = gr.Checkbox(False, elem_id=elem_id("is_scaled"), **hidden)
             self.ran = gr.Textbox("", elem_id=elem_id("ran"), **hidden)
             self.kept = gr.Textbox("", elem_id=elem_id("kept"), **hidden)
             self.kept_of_fresh_page = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept_of_fresh_page"), **hidden)
@@ -110,7 +111,7 @@ class Accordion:
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
-        of_page = (self.ask, self.answered, self.ran, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
+        of_page = (self.ask, self.answered, self.is_scaled, self.ran, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
         for component in (self.quality, *of_page):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name])) for option in OPTIONS]
@@ -132,7 +133,8 @@ class Accordion:
         generation_info.change(fn=None, _js=SUMMARY, inputs=[generation_info], outputs=[self.ran], show_progress=False)
         self.ask.change(
             self._answer,
-            inputs=[self.ask, self.ran, *self.controls, *components.values()],
+            _js=f"(ask, isScaled, ...rest) => [ask, {self.host_controls.is_scaled}, ...rest]",
+            inputs=[self.ask, self.is_scaled, self.ran, *self.controls, *components.values()],
             outputs=[self.answered, self.status, self.quality, self.shown_quality, self.gamma, self.lora.remember],
             show_progress=False,
             queue=False,
@@ -170,20 +172,20 @@ class Accordion:
         inputs, outputs = [self.quality, self.shown_quality], [self.steps, self.cfg, self.shown_quality]
         self.quality.input(fn=None, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
 
-    def _answer(self, token: str, ran: str, *values):
+    def _answer(self, token: str, is_scaled: bool, ran: str, *values):
         args, of_host = values[: len(self.controls)], values[len(self.controls) :]
         question = token.split(AGAIN)[0]
         problem = question[len(PROBLEM) :] if question.startswith(PROBLEM) else None
         value = dict(zip(OPTION, args, strict=True))
         preset = presets.preset_of(value["steps"], value["cfg"])
         gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-        status = self._html(args, of_host, problem, self.generation.run_times.of(ran))
+        status = self._html(args, of_host, problem=problem, seconds=self.generation.run_times.of(ran), is_scaled=is_scaled)
         return token, status, preset, preset, gamma, remember_button(value["lora"])
 
-    def _html(self, args, of_host, problem: str | None = None, seconds: float | None = None, is_fresh: bool = False) -> str:
+    def _html(self, args, of_host, is_fresh: bool = False, **asked) -> str:
         controls = dict(zip(self.host_controls.components, of_host, strict=True))
         is_img2img = self.host_controls.tab == "img2img"
-        given = status_panel.answer(status_panel.Asked(args, controls, is_img2img, seconds, problem))
+        given = status_panel.answer(status_panel.Asked(args, controls, is_img2img, **asked))
         return status_panel.render(given, self.host_controls, is_fresh)
 
     # What a page shows when it is opened, before anything has asked: made anew each time, from the defaults that the user may have saved.

@@ -138,6 +138,12 @@ def choose(page, element_id: str, label: str, is_beginning: bool = False) -> Non
     page.locator(f'#{element_id} li[aria-label{"^" if is_beginning else ""}="{label}"]').first.click()
 
 
+def editor(page, mode: str):
+    """The picture's editor in img2img ("img2img_image") or Inpaint ("img2maskimg"), which on Forge is one of its own."""
+    tab = {"img2img_image": "img2img_img2img_tab", "img2maskimg": "img2img_inpaint_tab"}[mode]
+    return page.locator(f"#{mode}:has(input), #{tab} .forge-container").first
+
+
 def lora_drop_down(page):
     return page.locator("#script_txt2img_lcm_lora input").first
 

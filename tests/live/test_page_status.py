@@ -1,13 +1,18 @@
 """The accordion says what will happen, whatever on the page is changed, and warns where the eye is."""
 
+import io
+
 import pytest
+from PIL import Image
 
 from tests.browser import needs_chromium, open_accordion
 from tests.live.page import (
     STATUS,
     choose,
+    editor,
     note_at,
     number,
+    open_tab,
     questions,
     set_host_number,
     set_number,
@@ -196,6 +201,29 @@ def test_large_sdxl_pictures_in_few_steps_are_warned_of(page, webui):
         page.locator(f"{STATUS} .lcm-warnings li", has_text="raise steps to 6–8").first.wait_for()
         set_number(page, "steps", 6)
         page.wait_for_function("() => !document.querySelector('.lcm-warnings')")
+
+
+def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_counts(page, webui):
+    data = io.BytesIO()
+    Image.new("RGB", (512, 384), "white").save(data, "PNG")
+    hint = page.locator("#script_img2img_lcm_status .lcm-warnings li", has_text="SDXL at 1024 pixels in 4 steps")
+    with webui.settings(sd_model_checkpoint=webui.sdxl):
+        webui.txt2img(PROMPT, webui.sdxl, steps=1)  # so that it is loaded, on Forge too
+        open_tab(page, "img2img")
+        open_accordion(page, "img2img")
+        editor(page, "img2img_image").locator("input[type=file]").first.set_input_files(
+            {"name": "wide.png", "mimeType": "image/png", "buffer": data.getvalue()}
+        )
+        resize = page.locator("#img2img_tabs_resize > .tab-nav button")
+        resize.filter(has_text="Resize by").click()
+        scale = page.locator("#img2img_scale input[type=range]")
+        for value in ("1.9", "2"):
+            scale.fill(value)
+            scale.dispatch_event("pointerup")  # the slider is let go
+            page.locator("#img2img_scale_resolution_preview", has_text={"1.9": "972x729", "2": "1024x768"}[value]).first.wait_for()
+        hint.wait_for()
+        resize.filter(has_text="Resize to").click()
+        hint.wait_for(state="detached")
 
 
 def test_the_line_follows_the_checkpoint(page, webui):

@@ -178,10 +178,24 @@ def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, 
 
 def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
     options = LcmOptions(enabled=True, steps=8, cfg=1.0, lora="none")
-    hires = PassRequest(3, 0.5, hires_side(768, 1.5, 0, 0))
+    hires = PassRequest(3, 0.5, hires_side(768, 512, 1.5, 0, 0))
     plan = plan_of(LoraLibrary(tmp_path), options, ModelFamily.sdxl, first=PassRequest(20, 1.0, 768), hires=hires)
     assert [("1152" in hint, "3 steps" in hint) for hint in plan.hints] == [(True, True)]
-    assert hires_side(768, 1.5, 0, 900) == 900
+
+
+@pytest.mark.parametrize(
+    "size,resize_x,resize_y,side",
+    [
+        ((768, 512), 0, 0, 1152),
+        ((768, 512), 900, 1000, 1000),
+        ((768, 512), 0, 800, 1200),  # the side that is left out is the longer one
+        ((512, 768), 800, 0, 1200),
+        ((768, 512), 1024, 0, 1024),
+        ((0, 0), 0, 900, 0),  # while a field of the page is empty
+    ],
+)
+def test_the_hires_size_may_leave_a_side_out(size, resize_x, resize_y, side):
+    assert hires_side(*size, 1.5, resize_x, resize_y) == side
 
 
 def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):

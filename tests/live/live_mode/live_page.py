@@ -140,12 +140,6 @@ def open_img2img(page, webui, seed=5) -> LivePage:
     return live
 
 
-def editor(page, mode: str):
-    """The picture's editor in img2img ("img2img_image") or Inpaint ("img2maskimg"), which on Forge is one of its own."""
-    tab = {"img2img_image": "img2img_img2img_tab", "img2maskimg": "img2img_inpaint_tab"}[mode]
-    return page.locator(f"#{mode}:has(input), #{tab} .forge-container").first
-
-
 def picture_file(webui) -> dict:
     """A picture to be put into the page."""
     made, _ = webui.txt2img(PROMPT, steps=2, cfg_scale=1)

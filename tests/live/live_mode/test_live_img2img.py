@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tests.browser import needs_chromium
-from tests.live.live_mode.live_page import editor, open_img2img, picture_file
+from tests.live.live_mode.live_page import open_img2img, picture_file
+from tests.live.page import editor
 from tests.prompts import OTHER, PROMPT, THIRD
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]

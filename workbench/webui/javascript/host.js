@@ -91,6 +91,17 @@ function switchImg2imgMode(index) {
 function switch_to_img2img() { return switchImg2imgMode(0); }
 function switch_to_inpaint() { return switchImg2imgMode(1); }
 
+// Width and height of the picture that img2img draws from, where its open tab has one.
+function currentImg2imgSourceResolution(width, height, scale) {
+    const picture = gradioApp().querySelector('#mode_img2img > .tabitem[style*="block"] img');
+    return picture ? [picture.naturalWidth, picture.naturalHeight, scale] : [0, 0, scale];
+}
+
+function updateImg2imgResizeToTextAfterChangingImage() {
+    setTimeout(() => gradioApp().querySelector('#img2img_update_resize_to').click(), 500); // when the page has it
+    return [];
+}
+
 // The picture that is selected in the gallery of the open tab, or the first one.
 function extract_image_from_gallery(gallery) {
     if (!gallery.length) {

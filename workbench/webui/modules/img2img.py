@@ -76,14 +76,19 @@ def _take_png_info(p, given, checkpoint, picture, wanted):
         p.override_settings.pop("sd_model_checkpoint", None)
 
 
-def img2img(request, mode, init_img, init_img_with_mask, batch, values, override_settings_texts, script_args):
-    """A generation from the picture, or the pictures, of the tab that is open. Raises ValueError without a picture."""
+def img2img(request, mode, init_img, init_img_with_mask, batch, scale_by, values, override_settings_texts, script_args):
+    """A generation from the picture, or the pictures, of the tab that is open. Raises ValueError without a picture.
+
+    Where `scale_by` is not None, the size is that of the picture by so much; in a batch it is that of the values all the same.
+    """
     mask = None
     image = init_img
     if mode == INPAINT and init_img_with_mask is not None:
         image, mask = init_img_with_mask["image"], init_img_with_mask["mask"].convert("L")
     if image is None and mode != BATCH:
         raise ValueError("There is no picture to start from: drop one on the img2img tab.")
+    if scale_by is not None and mode != BATCH:
+        values = {**values, "width": int(image.width * scale_by), "height": int(image.height * scale_by)}
     p = processing.StableDiffusionProcessingImg2Img(
         sd_model=shared.sd_model,
         outpath_samples=opts.outdir_img2img_samples,

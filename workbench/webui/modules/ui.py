@@ -105,7 +105,8 @@ def _create_img2img_tab():
                 )  # fmt: skip
                 table.add("resize_mode", resize)
                 tab_parts.sampler_row(tab, table)
-                tab_parts.size_and_batch(tab, table)
+                resize_by = tab_parts.size_and_batch(tab, table)
+                init_img.change(fn=None, _js="updateImg2imgResizeToTextAfterChangingImage", inputs=[], outputs=[], show_progress=False)
                 tab_parts.cfg_row(tab, table)
                 strength = gr.Slider(
                     minimum=0.0, maximum=1.0, step=0.01, label="Denoising strength", value=0.75, elem_id=f"{tab}_denoising_strength"
@@ -117,12 +118,13 @@ def _create_img2img_tab():
             panel = create_output_panel(tab)
         count = len(table.components)
 
-        def generate(request, mode, image, image_with_mask, input_dir, output_dir, uses_png_info, png_info, *args):
+        def generate(request, mode, image, image_with_mask, input_dir, output_dir, uses_png_info, png_info, is_scaled, scale, *args):
             batch = img2img.Batch(input_dir, output_dir, png_info if uses_png_info else None)
             values = table.values(args[:count])
-            return img2img.img2img(request, int(mode), image, image_with_mask, batch, values, args[count], args[count + 1 :])
+            scale_by = scale if is_scaled else None
+            return img2img.img2img(request, int(mode), image, image_with_mask, batch, scale_by, values, args[count], args[count + 1 :])
 
-        inputs = [mode, init_img, init_mask, *batch_inputs, *table.components.values(), override_settings, *script_inputs]
+        inputs = [mode, init_img, init_mask, *batch_inputs, *resize_by, *table.components.values(), override_settings, *script_inputs]
         tab_parts.connect_generate(tab, toprow, panel, generate, inputs)
         fields = [*table.paste_fields, *runner.infotext_fields]
         infotext_utils.add_paste_fields("img2img", init_img, fields, override_settings)

@@ -49,15 +49,50 @@ def sampler_row(tab: str, table: FieldTable) -> None:
         table.add("steps", steps, "Steps")
 
 
-def size_and_batch(tab: str, table: FieldTable) -> None:
+def size_and_batch(tab: str, table: FieldTable) -> list:
+    """Returns the controls of img2img's "Resize by": whether that is open (0 or 1), and by how much."""
+    resize_by = []
     with FormRow():
         with gr.Column(elem_id=f"{tab}_column_size", scale=4):
-            table.add("width", gr.Slider(label="Width", elem_id=f"{tab}_width", **SIZE), "Size-1")
-            table.add("height", gr.Slider(label="Height", elem_id=f"{tab}_height", **SIZE), "Size-2")
+            if tab == "img2img":
+                with gr.Tabs(elem_id="img2img_tabs_resize"):
+                    with gr.Tab("Resize to", elem_id="img2img_tab_resize_to") as resize_to_tab:
+                        _size_sliders(tab, table)
+                    with gr.Tab("Resize by", elem_id="img2img_tab_resize_by") as resize_by_tab:
+                        resize_by = _scale_slider()
+                for selected, item in enumerate((resize_to_tab, resize_by_tab)):
+                    item.select(fn=lambda selected=selected: selected, inputs=[], outputs=resize_by[:1], show_progress=False)
+            else:
+                _size_sliders(tab, table)
         with gr.Column(elem_id=f"{tab}_column_batch"):
             batch = {"minimum": 1, "maximum": 8, "step": 1, "value": 1}
             table.add("n_iter", gr.Slider(label="Batch count", elem_id=f"{tab}_batch_count", **batch))
             table.add("batch_size", gr.Slider(label="Batch size", elem_id=f"{tab}_batch_size", **batch))
+    return resize_by
+
+
+def _size_sliders(tab: str, table: FieldTable) -> None:
+    table.add("width", gr.Slider(label="Width", elem_id=f"{tab}_width", **SIZE), "Size-1")
+    table.add("height", gr.Slider(label="Height", elem_id=f"{tab}_height", **SIZE), "Size-2")
+
+
+def _scale_slider() -> list:
+    is_open = gr.Number(value=0, visible=False, precision=0)
+    scale = gr.Slider(minimum=0.05, maximum=4.0, step=0.05, label="Scale", value=1.0, elem_id="img2img_scale")
+    preview = gr.HTML(scaled_size(0, 0, 1.0), elem_id="img2img_scale_resolution_preview")
+    update = gr.Button(visible=False, elem_id="img2img_update_resize_to")  # clicked by javascript/host.js
+    size = [gr.Number(0, visible=False), gr.Number(0, visible=False)]
+    for event in (scale.release, update.click):
+        event(fn=scaled_size, _js="currentImg2imgSourceResolution", inputs=[*size, scale], outputs=[preview], show_progress=False)
+    return [is_open, scale]
+
+
+def scaled_size(width: float, height: float, scale: float) -> str:
+    """What the page says of "Resize by"."""
+    sizes = [(int(width), int(height)), (int(width * scale), int(height * scale))]
+    if 0 in sizes[1]:
+        return "no image selected"
+    return "resize: from {} to {}".format(*(f"<span class='resolution'>{x}x{y}</span>" for x, y in sizes))
 
 
 def cfg_row(tab: str, table: FieldTable) -> None:
