@@ -78,6 +78,18 @@ def test_the_row_follows_the_checkpoint_that_the_first_generation_loads(own, bro
 
 
 @pytest.mark.profiles("forge")
+def test_the_row_does_not_speak_of_a_checkpoint_that_is_no_longer_selected(page, webui):
+    if webui.name != "forge":
+        pytest.skip("this WebUI loads a checkpoint when it is selected")
+    with webui.settings(sd_model_checkpoint=webui.sdxl):
+        page.locator("#script_txt2img_lcm_refresh").first.click()
+        wait_for_entry(page, "Auto")
+        assert set(listed_loras(page)) == {"Auto", "None", f"{SD15} · SD 1.5", "my_own · SD 1.5", f"{SDXL} · SDXL"}
+    page.locator("#script_txt2img_lcm_refresh").first.click()
+    wait_for_entry(page, f"Auto · {SD15}")
+
+
+@pytest.mark.profiles("forge")
 def test_the_download_is_offered_when_the_first_generation_is_refused_for_want_of_the_file(own, browser, tmp_path):
     if own.name != "forge":
         pytest.skip("this WebUI loads its checkpoint when it starts")

@@ -237,6 +237,25 @@ def test_the_line_follows_the_checkpoint(page, webui):
     assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
 
 
+def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_override(page, webui):
+    made, _ = webui.txt2img(PROMPT, webui.sdxl, steps=1, cfg_scale=1)
+    webui.loaded()
+    with webui.settings(disable_weights_auto_swap=False):
+        page.fill("#txt2img_prompt textarea", made.infotext)
+        page.click("#paste")
+        page.wait_for_function("text => document.querySelector('#txt2img_prompt textarea').value === text", arg=PROMPT)
+        open_accordion(page)
+        wait_for_status(page, "The checkpoint is not loaded yet")
+        number(page, "steps").fill("")  # what the plan is made from cannot be read, nor is it asked for
+        page.wait_for_timeout(1_000)
+        wait_for_status(page, "The checkpoint is not loaded yet")
+        set_number(page, "steps", 4)
+        page.click("#txt2img_generate")
+        wait_for_status(page, "SDXL · lcm_lora_sdxl")
+        page.locator("#txt2img_override_settings .token-remove, #txt2img_override_settings .remove-all").first.click()
+        wait_for_status(page, "The checkpoint is not loaded yet")
+
+
 def test_the_line_follows_the_settings(page, webui):
     open_accordion(page)
     set_number(page, "steps", 8)
