@@ -145,21 +145,27 @@ def toggle_remembered(entry: str) -> None:
     if option in (AUTO, remembered.lora_of(model)):
         remembered.forget(model)
         return
-    if model is not None:
-        use = resolve_lora("", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library())
-        if use.problem is not None:
-            raise NotRemembered(use.problem)
+    problem = None if model is None else _problem_of(option, model)
+    if problem is not None:
+        raise NotRemembered(problem)
     remembered.remember(model, option)
 
 
+def _problem_of(option: str, model) -> str | None:
+    """Why the option cannot be used with a loaded model."""
+    return resolve_lora("", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library()).problem
+
+
 def remember_button(entry: str | None):
-    """Says what the button would do: remember what is chosen, forget what is remembered; hidden where there is neither."""
+    """Says what the button would do: remember what is chosen, forget what is remembered; hidden where it could do neither."""
     model = host.selected_model()
     option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
     if model is None or (option == AUTO and before is None):
         return gr.update(visible=False)
     if option in (AUTO, before):
         return gr.update(visible=True, value=_named(texts.FORGET, lora=_shown(before)))
+    if _problem_of(option, model) is not None:
+        return gr.update(visible=False)
     return gr.update(visible=True, value=_named(texts.REMEMBER, lora=_shown(option)))
 
 
