@@ -214,7 +214,7 @@ def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_coun
         editor(page, "img2img_image").locator("input[type=file]").first.set_input_files(
             {"name": "wide.png", "mimeType": "image/png", "buffer": data.getvalue()}
         )
-        resize = page.locator("#img2img_tabs_resize > .tab-nav button")
+        resize = page.locator("#img2img_column_size .tab-nav button")
         resize.filter(has_text="Resize by").click()
         scale = page.locator("#img2img_scale input[type=range]")
         for value in ("1.9", "2"):
