@@ -12,7 +12,7 @@ from typing import Any
 
 from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA
 from lib_lcm.lora_files import LoraFile
-from lib_lcm.lora_use import Loras, lcm_tags, option_name
+from lib_lcm.lora_use import LcmTag, Loras, lcm_tags, option_name
 from lib_lcm.options import AUTO, DEFAULT_LIMITS, LCM, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
 from lib_lcm.plan import Plan
 
@@ -65,14 +65,33 @@ def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
 
     The WebUI would draw it without the LoRA; LCM finds the file that is meant, and hands over to the WebUI's own sampler.
     """
+    tags = _tags_of_lcm_sampler(pasted, loras)
+    return bool(tags) and all(tag.file is None and loras.choose(tag.family).file is not None for tag in tags)
+
+
+def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[LcmTag]:
+    """The LCM-LoRAs in the prompt of a picture that was made with the sampler LCM as LCM would; else none."""
     steps, cfg = _number(pasted.get("Steps")), _number(pasted.get("CFG scale"))
     if pasted.get("Sampler") != SAMPLER_LABELS[LCM] or steps is None or cfg is None:
-        return False
+        return []
     limits = DEFAULT_LIMITS
     if not (limits.min_steps <= steps <= limits.max_steps and limits.min_cfg <= cfg <= limits.max_cfg):
-        return False
-    tags = lcm_tags(pasted.get("Prompt") or "", loras)
-    return bool(tags) and all(tag.file is None and loras.choose(tag.family).file is not None for tag in tags)
+        return []
+    return lcm_tags(pasted.get("Prompt") or "", loras)
+
+
+def completed(pasted: Mapping[str, str], loras: Loras, version: str | None) -> Mapping[str, str]:
+    """`pasted` as LCM would have written it, where it is of another WebUI's own LCM sampler and an LCM-LoRA's tag.
+
+    For a WebUI without an LCM sampler of its own, whose version, as infotexts have it, is `version`: picked by hand, ours would draw that
+    picture at other timesteps. One of this very version, or of none, may have been drawn so, and is left alone.
+    """
+    if is_lcm(pasted) or pasted.get("Version") in (None, version):
+        return pasted
+    tags = _tags_of_lcm_sampler(pasted, loras)
+    if not tags:
+        return pasted
+    return {**pasted, KEYS["lora"]: tags[-1].tag.name, KEYS["schedule"]: SCHEDULE_LABELS[WEBUI]}
 
 
 def _enabled(pasted: Mapping[str, str], loras: Loras) -> bool:

@@ -14,7 +14,7 @@ from lib_lcm.lora_files import LoraFile
 from lib_lcm.lora_use import Loras, resolve_lora
 from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
 from lib_lcm.prompt_parts import part_weights
-from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_timesteps
+from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_unet_timesteps
 from lib_lcm.status import status_line, steps_text
 from lib_lcm.texts import Text, joined, term
 
@@ -79,7 +79,8 @@ class HostFacts:
 
     `remembered_lora` is what Auto means for the loaded checkpoint where the user had one remembered, as the option `lora` has it.
     `defaults` are what its settings say for that family. `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`:
-    the host itself computes nothing of the negative prompt at CFG 1, whatever the prompt.
+    the host itself computes nothing of the negative prompt at CFG 1, whatever the prompt. `is_on_grid`: its own LCM sampler tells the UNet
+    the timesteps of the distillation grid alone.
     """
 
     family: ModelFamily
@@ -89,11 +90,15 @@ class HostFacts:
     defaults: Defaults = Defaults()
     is_image_editing: bool = False
     leaves_out_uncond: bool = False
+    is_on_grid: bool = True
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One sampling pass: `timesteps` is empty where the host decides them (a schedule picked by hand, its own img2img rule)."""
+    """One sampling pass.
+
+    `timesteps`, as the UNet is told them, is empty where the host decides them (a schedule picked by hand, its own img2img rule).
+    """
 
     steps: int
     timesteps: tuple[float, ...] = ()
@@ -210,7 +215,7 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         messages.append(Text(texts.CHANGED, changes=joined(changes), steps=steps_range, cfg=cfg_range))
 
     sampler, schedule = SAMPLER_LABELS[options.sampler], options.schedule
-    is_handed_over = options.sampler == TCD and schedule == WEBUI and sampler in host.own_samplers
+    is_handed_over = schedule == WEBUI and sampler in host.own_samplers
     if options.sampler == TCD and schedule == WEBUI and not is_handed_over:
         schedule = TRAILING
         if host_scheduler is None:
@@ -220,10 +225,10 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         if not 0.0 <= strength <= 1.0:
             problems.append(Text(texts.STRENGTH_OUTSIDE, strength=strength))
             return Pass(steps, (), strength)
-        if host_scheduler is not None or is_handed_over or (schedule == WEBUI and strength < 1.0):
+        if host_scheduler is not None or (schedule == WEBUI and (options.sampler == TCD or strength < 1.0)):
             return Pass(steps, (), strength)
         if schedule == WEBUI:
-            return Pass(steps, tuple(webui_timesteps(steps)), strength)
+            return Pass(steps, tuple(webui_unet_timesteps(steps, is_on_grid=host.is_on_grid)), strength)
         timesteps = tuple(lcm_timesteps(steps, strength=strength))
         if len(timesteps) < steps:
             points = usable_steps(strength=strength)
@@ -240,7 +245,7 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     prompts = [(request.prompt, request.negative_prompt)]
     if hires is not None:
         prompts.append((request.hires_prompt or request.prompt, request.hires_negative_prompt or request.negative_prompt))
-    guided = [_guided(cfg, prompt, negative_prompt, is_editing, host) for prompt, negative_prompt in prompts]
+    guided = [_guided(cfg, prompt, negative_prompt, is_editing, is_handed_over, host) for prompt, negative_prompt in prompts]
     on_loaded = prompts if request.hires_checkpoint in SAME_CHECKPOINT else prompts[:1]
     uses = [resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora) for prompt, _ in on_loaded]
     if any(one.ignores_negative_prompt for one in guided):
@@ -288,9 +293,10 @@ class _Guided:
     rows: int
 
 
-def _guided(cfg: float, prompt: str, negative_prompt: str, is_editing: bool, host: HostFacts) -> _Guided:
+def _guided(cfg: float, prompt: str, negative_prompt: str, is_editing: bool, is_handed_over: bool, host: HostFacts) -> _Guided:
     weights = part_weights(prompt)
-    leaves_out_uncond = is_cond_enough(cfg, weights, is_editing) or (is_cfg_one(cfg) and host.leaves_out_uncond)
+    is_left_out_by_us = not is_handed_over and is_cond_enough(cfg, weights, is_editing)
+    leaves_out_uncond = is_left_out_by_us or (is_cfg_one(cfg) and host.leaves_out_uncond)
     # of parts whose weights add up to 1 it cancels out too, though it is computed
     cancels_out = leaves_out_uncond or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
     has_negative = bool(negative_prompt.strip())

@@ -75,6 +75,18 @@ def webui_timesteps(steps: int, *, train_steps: int = TRAIN_STEPS, original_step
     return [first + (last - first) * i / (steps - 1) for i in range(steps)]
 
 
+def webui_unet_timesteps(steps: int, *, is_on_grid: bool) -> list[int]:
+    """The timesteps that the WebUI's own LCM sampler tells the UNet at the noise levels of `webui_timesteps`.
+
+    A1111 tells it the nearest point of the distillation grid (`is_on_grid`), Forge and reForge the nearest of all timesteps. Where an odd
+    number of steps has its middle one halfway between two points, the last bit of a float decides; it does as here on a CPU.
+    """
+    if not is_on_grid:
+        return [round(timestep) for timestep in webui_timesteps(steps)]
+    skip = TRAIN_STEPS // ORIGINAL_STEPS
+    return [math.ceil((timestep - skip + 1) / skip - 0.5) * skip + skip - 1 for timestep in webui_timesteps(steps)]
+
+
 def sigma_at(timestep: float, sigmas: Sequence[float], *, original_steps: int | None = None) -> float:
     """The noise level at a timestep, from a model's table `sigmas` (ascending, one per timestep).
 

@@ -142,6 +142,7 @@ def host_facts(model) -> HostFacts:
         settings.defaults(family),
         is_image_editing=host.is_image_editing(model),
         leaves_out_uncond=host.computes_cond_only_at_cfg_one(model),
+        is_on_grid=host.own_lcm_is_on_grid(model),
     )
 
 

@@ -68,6 +68,14 @@ def _module_of_webui(name: str):
         return None
 
 
+def version() -> str | None:
+    """What this WebUI calls itself in generation parameters ("Version: v1.6.0"), None where it does not know."""
+    from modules import processing
+
+    program_version = getattr(processing, "program_version", None)
+    return None if program_version is None else program_version()
+
+
 # --- the loaded model ---------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +175,11 @@ def _is_ssd1b(model, unet) -> bool:
 def computes_cond_only_at_cfg_one(model) -> bool:
     """Whether the host leaves out the unconditional half by itself at CFG 1 (Forge and reForge do; A1111 computes both)."""
     return hasattr(model, "forge_objects")
+
+
+def own_lcm_is_on_grid(model) -> bool:
+    """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone (A1111; Forge and reForge tell any)."""
+    return not hasattr(model, "forge_objects")
 
 
 def is_image_editing(model) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lib_lcm import infotext
+from lib_lcm.options import LCM, SAMPLER_LABELS
 from lib_lcm.plan import Plan
-from lib_lcm.webui import networks, remembered
+from lib_lcm.webui import host, networks, registry, remembered
 
 KEYS = infotext.KEYS
 was_made_with_lcm = infotext.was_made_with_lcm
@@ -18,6 +19,8 @@ def parameters(plan: Plan) -> dict[str, str]:
 def _reader(name: str):
     def read(pasted):
         context = {"is_auto_the_best": remembered.is_empty()} if name == "lora" else {}
+        if SAMPLER_LABELS[LCM] not in registry.own_samplers():
+            pasted = infotext.completed(pasted, networks.library(), host.version())
         return infotext.RESTORE[name](pasted, networks.library(), **context)
 
     return read

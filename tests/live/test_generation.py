@@ -259,6 +259,16 @@ def test_schedule_webui_visits_the_timesteps_of_the_webuis_own_sampler(webui):
     assert "LCM schedule: WebUI" in made.infotext
 
 
+@pytest.mark.parametrize("schedule,steps,cfg", [("trailing", 3, 1.5), ("webui", 3, 1), ("webui", 8, 1), ("webui", 4, 1.5)])
+def test_the_plan_tells_the_timesteps_and_the_rows_that_the_unet_is_given(webui, schedule, steps, cfg):
+    lcm = {"enabled": True, "steps": steps, "cfg": cfg, "schedule": schedule}
+    plan = webui.loaded().post("/lcm/v1/plan", {"prompt": PROMPT, "args": [lcm]})
+    _, calls = webui.txt2img(PROMPT, lcm=lcm)
+    assert list(dict.fromkeys(timesteps(calls))) == plan["timesteps"] and plan["unet_calls"] == steps
+    per_step = sum(rows(calls)) // steps
+    assert plan["status"].endswith(f" · {per_step} × {steps} UNet calls" if per_step > 1 else f" · {steps} UNet calls")
+
+
 def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui):
     if not webui.has_own_lcm:
         pytest.skip("this WebUI has no LCM sampler of its own")

@@ -46,3 +46,19 @@ def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm
     shown = infotext(page)
     assert parameters.splitlines()[-1] in shown
     assert gallery_picture(page).convert("RGB").tobytes() == made.image.convert("RGB").tobytes()
+
+
+def test_a_picture_of_another_webuis_own_sampler_and_a_tag_is_drawn_at_its_timesteps(page, webui):
+    """Where this WebUI has an LCM sampler of its own, by that, with LCM off; else by LCM with the schedule "WebUI"."""
+    size = f"{webui.side}x{webui.side}"
+    made_elsewhere = f"{PROMPT} <lora:lcm_lora_sd15:0.7>\nSteps: 4, Sampler: LCM, CFG scale: 1, Seed: 77, Size: {size}, Version: v1.99.0"
+    page.fill("#txt2img_prompt textarea", made_elsewhere)
+    page.click("#paste")
+    page.wait_for_function("document.querySelector('#txt2img_seed input').value === '77'")
+    wait_for_status(page, "lcm_lora_sd15 at 0.7 · 4 steps")
+    assert is_ticked(page) is not webui.has_own_lcm
+    webui.calls()
+    page.click("#txt2img_generate")
+    infotext(page)
+    calls = webui.calls()
+    assert [call["timesteps"][0] for call in calls] == webui.own_lcm_timesteps

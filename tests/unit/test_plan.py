@@ -152,13 +152,28 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
         ({}, {"first": PassRequest(20, 0.5)}, ["4 steps at strength 0.5: 499 379 259 139", "4 UNet calls"]),
         ({}, {"hires": PassRequest(2, 0.5)}, ["hires 2 steps at strength 0.5: 499 259", "6 UNet calls"]),
         ({"weight": 0.8}, {}, ["lcm_lora_sd15 at 0.8"]),
-        ({"schedule": "webui"}, {}, ["4 steps: 999 672 346 19", "schedule WebUI", "4 UNet calls"]),
+        ({"schedule": "webui"}, {}, ["4 steps: 999 679 339 19", "schedule WebUI", "4 UNet calls"]),
     ],
 )
 def test_the_status_line_says_what_will_happen(loras, options, request_fields, parts):
     plan = plan_of(loras, LcmOptions(**{"enabled": True, "steps": 4, "cfg": 1.0, **options}), **request_fields)
     said = plan.status_line().split(" · ")
     assert [part for part in parts if part not in said] == []
+
+
+@pytest.mark.parametrize(
+    "host,end",
+    [
+        ({}, "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 4 UNet calls"),  # A1111 1.6, 1.7
+        ({"own_samplers": frozenset({"LCM"})}, "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 2 × 4 UNet calls"),
+        (
+            {"own_samplers": frozenset({"LCM"}), "leaves_out_uncond": True, "is_on_grid": False},  # Forge, reForge
+            "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet calls",
+        ),
+    ],
+)
+def test_schedule_webui_is_told_as_the_webuis_own_sampler_does_it(loras, host, end):
+    assert plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), host=host).status_line().endswith(end)
 
 
 @pytest.mark.parametrize("fields", [{"scheduler": "Karras"}, {"first": PassRequest(20, 0.5)}, {"hires": PassRequest(0, 0.5)}])

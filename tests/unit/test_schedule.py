@@ -3,7 +3,7 @@
 import pytest
 from diffusers import LCMScheduler
 
-from lib_lcm.schedule import lcm_timesteps, sigma_at, webui_timesteps
+from lib_lcm.schedule import lcm_timesteps, sigma_at, webui_timesteps, webui_unet_timesteps
 
 
 @pytest.mark.parametrize("original_steps", [50, 100])
@@ -39,6 +39,20 @@ def test_arguments_out_of_range_are_refused_with_their_value(arguments):
 def test_webui_timesteps_run_evenly_from_999_to_19():
     assert webui_timesteps(4) == pytest.approx([999, 672.33, 345.67, 19], abs=0.01)
     assert webui_timesteps(1) == [999.0]
+
+
+@pytest.mark.parametrize(
+    "steps,on_grid,on_all",
+    [
+        (1, [999], [999]),
+        (3, [999, 499, 19], [999, 509, 19]),  # as told by A1111 1.10.1 and Forge
+        (4, [999, 679, 339, 19], [999, 672, 346, 19]),
+        (8, [999, 859, 719, 579, 439, 299, 159, 19], [999, 859, 719, 579, 439, 299, 159, 19]),
+    ],
+)
+def test_what_the_webuis_own_sampler_tells_the_unet(steps, on_grid, on_all):
+    assert webui_unet_timesteps(steps, is_on_grid=True) == on_grid
+    assert webui_unet_timesteps(steps, is_on_grid=False) == on_all
 
 
 def test_sigma_between_two_timesteps_is_interpolated_in_the_logarithm():

@@ -215,3 +215,26 @@ def test_a_picture_made_elsewhere_leaves_the_accordion_off_where_lcm_could_not_d
     assert [infotext.RESTORE[name](pasted, library) for name in ("steps", "cfg", "lora")] == [None] * 3
     fitting = {"Prompt": "a fox <lora:lcm_lora_sd15:1>", "Steps": "4", "Sampler": "LCM", "CFG scale": "1"}
     assert infotext.RESTORE["enabled"](fitting, library) is True and infotext.RESTORE["lora"](fitting, library) == infotext.AUTO_LABEL
+
+
+@pytest.mark.parametrize(
+    "fields,is_completed",
+    [
+        ({}, True),
+        ({"Version": None}, False),  # it may be one of this WebUI's own, drawn by our sampler picked by hand
+        ({"Version": "v1.6.0"}, False),
+        ({"Steps": "20"}, False),
+        ({"Prompt": "a fox"}, False),
+        ({"LCM schedule": "Trailing"}, False),
+    ],
+)
+def test_a_picture_of_another_webuis_own_lcm_sampler_gets_its_schedule(tmp_path, fields, is_completed):
+    write_header(tmp_path / "fast.safetensors", *HEADER)
+    library = LoraLibrary(tmp_path, sha256_of=lambda path: None)
+    made = {"Prompt": "a fox <lora:fast:0.7>", "Steps": "4", "Sampler": "LCM", "CFG scale": "1", "Version": "v1.10.1", **fields}
+    pasted = infotext.completed(made, library, "v1.6.0")
+    restored = {name: infotext.RESTORE[name](pasted, library) for name in ("enabled", "schedule", "steps", "lora")}
+    if is_completed:
+        assert restored == {"enabled": True, "schedule": "WebUI", "steps": 4, "lora": infotext.AUTO_LABEL}
+    else:
+        assert pasted is made
