@@ -79,6 +79,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # on Windows it may not be able to hold the letters of a folder's name
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

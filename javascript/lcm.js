@@ -107,11 +107,14 @@
     }
 
     onUiLoaded(function () {
+        if (!gradioApp().querySelector("#script_txt2img_lcm_enabled")) return; // LCM has stepped aside
         known = seen = ofWebui();
         refresh(0);
         setTimeout(() => tabs.forEach(makeReachable), 0); // when the WebUI's own scripts have put in tick and tooltips
         tabs.forEach(refreshAfterRuns);
         setInterval(look, 1000 * lookEvery);
+        // while another page was looked at, a checkpoint or a setting may have been changed there
+        document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(0); });
     });
     onOptionsChanged(function () {
         seen = ofWebui(); // nobody is typing these

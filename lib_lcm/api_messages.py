@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,8 @@ def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence
     The script's arguments stand where the WebUI has them, in `alwayson_scripts`, or for short in `args`. `first_args(is_img2img)` are
     what the WebUI fills up with where a request leaves some out. Raises RequestError 422.
     """
+    if body.get("infotext"):
+        raise RequestError(422, "'infotext' is not read here: send the fields that it stands for, prompt, steps and the others.")
     is_img2img = body.get("init_images") is not None
     args = _script_args(body)
     strength = _number(body, "denoising_strength", None, 0.0, 1.0)
@@ -208,12 +211,12 @@ def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Pa
     cuts = {form: folder.name for folder in lora_dirs for form in _forms(folder)}
     cuts |= {form: "..." for folder in others for form in _forms(folder) if form not in cuts}
     # the longest first: one may be the beginning of another
-    ordered = sorted(cuts.items(), key=lambda cut: len(cut[0]), reverse=True)
+    ordered = [(_as_whole_path(form), cuts[form]) for form in sorted(cuts, key=len, reverse=True)]
 
     def cut(value: Any) -> Any:
         if isinstance(value, str):
-            for form, name in ordered:
-                value = value.replace(form, name)
+            for path, name in ordered:
+                value = path.sub(lambda _, name=name: name, value)
             return value
         if isinstance(value, dict):
             return {key: cut(item) for key, item in value.items()}
@@ -222,6 +225,11 @@ def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Pa
         return value
 
     return cut(content)
+
+
+def _as_whole_path(form: str) -> re.Pattern:
+    """Finds a folder where a path begins with it or is it: "/sd" in "/sd/models" and "in /sd.", not in "lcm/sdxl"."""
+    return re.compile(r"(?<![\w/\\.-])" + re.escape(form) + r"(?=[/\\]|\.?(?:[^\w.-]|$))")
 
 
 def _forms(folder: Path) -> set[str]:

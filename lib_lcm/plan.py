@@ -20,6 +20,7 @@ from lib_lcm.texts import Text, joined, term
 
 CFG_ONE_TOLERANCE = 1e-4
 AUTOMATIC_SCHEDULER = "Automatic"
+NO_REFINER = (None, "", "None")
 SAME_CHECKPOINT = (None, "", "Use same checkpoint")
 GRID_SIDE, GRID_STEPS = 1024, 6
 """From this side on and below this many steps, SDXL's pictures may show a grid of fine dots."""
@@ -57,7 +58,8 @@ class Request:
     """The parts of a generation request that decide something.
 
     `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img. The hires pass has the prompts of the first one
-    where its own are empty, as in the WebUI, and the same checkpoint where `hires_checkpoint` is one of SAME_CHECKPOINT.
+    where its own are empty, as in the WebUI, and the same checkpoint where `hires_checkpoint` is one of SAME_CHECKPOINT; there is no
+    refiner where that is one of NO_REFINER.
     """
 
     first: PassRequest
@@ -250,7 +252,8 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
     uses = [resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora) for prompt, _ in on_loaded]
     if any(one.ignores_negative_prompt for one in guided):
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
-    if request.refiner:
+    has_refiner = request.refiner not in NO_REFINER
+    if has_refiner:
         messages.append(Text(texts.REFINER_SKIPPED, refiner=request.refiner))
     for one in uses:
         messages.extend(message for message in one.messages if message not in messages)
@@ -266,7 +269,7 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         hires=hires,
         cfg=cfg,
         host_scheduler=host_scheduler,
-        skips_refiner=bool(request.refiner),
+        skips_refiner=has_refiner,
         has_negative_prompt=of_first.has_negative_prompt,
         ignores_negative_prompt=of_first.ignores_negative_prompt,
         hires_ignores_negative_prompt=of_hires is not None and of_hires.ignores_negative_prompt,

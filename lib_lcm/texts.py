@@ -7,6 +7,7 @@ The log and the API stay in English: to them, a `Text` is its English sentence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -61,6 +62,19 @@ def joined(items: Sequence[str], pair: str = COMMA) -> str:
     for item in reversed(before):
         text = Text(pair, first=item, rest=text)
     return text
+
+
+TRADITIONAL = {"hant", "tw", "hk", "mo"}
+"""How names of localisations say that their Chinese is traditional: "zh_TW", "zh-Hant (Stable)"."""
+
+
+def is_same_language(ours: str, localization: str) -> bool:
+    """Whether our file of the name `ours` ("zh_CN") is in the language with which the name of a localisation begins ("zh-Hans (Stable)").
+
+    Simplified Chinese is not for those who read the traditional one.
+    """
+    words = re.findall(r"[a-z]+", localization.lower())
+    return bool(words) and ours.lower().startswith(words[0] + "_") and not TRADITIONAL.intersection(words)
 
 
 def sentence_of(error: Exception) -> str:

@@ -24,6 +24,7 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser.add_argument("--ckpt-dir", default=str(models / "Stable-diffusion"))
     parser.add_argument("--lora-dir", default=str(models / "Lora"))
     parser.add_argument("--extension", action="append", default=[], metavar="DIR", help="load this extension too")
+    parser.add_argument("--no-gradio-queue", action="store_true", help="the page's events go past gradio's queue")
     parser.add_argument("--no-lcm", action="store_true", help="leave out the extension of this repository")
     return parser.parse_args(argv)
 
@@ -43,6 +44,7 @@ def main(argv=None) -> None:
 
     shared_cmd_options.configure(
         port=args.port,
+        no_gradio_queue=args.no_gradio_queue,
         api_auth=args.api_auth,
         data_dir=str(Path(args.data_dir).resolve()),
         ckpt_dir=str(Path(args.ckpt_dir).resolve()),

@@ -6,6 +6,7 @@ import time
 import traceback
 import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lib_lcm import texts
@@ -21,19 +22,29 @@ RESTORED_FIELDS = ("steps", "refiner_switch_at")
 """What a plan changes in the processing object that the next plan for the same one must find as it was."""
 
 
+@dataclass
+class _Record:
+    """What is known of a generation that has begun; its processing object may come back with another request."""
+
+    processing: weakref.ref
+    begun: float = 0.0
+    changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    """What the last plan changed in it, from what to what."""
+
+
 class Generation:
     """What the script does in each callback. Which generations are running is known to `current`."""
 
     def __init__(self):
         self.run_times = RunTimes()
-        self._begun = 0.0
-        self._changed: tuple[weakref.ref, dict[str, tuple[Any, Any]]] | None = None  # what of whom the last plan changed, from what to what
+        self._records: list[_Record] = []
 
     def process(self, p, args: Sequence[Any]) -> None:
         """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
-        self._begun = time.perf_counter()
         current.begin(p, None)
-        self._forget_earlier_plan(p)
+        record = self._record_of(p)
+        _forget_earlier_plan(p, record)
+        record.begun = time.perf_counter()
         try:
             options = options_from_args(args, settings.limits())
         except OptionsError as error:
@@ -63,7 +74,7 @@ class Generation:
             return
         asked = {name: getattr(p, name, None) for name in RESTORED_FIELDS}
         apply_plan(p, plan)
-        self._changed = weakref.ref(p), {name: (before, getattr(p, name, None)) for name, before in asked.items()}
+        self._record_of(p).changes = {name: (before, getattr(p, name, None)) for name, before in asked.items()}
         current.begin(p, current.Run(plan, facts.defaults.fill(options)))
         for message in plan.messages:
             messages.tell(p, message)
@@ -74,19 +85,17 @@ class Generation:
         if current.run_of(p) is None or host.is_interrupted():
             self.run_times.forget(*job)
         else:
-            self.run_times.note(*job, time.perf_counter() - self._begun)
+            self.run_times.note(*job, time.perf_counter() - self._record_of(p).begun)
         current.end(p)
 
-    def _forget_earlier_plan(self, p) -> None:
-        """img2img's batch and Loopback make one generation after another with one processing object, each with a request of its own."""
-        keys = infotext.KEYS.values()
-        if any(key in p.extra_generation_params for key in keys):
-            p.extra_generation_params = {key: value for key, value in p.extra_generation_params.items() if key not in keys}
-        if self._changed is not None:
-            (planned, changes), self._changed = self._changed, None
-            for name, (before, after) in changes.items() if planned() is p else ():
-                if getattr(p, name, None) == after != before:
-                    setattr(p, name, before)
+    def _record_of(self, p) -> _Record:
+        """A detailer's inner pass can be of this very script, with a processing object of its own."""
+        self._records = [record for record in self._records if record.processing() is not None]
+        record = next((record for record in self._records if record.processing() is p), None)
+        if record is None:
+            record = _Record(weakref.ref(p))
+            self._records.append(record)
+        return record
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
         """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
@@ -99,6 +108,17 @@ class Generation:
         if warning is not None:
             messages.tell(p, warning)
         return None
+
+
+def _forget_earlier_plan(p, record: _Record) -> None:
+    """img2img's batch and Loopback make one generation after another with one processing object, each with a request of its own."""
+    keys = infotext.KEYS.values()
+    if any(key in p.extra_generation_params for key in keys):
+        p.extra_generation_params = {key: value for key, value in p.extra_generation_params.items() if key not in keys}
+    changes, record.changes = record.changes, {}
+    for name, (before, after) in changes.items():
+        if getattr(p, name, None) == after != before:
+            setattr(p, name, before)
 
 
 def _warning_of_init_image(p) -> Text | None:

@@ -104,6 +104,9 @@ class CondRowsFirst:
         kwargs["cond"] = {key: value for key, value in cond.items() if key != ROW_NUMBERS}
         # unconditional row k repeats conditional row k
         numbers = numbers.tolist()
+        if len(numbers) != len(input):
+            # An extension between has made other rows of these and knows nothing of the numbers (Tiled Diffusion: one for each tile).
+            return super().forward(input, sigma, **kwargs)
         repeated = [number - self.cond_rows if number >= self.cond_rows else number for number in numbers]
         known = {*self._outputs, *(number for number in numbers if number < self.cond_rows)}
         fresh = [i for i, number in enumerate(numbers) if number < self.cond_rows or repeated[i] not in known]

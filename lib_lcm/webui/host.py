@@ -37,7 +37,7 @@ class LcmRefusal(HTTPException):
 
 
 _PARTS = {
-    "modules.sd_samplers": ("all_samplers", "set_samplers"),
+    "modules.sd_samplers": ("all_samplers", "all_samplers_map", "set_samplers"),
     "modules.sd_samplers_kdiffusion": ("KDiffusionSampler", "CFGDenoiserKDiffusion"),  # before 1.6 the denoiser had another shape
     "modules.sd_samplers_common": ("SamplerData",),
     "modules.ui_components": ("InputAccordion",),
@@ -277,7 +277,10 @@ def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
     The API takes a schedule's internal name as well ("karras"). For some samplers of its own, reForge makes "Normal" of "Automatic"
     before any script sees the generation, so there the two are one.
     """
-    known = getattr(_module_of_webui("sd_schedulers"), "schedulers_map", {})
+    schedulers = _module_of_webui("sd_schedulers")
+    if schedulers is None:  # A1111 before 1.9 has no such drop-down, and its API does not look at the field
+        return None
+    known = getattr(schedulers, "schedulers_map", {})
     label = getattr(known.get(schedule), "label", schedule)
     if label == "Normal":
         alter = getattr(sys.modules.get("modules_forge.forge_alter_samplers"), "samplers_data_alter", ())
@@ -765,6 +768,11 @@ def add_localization(name: str, file: Path) -> None:
 
 def _localizations() -> dict[str, list[str] | str]:
     return getattr(_module_of_webui("localization"), "localizations", {})
+
+
+def queues_page() -> bool:
+    """Whether what the page asks goes through gradio's queue, without which there is no progress to be shown."""
+    return not getattr(shared.cmd_opts, "no_gradio_queue", False)
 
 
 def setting(name: str, default):

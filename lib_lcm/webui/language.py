@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from lib_lcm.texts import Translations
+from lib_lcm.texts import Translations, is_same_language
 from lib_lcm.webui import host
 
 OWN_DIR = Path(__file__).parents[2] / "localizations"
@@ -27,9 +27,8 @@ def translations() -> Translations:
 
 
 def _own_files(name: str) -> list[Path]:
-    """Our file for the language that a localisation's name begins with."""
-    language = name.lower().replace("-", "_").partition("_")[0]
-    return sorted(path for path in OWN_DIR.glob("*.json") if path.stem.lower().startswith(language + "_"))
+    """Our file for the language of a localisation."""
+    return sorted(path for path in OWN_DIR.glob("*.json") if is_same_language(path.stem, name))
 
 
 def lend_to_packs() -> None:

@@ -124,6 +124,8 @@ class LiveRuns:
                 session.files.append(path)
                 self._remove_files(session, session.files_kept)
             if session.last is shown:
+                # what other extensions have added (ControlNet its map) would get files of gradio's, see below
+                processed.images, processed.infotexts = [shown.image], [shown.infotext]
                 return
         # not a picture that has no file of ours: it would get one of gradio's, which nobody removes
         last = session.last

@@ -67,7 +67,7 @@ class LoraControl:
                 return complaint(in_words(error)), *([gr.update()] * len(row))
             return question(), *row_for(AUTO_LABEL, entry, shown_entries)
 
-        def downloaded(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
+        def downloaded(progress):
             lora = missing_lora()
             try:
                 if lora is not None:
@@ -90,8 +90,19 @@ class LoraControl:
         self.refresh.click(refreshed, inputs=inputs, outputs=[ask, *row], show_progress=False)
         self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=[ask, *row], show_progress=False)
         # the drop-down is read anew when all is there: during a download one has the time to choose another LoRA
-        done = self.download.click(downloaded, inputs=[], outputs=[ask, self.download])
+        done = self.download.click(_with_progress(downloaded), inputs=[], outputs=[ask, self.download])
         done.then(listed_anew, inputs=inputs, outputs=row, show_progress=False)
+
+
+def _with_progress(function: Callable):
+    """`function(progress)` as gradio calls it, which shows the progress. Without its queue gradio can not, and refuses to start."""
+    if not host.queues_page():
+        return lambda: function(lambda *args, **kwargs: None)
+
+    def with_progress(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
+        return function(progress)
+
+    return with_progress
 
 
 def in_words(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import gradio as gr
 
 from lib_lcm.options import SCRIPT_TITLE
@@ -93,3 +95,10 @@ def install() -> None:
     script_callbacks.on_app_started(live.add_routes)
     script_callbacks.on_script_unloaded(registry.unregister)
     script_callbacks.on_script_unloaded(activation.uninstall)
+
+
+def uninstall() -> None:
+    """Takes back what `install` got done before it failed; the page then has no accordion, and our JavaScript leaves it alone."""
+    for undo in (registry.unregister, activation.uninstall, lambda: script_callbacks.remove_current_script_callbacks()):
+        with suppress(Exception):
+            undo()

@@ -107,7 +107,7 @@ def download_mirror() -> str:
 def _number(name: str, default: float, minimum: float, maximum: float) -> float:
     value = host.setting(name, default)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and minimum <= value <= maximum else default  # NaN lies nowhere
+    return float(value) if is_number and minimum <= value <= maximum else default  # NaN lies nowhere
 
 
 def _whole(name: str, default: int, minimum: int, maximum: int) -> int:

@@ -20,7 +20,6 @@ from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import host, host_controls, language, networks, settings
 from lib_lcm.webui.generation import host_facts
 
-NO_REFINER = (None, "", "None")
 SAME_SAMPLER = (None, "", "Use same sampler")
 
 
@@ -162,7 +161,6 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         resized = (int(_number(controls.get(role), 0)) for role in ("hires_width", "hires_height"))
         side = hires_side(*size, _number(controls.get("hires_scale"), 1.0), *resized)
         hires = PassRequest(int(_number(controls.get("hires_steps"), 0)), strength, side)
-    refiner = controls.get("refiner_checkpoint") if controls.get("refiner") else None
     return Request(
         first=PassRequest(int(_number(controls.get("steps"), options.steps or 1)), strength if asked.is_img2img else 1.0, max(size)),
         cfg=_number(controls.get("cfg"), options.cfg or 1.0),
@@ -170,7 +168,7 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         prompt=controls["prompt"],
         negative_prompt=controls["negative_prompt"],
         scheduler=host.asked_schedule(controls.get("sampler"), controls.get("scheduler")),
-        refiner=None if refiner in NO_REFINER else refiner,
+        refiner=controls.get("refiner_checkpoint") if controls.get("refiner") else None,
         image_cfg=_number(controls.get("image_cfg"), 1.0),
         hires_prompt=controls["hires_prompt"],
         hires_negative_prompt=controls["hires_negative_prompt"],

@@ -106,7 +106,7 @@ class Accordion:
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
         self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
         self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
-        _follow_settings(steps, cfg, weight, schedule)
+        _follow_settings(steps, cfg, weight, schedule, gamma)
         first_values.only_on_page(enabled)
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
@@ -203,7 +203,7 @@ class Accordion:
         return json.dumps(self.host_controls.overruled_values())
 
 
-def _follow_settings(steps, cfg, weight, schedule) -> None:
+def _follow_settings(steps, cfg, weight, schedule, gamma) -> None:
     """What these controls start with where the user has saved no other defaults for the page."""
 
     def now():
@@ -221,6 +221,7 @@ def _follow_settings(steps, cfg, weight, schedule) -> None:
     first_values.follow_settings(steps, built_in.steps, lambda: now().steps, step_bounds)
     first_values.follow_settings(cfg, built_in.cfg, lambda: now().cfg, cfg_bounds)
     first_values.follow_settings(weight, built_in.weight, lambda: now().weight, lambda: (MIN_WEIGHT, MAX_WEIGHT))
+    first_values.follow_settings(gamma, DEFAULT_GAMMA, lambda: DEFAULT_GAMMA, lambda: (MIN_GAMMA, MAX_GAMMA))
     first_values.follow_settings(schedule, SCHEDULE_LABELS[built_in.schedule], lambda: SCHEDULE_LABELS[now().schedule])
 
 

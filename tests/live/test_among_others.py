@@ -348,3 +348,14 @@ def test_nothing_is_left_out_where_other_extensions_changed_the_unet_too(webui):
     assert max(levels_apart(*pair) for pair in zip(at_once.images, windowed.images, strict=True)) <= 1
     again, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=3)
     assert rows(calls) == [3] * 4 and all(same(*pair) for pair in zip(at_once.images, again.images, strict=True))
+
+
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
+def test_rows_that_an_extension_multiplies_for_its_tiles_are_all_computed(webui):
+    if webui.leaves_out_uncond:
+        pytest.skip("this WebUI does not call the k-diffusion denoiser")
+    plain, _ = webui.txt2img(PROMPT, lcm=ON)
+    webui.client.post("/lcm-test-neighbours/next", {"tiles": 3})
+    tiled, calls = webui.txt2img(PROMPT, lcm=ON)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [6] * 4
+    assert levels_apart(plain.image, tiled.image) <= 1

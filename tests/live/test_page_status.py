@@ -256,6 +256,16 @@ def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_ove
         wait_for_status(page, "The checkpoint is not loaded yet")
 
 
+def test_a_page_that_is_looked_at_again_has_heard_of_what_was_changed_elsewhere(page, webui):
+    open_accordion(page)
+    wait_for_status(page, "SD 1.5 · lcm_lora_sd15")
+    page.wait_for_timeout(3_000)  # it has asked by itself for the last time
+    with webui.settings(sd_model_checkpoint=webui.sdxl):
+        webui.txt2img(PROMPT, webui.sdxl, steps=1)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        wait_for_status(page, "SDXL · lcm_lora_sdxl")
+
+
 def test_the_line_follows_the_settings(page, webui):
     open_accordion(page)
     set_number(page, "steps", 8)

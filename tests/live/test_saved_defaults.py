@@ -1,5 +1,6 @@
 """The page's saved defaults (ui-config.json): what the user saved comes up again, and Settings -> LCM still counts beside it."""
 
+import json
 import re
 
 import pytest
@@ -20,7 +21,7 @@ from tests.live.page import (
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.7")]
-STATUS_OF_SAVED = "lcm_lora_sd15 at 0.8 · 6 steps: 999 839 679 499 339 179 · CFG 1.8"
+STATUS_OF_SAVED = "lcm_lora_sd15 at 0.8 · 6 steps: 999 839 679 499 339 179 · CFG 2"
 
 
 def load_model(webui) -> None:
@@ -48,7 +49,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     set_host_number(page, "txt2img_steps", 33)
     open_accordion(page)
-    for name, value in (("steps", 6), ("weight", 0.8), ("cfg", 1.8)):
+    for name, value in (("steps", 6), ("weight", 0.8), ("cfg", 2)):
         set_number(page, name, value)
     wait_for_status(page, STATUS_OF_SAVED)
     press(page, "ui_defaults_apply")
@@ -59,7 +60,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     page = open_page(browser, own.client.url)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
     assert is_ticked(page)
-    assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "1.8"]
+    assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
     assert STATUS_OF_SAVED in status(page) and "LCM is off" not in status(page)
     assert "LCM: 6" in page.evaluate("getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')")
     assert note_at(page, "txt2img_steps") != "none"
@@ -67,6 +68,11 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)
     assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, "a request that says nothing of LCM was made with it"
     assert not is_ticked(page, "img2img")
+    if own.reads_infotexts:  # its API takes the type of a control's value, which JSON makes of 2.0 a whole number, for that of all of them
+        options = "LCM LoRA: lcm_lora_sd15, LCM weight: 0.75, LCM schedule: Trailing"
+        again = f"{PROMPT}\nSteps: 4, Sampler: LCM, CFG scale: 1.5, Seed: 7, Size: {own.side}x{own.side}, {options}"
+        (drawn,) = json.loads(own.txt2img_of_infotext(again)["info"])["infotexts"]
+        assert "CFG scale: 1.5" in drawn and "LCM weight: 0.75" in drawn
     untick(page)
     page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
     assert host_value(page, "txt2img_steps") == "33"

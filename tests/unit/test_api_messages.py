@@ -36,7 +36,7 @@ def test_the_longer_side_of_each_pass_is_read():
     fields = {"enable_hr": True, "width": 640, "height": 832}
     assert question(fields).request.first.side == 832
     assert question({**fields, "hr_scale": 1.5}).request.hires.side == 1248
-    assert question({**fields, "hr_scale": 1.5, "hr_resize_x": 1000, "hr_resize_y": 0}).request.hires.side == 1000
+    assert question({**fields, "hr_scale": 1.5, "hr_resize_x": 1000, "hr_resize_y": 0}).request.hires.side == 1300
 
 
 def test_styles_and_the_checkpoint_are_read():
@@ -65,6 +65,12 @@ def test_what_cannot_be_read_is_named_with_what_is_allowed(body, named):
     assert refused.value.status == 422 and "must be" in refused.value.sentence
 
 
+def test_an_infotext_is_not_passed_over_in_silence():
+    with pytest.raises(RequestError, match="'infotext' is not read here: send the fields") as refused:
+        question({"infotext": "a fox\nSteps: 4, LCM schedule: Trailing"})
+    assert refused.value.status == 422
+
+
 def test_depth_is_counted_not_tried():
     nested = "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1)
     assert list(read_object(f'{{"a": {nested}}}'.encode())) == ["a"]
@@ -85,6 +91,21 @@ def test_no_folder_but_the_loras_own_name_is_left_in_an_answer(tmp_path):
         "a": ["put it into link as x", "link/sub/x.part is full", "(.../cache/y)"],
         "b": {"n": 1, "real": "link/z"},
     }
+
+
+@pytest.mark.parametrize(
+    "text,shown",
+    [
+        ("lcm/sdxl/weights", "lcm/sdxl/weights"),
+        ("put it into /sd/models", "put it into .../models"),
+        ("'/sd' is full", "'...' is full"),
+        ("It is in /sd.", "It is in ...."),
+        ("/sdcard and /sd.old", "/sdcard and /sd.old"),
+        ("style/sd", "style/sd"),
+    ],
+)
+def test_a_short_folder_is_cut_out_of_paths_alone(text, shown):
+    assert without_folders(text, [], [Path("/sd")]) == shown
 
 
 def test_the_root_folder_is_not_cut_out_of_addresses():

@@ -12,7 +12,7 @@ from lib_lcm.catalog import OFFICIAL_LORAS
 from lib_lcm.library import LoraLibrary
 from lib_lcm.options import OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, Limits, OptionsError, options_from_args
 from lib_lcm.presets import preset_labels
-from lib_lcm.texts import translated
+from lib_lcm.texts import is_same_language, translated
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "localizations").glob("*.json"))
@@ -41,6 +41,24 @@ def settings_texts() -> set[str]:
 
 def test_german_japanese_and_simplified_chinese_are_there():
     assert [file.stem for file in FILES] == ["de_DE", "ja_JP", "zh_CN"]
+
+
+@pytest.mark.parametrize(
+    "localization,ours",
+    [
+        ("de_DE", "de_DE"),
+        ("de-AT (somebody's)", "de_DE"),
+        ("ja_JP", "ja_JP"),
+        ("zh-Hans (Stable)", "zh_CN"),
+        ("zh_CN", "zh_CN"),
+        ("zh_TW", None),
+        ("zh-Hant (Stable)", None),
+        ("fr_FR", None),
+        ("日本語", None),
+    ],
+)
+def test_a_localisation_gets_our_file_of_its_language(localization, ours):
+    assert [file.stem for file in FILES if is_same_language(file.stem, localization)] == ([ours] if ours else [])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -18,7 +18,7 @@ assert not any(isinstance(thing, type) for thing in loaded.values()), "a script 
 OLDER_THAN_1_6 = {  # what 1.5 has of the parts that are looked for
     "shared": "",
     "extra_networks": "activate = None",
-    "sd_samplers": "all_samplers = []\ndef set_samplers(): pass",
+    "sd_samplers": "all_samplers = []\nall_samplers_map = {}\ndef set_samplers(): pass",
     "sd_samplers_kdiffusion": "class KDiffusionSampler: pass",
     "sd_samplers_common": "SamplerData = None",
     "ui_components": "",
@@ -60,6 +60,17 @@ def test_it_says_what_is_missing_and_does_nothing(tmp_path, modules, lacks):
     done = load_in(tmp_path, modules)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"LCM: this WebUI lacks {lacks}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.\n"
+
+
+def test_a_webui_that_has_all_parts_and_is_another_one_all_the_same(tmp_path):
+    modules = {
+        **ALL_THAT_IS_LOOKED_FOR,
+        "sd_samplers_kdiffusion": "class KDiffusionSampler: pass\nclass CFGDenoiserKDiffusion: pass",
+        "sd_samplers_common": "class SamplerData:\n    pass",
+    }
+    done = load_in(tmp_path, modules)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("LCM: this WebUI lacks something that LCM builds on (TypeError: ") and done.stdout.count("\n") == 1
 
 
 def test_what_only_shows_when_our_code_is_imported_is_said_too(tmp_path):

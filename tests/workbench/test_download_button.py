@@ -39,10 +39,11 @@ def opened(browser, server):
     return page, button
 
 
-def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path):
+@pytest.mark.parametrize("arguments", [[], ["--no-gradio-queue"]], ids=["", "without gradio's queue"])
+def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path, arguments):
     hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
     hub.script = ["cut"]
-    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG), *arguments) as server:
         page, button = opened(browser, server)
         assert button.inner_text().startswith("Download lcm_lora_sd15 (") and "licence OpenRAIL++" in button.inner_text()
         assert not hub.requests, "something was downloaded that nobody had asked for"

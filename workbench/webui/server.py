@@ -84,7 +84,8 @@ def _launch():
     script_callbacks.before_ui_callback()
     page.read_localization()
     demo = shared.demo = ui.create_ui()
-    demo.queue(concurrency_count=8)
+    if not shared.cmd_opts.no_gradio_queue:
+        demo.queue(concurrency_count=8)
     gr.routes.App = PageApp
     app, _, _ = demo.launch(
         server_name="127.0.0.1",

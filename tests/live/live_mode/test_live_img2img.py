@@ -30,6 +30,13 @@ def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):
     assert [call["timesteps"] for call in webui.calls()][-4:] == [[499], [379], [259], [139]]
 
 
+@pytest.fixture
+def mask_in_gallery(webui):
+    with webui.settings(return_mask=True):
+        yield
+
+
+@pytest.mark.usefixtures("mask_in_gallery")
 def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     start = picture_file(webui)
     live = open_img2img(page, webui)
@@ -58,6 +65,8 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
         live.wait_for_picture(number)
     live.settle()
     assert len(live.drawn()) == webui.inpaints_without_mask + len(strokes) and live.saved() == []
+    shown = "new Set(Array.from(document.querySelectorAll('#img2img_gallery img'), (img) => img.src)).size"
+    assert page.evaluate(shown) == 1, "the mask, which the setting adds, would get files that nobody removes"
 
 
 def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):

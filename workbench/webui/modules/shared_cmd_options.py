@@ -33,6 +33,7 @@ cmd_opts = Namespace(
     lowvram=False,
     medvram=False,
     medvram_sdxl=False,
+    no_gradio_queue=False,
     no_half=True,
     no_half_vae=True,
     no_hashing=False,

@@ -2,6 +2,7 @@
 
 POST /lcm-test-neighbours/next with {"windows": n} makes the next generation meet an extension that computes its images n at a time in
 overlapping windows, as AnimateDiff does with a long video: it puts itself in the place of the k-diffusion denoiser's `forward`.
+{"tiles": n} makes it meet one that computes n times as many rows of each, as Tiled Diffusion does, and knows the conditioning by its keys.
 {"windows": n, "unet": true} replaces the UNet's `forward` too, by one that counts on both halves, prompt and negative prompt, in its batch.
 POST /lcm-test-neighbours/reload with {"marker": path} does what "Reload UI" does, and writes the file when the WebUI serves again.
 {"rival": "now" | "load" | "before_ui" | "app_started"} adds a sampler "LCM" of another extension (it is Euler) before that, or at that
@@ -109,12 +110,22 @@ def forward_in_windows(original, size):
     return forward
 
 
+def forward_in_tiles(original, tiles):
+    def forward(self, x, sigma, cond):
+        known = {"c_crossattn": lambda value: [value[0].repeat(tiles, 1, 1)], "c_concat": lambda value: [value[0].repeat(tiles, 1, 1, 1)]}
+        known["crossattn"], known["vector"] = lambda value: value.repeat(tiles, 1, 1), lambda value: value.repeat(tiles, 1)
+        tiled = {key: known[key](value) if key in known else value for key, value in cond.items()}
+        return original(x.repeat(tiles, 1, 1, 1), sigma.repeat(tiles), cond=tiled).chunk(tiles)[-1]
+
+    return forward
+
+
 def on_denoiser(params):
-    if "windows" not in NOW:
-        return
-    inner = NOW["p"].sampler.model_wrap_cfg.inner_model  # A1111 before 1.8 does not hand the denoiser to callbacks
-    if "forward" not in vars(inner):
+    inner = NOW["p"].sampler.model_wrap_cfg.inner_model if NOW else None  # A1111 before 1.8 does not hand the denoiser to callbacks
+    if "windows" in NOW and "forward" not in vars(inner):
         inner.forward = MethodType(forward_in_windows(inner.forward, NOW["windows"]), inner)
+    if "tiles" in NOW and "forward" not in vars(inner):
+        inner.forward = MethodType(forward_in_tiles(inner.forward, NOW["tiles"]), inner)
 
 
 def add_rival():
