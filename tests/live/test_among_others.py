@@ -307,6 +307,32 @@ def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui
     assert calls_after == calls and same(made.image, ticked.image)
 
 
+@pytest.mark.profiles("a1111-1.10", "forge")
+def test_without_lcm_pictures_are_those_of_a_webui_that_has_no_lcm(webui, tmp_path):
+    start, _ = webui.txt2img(PROMPT, steps=2)
+    tagged = f"{PROMPT} <lora:{SD15}:0.5>"
+
+    def plain_pictures():
+        made = [
+            webui.txt2img(PROMPT, negative_prompt="green", steps=4, cfg_scale=3, **webui.hires),
+            webui.txt2img(PROMPT, webui.sdxl, steps=3, cfg_scale=1),
+            webui.txt2img(tagged, steps=4, cfg_scale=1),
+            webui.img2img(tagged, [start.image], steps=6, denoising_strength=0.6),
+        ]
+        if webui.has_own_lcm:
+            made.append(webui.txt2img(tagged, steps=4, cfg_scale=1, sampler_name="LCM"))
+        return [(picture.image.convert("RGB").tobytes(), picture.infotext, calls) for picture, calls in made]
+
+    with_it = plain_pictures()
+    try:
+        reload_ui(webui, tmp_path / "without", lcm=False)
+        assert not any(script["name"] == "lcm" for script in webui.client.get("/lcm-test-probe/scripts"))
+        without = plain_pictures()
+    finally:
+        reload_ui(webui, tmp_path / "as before")
+    assert with_it == without
+
+
 # --- an extension that computes a batch in windows ------------------------------------------------------------------------
 
 

@@ -282,5 +282,11 @@ def test_the_sampler_picked_by_hand_is_the_hosts_own_where_it_has_one(webui):
     assert timesteps(calls) == (webui.own_lcm_timesteps if webui.has_own_lcm else TRAILING_4)
 
 
+def test_picked_by_hand_it_can_be_made_to_use_the_trailing_schedule(webui):
+    with webui.settings(lcm_trailing_by_hand=True):
+        _, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
+    assert timesteps(calls) == TRAILING_4
+
+
 def test_there_is_one_sampler_of_the_name(webui):
     assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("LCM") == 1

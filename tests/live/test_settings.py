@@ -89,6 +89,7 @@ with tempfile.TemporaryDirectory() as folder:
     assert not any(name.startswith("lcm_") for name in settings.shared.opts.data_labels)
     assert settings.limits() == DEFAULT_LIMITS and settings.defaults("sdxl") == Defaults() == settings.defaults(None)
     assert (settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()) == ("warn", False, "")
+    assert settings.tag_in_infotext() is False
     settings.register()
     options = {name: option for name, option in settings.shared.opts.data_labels.items() if name.startswith("lcm_")}
     unexplained = [name for name, option in options.items() if not option.comment_after]
