@@ -32,11 +32,13 @@ def _own_files(name: str) -> list[Path]:
 
 
 def lend_to_packs() -> None:
-    """Gives our texts to the language packs of others, whose names are their own ("zh-Hans (Stable)"): the page reads files by name."""
+    """Gives our texts to the language packs of others, whose names are their own ("zh-Hans (Stable)"): the page reads files by name.
+
+    A pack's own words go before ours, which have some in common with the WebUI's ("Steps").
+    """
     for name in host.localization_names():
         for path in _own_files(name):
-            if path.stem != name:
-                host.add_localization(name, path)
+            host.lend_localization(name, path)
 
 
 def _changed_at(path: Path) -> float:

@@ -71,6 +71,23 @@ def test_the_pack_of_somebody_else_has_our_texts_too_and_its_own_go_first(browse
         page.close()
 
 
+@pytest.mark.parametrize("profile,weight", [("a1111-1.10", "LoRA-Gewicht"), ("a1111-1.6", None)])
+def test_a_pack_of_the_same_name_keeps_all_that_it_says(browser, tmp_path, profile, weight):
+    """A1111 1.6 reads one file of a name: better the accordion in English than all the rest."""
+    (tmp_path / "localizations").mkdir()
+    pack = {"Generate": "Los", "Steps": "Durchgänge"}
+    (tmp_path / "localizations" / "de_DE.json").write_text(json.dumps(pack), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"localization": "de_DE"}), encoding="utf-8")
+    with Server(["--profile", profile, "--data-dir", str(tmp_path)]) as server:
+        page = open_page(browser, server.url)
+        open_accordion(page)
+        wait_until(page, lambda: page.locator("#txt2img_generate").first.inner_text() == "Los")
+        for name, text in (("steps", "Durchgänge"), ("weight", weight or "LoRA weight")):
+            label = page.locator(f"#script_txt2img_lcm_{name} [data-testid=block-info], #script_txt2img_lcm_{name} label span").first
+            wait_until(page, lambda label=label, text=text: label.inner_text().strip() == text)
+        page.close()
+
+
 def _look_for_english(browser, url, language, line, warning):
     page = open_page(browser, url)
     open_accordion(page)

@@ -38,7 +38,7 @@ def _hide_modules_of_later_versions() -> None:
 def load_extensions() -> None:
     """Load all scripts, again on "Reload UI"."""
     extra_networks.initialize()
-    localization.list_localizations("localizations")
+    localization.list_localizations(shared.cmd_opts.localizations_dir)
     scripts.load_scripts()
     networks.register()
     script_callbacks.ui_settings_callback()

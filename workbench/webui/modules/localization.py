@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from pathlib import Path
 
 from modules import errors, scripts
 from workbench.webui import profiles
@@ -13,14 +13,15 @@ localizations: dict = {}
 
 
 def list_localizations(dirname):
-    """Look for the files anew; `dirname` is the WebUI's own folder, which the workbench's lists of scripts know by themselves."""
+    """Look for the files anew: those of the WebUI's own folder `dirname`, then those of extensions."""
     localizations.clear()
-    for file in scripts.list_scripts("localizations", ".json"):
-        name = os.path.splitext(file.filename)[0]
+    own = sorted(Path(dirname).glob("*.json"))
+    for path in [*map(str, own), *(file.path for file in scripts.list_scripts("localizations", ".json"))]:
+        name = Path(path).stem
         if profiles.active.merges_localizations:
-            localizations.setdefault(name, []).append(file.path)
+            localizations.setdefault(name, []).append(path)
         else:
-            localizations[name] = file.path
+            localizations[name] = path
 
 
 def localization_js(current_localization_name) -> str:

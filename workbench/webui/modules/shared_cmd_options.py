@@ -29,6 +29,7 @@ cmd_opts = Namespace(
     gradio_debug=False,
     hide_ui_dir_config=False,
     listen=False,
+    localizations_dir="",
     lowram=False,
     lowvram=False,
     medvram=False,
@@ -57,6 +58,7 @@ def configure(**values) -> None:
     """Set options by name; the files of settings and of the page's defaults follow `data_dir`."""
     for name, value in values.items():
         setattr(cmd_opts, name, value)
+    cmd_opts.localizations_dir = str(Path(cmd_opts.data_dir) / "localizations")
     cmd_opts.ui_config_file = str(Path(cmd_opts.data_dir) / "ui-config.json")
     cmd_opts.ui_settings_file = str(Path(cmd_opts.data_dir) / "config.json")
 
