@@ -269,12 +269,29 @@ def test_the_plan_tells_the_timesteps_and_the_rows_that_the_unet_is_given(webui,
     assert plan["status"].endswith(f" · {per_step} × {steps} UNet calls" if per_step > 1 else f" · {steps} UNet calls")
 
 
-def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui):
+@pytest.mark.parametrize("kind", ["txt2img", "both halves", "batch", "hires", "SDXL", "img2img", "inpainting"])
+def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui, kind):
     if not webui.has_own_lcm:
         pytest.skip("this WebUI has no LCM sampler of its own")
-    ours, our_calls = webui.txt2img(PROMPT, lcm={**ON, "schedule": "webui"})
-    by_hand, its_calls = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:1>", steps=4, cfg_scale=1, sampler_name="LCM")
-    assert our_calls == its_calls and same(ours.image, by_hand.image)
+    lora, cfg, generate, fields = "lcm_lora_sd15", 1, webui.txt2img, {}
+    if kind == "both halves":
+        cfg, fields = 1.5, {"negative_prompt": "green"}
+    elif kind == "batch":
+        fields = {"batch_size": 2}
+    elif kind == "hires":
+        fields = webui.hires
+    elif kind == "SDXL":
+        lora, fields = "lcm_lora_sdxl", {"checkpoint": webui.sdxl}
+    elif kind in ("img2img", "inpainting"):
+        start, _ = webui.txt2img(OTHER, steps=2)
+        generate, fields = webui.img2img, {"images": [start.image], "denoising_strength": 0.5}
+        if kind == "inpainting":
+            fields["mask"] = Image.new("L", start.image.size, 0)
+            fields["mask"].paste(255, (webui.side // 2, 0, webui.side, webui.side))
+    ours, our_calls = generate(PROMPT, lcm={**ON, "cfg": cfg, "schedule": "webui"}, **fields)
+    by_hand, its_calls = generate(f"{PROMPT} <lora:{lora}:1>", steps=4, cfg_scale=cfg, sampler_name="LCM", **fields)
+    assert our_calls == its_calls and len(ours.images) == len(by_hand.images)
+    assert all(same(*pair) for pair in zip(ours.images, by_hand.images, strict=True))
 
 
 def test_the_sampler_picked_by_hand_is_the_hosts_own_where_it_has_one(webui):
