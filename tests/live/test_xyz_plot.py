@@ -14,16 +14,24 @@ def axis_labels(webui, is_img2img: bool = False) -> list[str]:
     return webui.script("x/y/z plot", is_img2img)["args"][0]["choices"]
 
 
-def plot(webui, lcm, *axes: tuple[str, str], checkpoint=None, **payload):
-    """A plot of one picture per combination, axes as (label, values); the single pictures in the plot's order, and the UNet's calls."""
-    labels = axis_labels(webui)
+def plot(webui, lcm, *axes: tuple[str, str | list[str]], checkpoint=None, start=None, **payload):
+    """A plot of one picture per combination; the single pictures in the plot's order, and the UNet's calls.
+
+    `axes` are (label, values): a text as one types it, or a list as one picks it from the drop-down, either in all of them.
+    `start` is the picture to start from on img2img.
+    """
+    labels = axis_labels(webui, start is not None)
     args: list = []
     for label, values in [*axes, *[("Nothing", "")] * (3 - len(axes))]:
-        args += [labels.index(label), values, []]
-    # the rest of its arguments, which differ between WebUIs: single pictures, and values from the text boxes
-    wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": True, "Draw legend": False}
-    flags = [wanted.get(arg["label"], arg["value"]) for arg in webui.script("x/y/z plot")["args"][9:]]
-    made, calls = webui.txt2img(PROMPT, checkpoint, lcm=lcm, script_name="x/y/z plot", script_args=[*args, *flags], **payload)
+        args += [labels.index(label), *((values, []) if isinstance(values, str) else ("", values))]
+    # the rest of its arguments, which differ between WebUIs
+    wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": isinstance(axes[0][1], str), "Draw legend": False}
+    flags = [wanted.get(arg["label"], arg["value"]) for arg in webui.script("x/y/z plot", start is not None)["args"][9:]]
+    payload |= {"lcm": lcm, "script_name": "x/y/z plot", "script_args": [*args, *flags]}
+    if start is None:
+        made, calls = webui.txt2img(PROMPT, checkpoint, **payload)
+    else:
+        made, calls = webui.img2img(PROMPT, [start], checkpoint, **payload)
     count = made.info["index_of_first_image"]
     return made.images[count:], made.infotexts[count:], calls
 
@@ -75,6 +83,26 @@ def test_cfg_lora_and_schedule(webui):
     assert ["LCM LoRA: None" in text for text in infotexts] == [False, True] * 4
     assert ["LCM schedule: WebUI" in text for text in infotexts] == [False, False, True, True] * 2
     assert ["CFG scale: 1.5" in text for text in infotexts] == [False] * 4 + [True] * 4
+
+
+def test_values_picked_from_the_lists(webui):
+    axes = ("[LCM] LoRA", ["Auto", "None"]), ("[LCM] Schedule", ["Trailing", "WebUI"]), ("[LCM] Enabled", ["True", "False"])
+    images, infotexts, _ = plot(webui, [ON], *axes, steps=2)
+    assert len(images) == 8 and ["LCM LoRA" in text for text in infotexts] == [True] * 4 + [False] * 4
+    assert ["LCM LoRA: None" in text for text in infotexts] == [False, True, False, True] + [False] * 4
+    assert ["LCM schedule: WebUI" in text for text in infotexts] == [False, False, True, True] + [False] * 4
+    single, _ = webui.txt2img(PROMPT, lcm={**ON, "lora": "none", "schedule": "webui"}, steps=2)
+    assert rgb(images[3]) == rgb(single.image)
+
+
+def test_a_plot_on_img2img(webui):
+    start, _ = webui.txt2img(PROMPT, steps=2)
+    fields = {"denoising_strength": 0.5}
+    images, infotexts, calls = plot(webui, ON, ("[LCM] Steps", "2, 4"), ("[LCM] Weight", "0.5-1.0 (+0.5)"), start=start.image, **fields)
+    assert timesteps(calls) == [499, 259, 499, 379, 259, 139] * 2
+    assert ["LCM weight: 0.5," in text for text in infotexts] == [True, True, False, False]
+    single, _ = webui.img2img(PROMPT, [start.image], lcm={**ON, "steps": 2, "weight": 0.5}, **fields)
+    assert rgb(images[0]) == rgb(single.image)
 
 
 def test_sampler_and_gamma(webui):

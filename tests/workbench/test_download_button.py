@@ -1,6 +1,7 @@
 """The button that gets a missing LCM-LoRA, in a real browser, against a hub on this machine."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,22 @@ def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path, arg
         made = server.client.txt2img("a star", lcm={"enabled": True, "steps": 1, "cfg": 1})
         assert "LCM LoRA: lcm_lora_sd15" in made.infotext
         page.close()
+
+
+def test_it_can_be_fetched_over_the_api(hub, tmp_path):
+    hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+        asked = server.client.post("/lcm/v1/download", {"family": "sd15"})
+        assert (asked["name"], asked["state"], asked["installed"]) == ("lcm_lora_sd15", "running", None)
+        for _ in range(300):
+            state = next(one for one in server.client.get("/lcm/v1/download")["downloads"] if one["family"] == "sd15")
+            if state["state"] != "running":
+                break
+            time.sleep(0.1)
+        assert (state["state"], state["installed"], state["problem"]) == ("done", "lcm_lora_sd15", None)
+        assert state["bytes_done"] == state["bytes_total"] == len(hub.content)
+        made = server.client.txt2img("a star", lcm={"enabled": True, "steps": 1, "cfg": 1})
+        assert "LCM LoRA: lcm_lora_sd15" in made.infotext
 
 
 def test_what_is_chosen_during_a_download_stays_chosen(browser, hub, tmp_path):

@@ -1,6 +1,7 @@
 """A WebUI extension for tests: the workbench's own LCM-LoRAs in the place of the published ones, so that a download can succeed here."""
 
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,4 +17,6 @@ def of_workbench(lora):
     return replace(lora, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-catalog.OFFICIAL_LORAS = tuple(of_workbench(lora) for lora in catalog.OFFICIAL_LORAS)
+of_workbenchs_own = tuple(of_workbench(lora) for lora in catalog.OFFICIAL_LORAS)
+for module in [module for name, module in sys.modules.items() if name.startswith("lib_lcm") and hasattr(module, "OFFICIAL_LORAS")]:
+    module.OFFICIAL_LORAS = of_workbenchs_own
