@@ -13,14 +13,14 @@
     let pendings = 0; // tabs on which no checkpoint was loaded, when last looked at
     let next = 0; // the timer of the next click
 
-    // The checkpoint that is selected and the one that is loaded, as far as the page knows, the settings of LCM, and img2img's kind of size. Forge loads what is
-    // selected when a generation begins, and does not tell the page; --no-hashing leaves the hash out.
+    // The checkpoint that is selected and the one that is loaded, as far as the page knows, the settings of LCM, and img2img's kind of size.
+    // Forge loads what is selected when a generation begins, and does not tell the page; --no-hashing leaves the hash out.
     function ofWebui() {
         const settings = typeof opts === "undefined" ? {} : opts;
         const names = ["sd_model_checkpoint", "sd_checkpoint_hash", ...Object.keys(settings).filter((name) => name.startsWith("lcm_")).sort()];
         const shown = [...gradioApp().querySelectorAll("#quicksettings :is(input, textarea, select)")].map((control) => control.value);
-        const size = gradioApp().querySelector("#img2img_tab_resize_by"); // the one of img2img's two that is open
-        return JSON.stringify([names.map((name) => [name, settings[name]]), shown, size && size.style.display]);
+        const resizeBy = gradioApp().querySelector("#img2img_tab_resize_by"); // open or not
+        return JSON.stringify([names.map((name) => [name, settings[name]]), shown, resizeBy && resizeBy.style.display]);
     }
 
     function look() {

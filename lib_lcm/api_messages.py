@@ -228,8 +228,8 @@ def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Pa
 
 
 def _as_whole_path(form: str) -> re.Pattern:
-    """Finds a folder where a path begins with it or is it: "/sd" in "/sd/models" and "in /sd.", not in "lcm/sdxl"."""
-    return re.compile(r"(?<![\w/\\.-])" + re.escape(form) + r"(?=[/\\]|\.?(?:[^\w.-]|$))")
+    """Finds a folder where a path begins with it or is it: "/sd" in "/sd/models", "file:///sd/x" and "in /sd.", not in "lcm/sdxl"."""
+    return re.compile(r"(?<![\w.-])" + re.escape(form) + r"(?=[/\\]|\.?(?:[^\w.-]|$))")
 
 
 def _forms(folder: Path) -> set[str]:

@@ -331,6 +331,8 @@ def hires_side(width: int, height: int, scale: float, resize_x: int, resize_y: i
         return max(resize_x, resize_y)
     if not (width and height):
         return 0
-    if resize_x or resize_y:
-        scale = resize_x / width if resize_x else resize_y / height
+    if resize_x:
+        return max(resize_x, resize_x * height // width)
+    if resize_y:
+        return max(resize_y, resize_y * width // height)
     return int(max(width, height) * scale)

@@ -69,7 +69,7 @@ def _module_of_webui(name: str):
 
 
 def version() -> str | None:
-    """What this WebUI calls itself in generation parameters ("Version: v1.6.0"), None where it does not know."""
+    """What this WebUI notes of itself in generation parameters ("Version: v1.6.0"), so that it knows its own; None where it cannot tell."""
     from modules import processing
 
     program_version = getattr(processing, "program_version", None)
@@ -174,12 +174,16 @@ def _is_ssd1b(model, unet) -> bool:
 
 def computes_cond_only_at_cfg_one(model) -> bool:
     """Whether the host leaves out the unconditional half by itself at CFG 1 (Forge and reForge do; A1111 computes both)."""
-    return hasattr(model, "forge_objects")
+    return _is_of_forge(model)
 
 
 def own_lcm_is_on_grid(model) -> bool:
     """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone (A1111; Forge and reForge tell any)."""
-    return not hasattr(model, "forge_objects")
+    return not _is_of_forge(model)
+
+
+def _is_of_forge(model) -> bool:
+    return hasattr(model, "forge_objects")
 
 
 def is_image_editing(model) -> bool:

@@ -69,7 +69,7 @@ class HostControls:
             self.components[role] = component
 
     @property
-    def is_scaled(self) -> str:
+    def is_scaled_js(self) -> str:
         """JavaScript: whether the size is that of img2img's "Resize by". (Not from an event of the tab: A1111 1.6 tells of no tabs.)"""
         return f"gradioApp().querySelector('#{self.tab}_tab_resize_by')?.style.display === 'block'"
 

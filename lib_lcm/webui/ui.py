@@ -133,7 +133,7 @@ class Accordion:
         generation_info.change(fn=None, _js=SUMMARY, inputs=[generation_info], outputs=[self.ran], show_progress=False)
         self.ask.change(
             self._answer,
-            _js=f"(ask, isScaled, ...rest) => [ask, {self.host_controls.is_scaled}, ...rest]",
+            _js=f"(ask, isScaled, ...rest) => [ask, {self.host_controls.is_scaled_js}, ...rest]",
             inputs=[self.ask, self.is_scaled, self.ran, *self.controls, *components.values()],
             outputs=[self.answered, self.status, self.quality, self.shown_quality, self.gamma, self.lora.remember],
             show_progress=False,

@@ -323,10 +323,14 @@ def test_without_lcm_pictures_are_those_of_a_webui_that_has_no_lcm(webui, tmp_pa
             made.append(webui.txt2img(tagged, steps=4, cfg_scale=1, sampler_name="LCM"))
         return [(picture.image.convert("RGB").tobytes(), picture.infotext, calls) for picture, calls in made]
 
+    def has_lcm():
+        return any(script["name"] == "lcm" for script in webui.client.get("/lcm-test-probe/scripts"))
+
     with_it = plain_pictures()
+    assert has_lcm()
     try:
         reload_ui(webui, tmp_path / "without", lcm=False)
-        assert not any(script["name"] == "lcm" for script in webui.client.get("/lcm-test-probe/scripts"))
+        assert not has_lcm()
         without = plain_pictures()
     finally:
         reload_ui(webui, tmp_path / "as before")

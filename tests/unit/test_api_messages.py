@@ -99,6 +99,7 @@ def test_no_folder_but_the_loras_own_name_is_left_in_an_answer(tmp_path):
         ("lcm/sdxl/weights", "lcm/sdxl/weights"),
         ("put it into /sd/models", "put it into .../models"),
         ("'/sd' is full", "'...' is full"),
+        ("file:///sd/models", "file://.../models"),
         ("It is in /sd.", "It is in ...."),
         ("/sdcard and /sd.old", "/sdcard and /sd.old"),
         ("style/sd", "style/sd"),

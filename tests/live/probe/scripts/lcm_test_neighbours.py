@@ -120,12 +120,16 @@ def forward_in_tiles(original, tiles):
     return forward
 
 
+FORWARDS = {"windows": forward_in_windows, "tiles": forward_in_tiles}
+
+
 def on_denoiser(params):
-    inner = NOW["p"].sampler.model_wrap_cfg.inner_model if NOW else None  # A1111 before 1.8 does not hand the denoiser to callbacks
-    if "windows" in NOW and "forward" not in vars(inner):
-        inner.forward = MethodType(forward_in_windows(inner.forward, NOW["windows"]), inner)
-    if "tiles" in NOW and "forward" not in vars(inner):
-        inner.forward = MethodType(forward_in_tiles(inner.forward, NOW["tiles"]), inner)
+    kind = next((kind for kind in FORWARDS if kind in NOW), None)
+    if kind is None:
+        return
+    inner = NOW["p"].sampler.model_wrap_cfg.inner_model  # A1111 before 1.8 does not hand the denoiser to callbacks
+    if "forward" not in vars(inner):
+        inner.forward = MethodType(FORWARDS[kind](inner.forward, NOW[kind]), inner)
 
 
 def add_rival():
