@@ -9,7 +9,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,6 +108,14 @@ def is_selected(model, override: str | None = None) -> bool:
 def selected_name(override: str | None = None) -> str | None:
     """The name of the checkpoint that a generation started now would use; see `is_selected`."""
     return getattr(_selected_checkpoint(override), "model_name", None)
+
+
+def checkpoint_of(overrides: Iterable[str]) -> str | None:
+    """The checkpoint that a tab's "Override settings" name, which a pasted picture brings, as in "Model hash: 9958cbd195"."""
+    option = shared.opts.data_labels.get("sd_model_checkpoint")
+    label = getattr(option, "infotext", None)  # "Model hash" on A1111, "Model" on Forge
+    parts = (str(override).partition(":") for override in overrides)
+    return next((value.strip() for name, _, value in parts if name == label), None)
 
 
 def _selected_checkpoint(override: str | None):

@@ -79,7 +79,7 @@ def answer(asked: Asked) -> Answer:
     except OptionsError as error:
         return Answer(translated(sentence_of(error), words), noted=prompt_notes, is_refusal=is_ticked)
     model = host.loaded_model()
-    if model is None or not host.is_selected(model, _overriding_checkpoint(asked)):
+    if model is None or not host.is_selected(model, host.checkpoint_of(asked.controls.get("override_settings") or [])):
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
         covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
         return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
@@ -121,15 +121,6 @@ def _with_styles(asked: Asked) -> Asked:
     """The tab with its styles in the prompts, which a style may give a LoRA's tag or a negative prompt."""
     controls = asked.controls
     return replace(asked, controls={**controls, **host.styled(controls, controls.get("styles"))})
-
-
-def _overriding_checkpoint(asked: Asked) -> str | None:
-    """The checkpoint that the tab's "Override settings" name: a pasted picture's, where the WebUI is set to follow those."""
-    for setting in asked.controls.get("override_settings") or []:
-        name, _, value = str(setting).partition(":")
-        if name == "Model hash":
-            return value.strip()
-    return None
 
 
 def _plain_passes(asked: Asked) -> list[PlainPass]:

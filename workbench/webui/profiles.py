@@ -58,6 +58,8 @@ class Profile:
     """One LoRA name that is not found leaves all LoRAs of that image out."""
     repeated_lora_last_wins: bool = False
     """A LoRA named twice counts once, at the last weight, instead of twice at the last weight."""
+    checkpoint_in_infotexts: str = "Model hash"
+    """The entry of an infotext that stands for the setting of the checkpoint. Forge's is the name, and goes where that one is selected."""
     has_hr_cfg: bool = False
     """`p.hr_cfg` exists, with the default 1.0."""
     extra_hires_activations: bool = False
@@ -114,6 +116,7 @@ FORGE = replace(
     model_has_alphas_cumprod=False,
     missing_lora_drops_all=True,
     repeated_lora_last_wins=True,
+    checkpoint_in_infotexts="Model",
     has_hr_cfg=True,
     extra_hires_activations=True,
     fake_initial_model=True,

@@ -17,6 +17,7 @@ from PIL import Image
 
 from modules import errors, images, script_callbacks, shared
 from modules.paths import data_path
+from workbench.webui import profiles
 
 sys.modules["modules.generation_parameters_copypaste"] = sys.modules[__name__]
 
@@ -131,6 +132,8 @@ def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) ->
         params.setdefault(key, value)
     for key in shared.opts.infotext_skip_pasting if skip_fields is None else skip_fields:
         params.pop(key, None)
+    if profiles.active.checkpoint_in_infotexts == "Model" and params.get("Model", "") in (shared.opts.sd_model_checkpoint or ""):
+        params.pop("Model", None)
     return params
 
 

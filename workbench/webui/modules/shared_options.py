@@ -70,7 +70,12 @@ options_templates.update(
         ("sd", "Stable Diffusion"),
         {
             "sd_model_checkpoint": OptionInfo(
-                None, "Stable Diffusion checkpoint", gr.Dropdown, _checkpoint_choices, refresh=_refresh_checkpoints, infotext="Model hash"
+                None,
+                "Stable Diffusion checkpoint",
+                gr.Dropdown,
+                _checkpoint_choices,
+                refresh=_refresh_checkpoints,
+                infotext=profiles.active.checkpoint_in_infotexts,
             ),
             "sd_checkpoints_limit": OptionInfo(2, "Maximum number of checkpoints loaded at the same time", gr.Slider, _range(1, 10, 1)),
             "enable_prompt_comments": OptionInfo(True, "Comments in prompts"),
