@@ -68,16 +68,12 @@ def open_live_page(browser, url: str, side: int):
     return page
 
 
-def measure(rounds: int, side: int) -> dict:
+def measure(browser, rounds: int, side: int) -> dict:
     """Medians in seconds, and their ratio without the debounce."""
-    from playwright.sync_api import sync_playwright
-
-    from tests.browser import CHROMIUM, FLAGS
     from workbench.server import Server
 
     live, bare = [], []
-    with tempfile.TemporaryDirectory() as folder, Server(["--data-dir", folder]) as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with tempfile.TemporaryDirectory() as folder, Server(["--data-dir", folder]) as server:
         page = open_live_page(browser, server.url, side)
         debounce = page.evaluate("opts.lcm_live_debounce")
         for one in range(-WARM_UP, rounds):
@@ -86,22 +82,34 @@ def measure(rounds: int, side: int) -> dict:
             if one >= 0:
                 live.append(taken[0])
                 bare.append(taken[1])
-        browser.close()
+        page.close()
     figures = {"live": statistics.median(live), "bare": statistics.median(bare), "debounce": debounce}
     figures["ratio"] = (figures["live"] - debounce) / figures["bare"]
     return {"rounds": rounds, "side": side, "steps": STEPS, **figures}
 
 
+def report(figures: dict) -> None:
+    """Prints the figures of `measure`."""
+    print(f"{figures['side']}x{figures['side']}, {figures['steps']} steps, medians of {figures['rounds']}")
+    for name, label in (("live", "last key to picture, s"), ("debounce", "of that debounce, s"), ("bare", "bare generation, s")):
+        print(f"{label:34}{figures[name]:10.3f}")
+    print(f"{'(live - debounce) / bare':34}{figures['ratio']:10.3f}   (to reach: {AIM} at most)")
+
+
 def main(arguments: list[str] | None = None) -> None:
+    from playwright.sync_api import sync_playwright
+
+    from tests.browser import CHROMIUM, FLAGS
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live_latency", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="how many pictures are measured each way (15)")
     parser.add_argument("--side", type=int, default=512, help="width and height of the pictures (512)")
     args = parser.parse_args(arguments)
-    figures = measure(args.rounds, args.side)
-    print(f"{figures['side']}x{figures['side']}, {STEPS} steps, medians of {figures['rounds']}")
-    for name, label in (("live", "last key to picture, s"), ("debounce", "of that debounce, s"), ("bare", "bare generation, s")):
-        print(f"{label:34}{figures[name]:10.3f}")
-    print(f"{'(live - debounce) / bare':34}{figures['ratio']:10.3f}   (to reach: {AIM} at most)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        figures = measure(browser, args.rounds, args.side)
+        browser.close()
+    report(figures)
     print(f"Written to {clock.save('live_latency', figures).relative_to(clock.RESULTS.parent.parent)}.")
 
 
