@@ -9,6 +9,7 @@ from tests.live.page import (
     generate,
     infotext,
     is_ticked,
+    open_tab,
     set_host_number,
     set_number,
     unknown_errors,
@@ -20,6 +21,7 @@ from tests.prompts import PROMPT
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
 
 STEPS, CFG, SAMPLER = "txt2img_steps", "txt2img_cfg_scale", "txt2img_sampling"
+OF_HIRES_PASS = ("hr_sampler", "hr_scheduler", "txt2img_hr_cfg")
 MINE = {"steps": "27", "cfg": "5.5", "sampler": "Euler"}
 
 
@@ -42,29 +44,29 @@ def wait_until_shown(page, element_id: str, text: str) -> None:
     )
 
 
-def host_values(page) -> dict[str, str]:
+def host_values(page, tab="txt2img") -> dict[str, str]:
     """What the WebUI's controls hold, covered or not."""
     return {
-        "steps": page.locator(f"#{STEPS} input[type=number]").first.input_value(),
-        "cfg": page.locator(f"#{CFG} input[type=number]").first.input_value(),
-        "sampler": page.locator(f"#{SAMPLER} input").first.input_value(),
+        "steps": page.locator(f"#{tab}_steps input[type=number]").first.input_value(),
+        "cfg": page.locator(f"#{tab}_cfg_scale input[type=number]").first.input_value(),
+        "sampler": page.locator(f"#{tab}_sampling input").first.input_value(),
     }
 
 
-def set_mine(page) -> None:
-    set_host_number(page, STEPS, MINE["steps"])
-    set_host_number(page, CFG, MINE["cfg"])
-    choose(page, SAMPLER, MINE["sampler"])
-    wait_for_values(page, MINE)
+def set_mine(page, tab="txt2img") -> None:
+    set_host_number(page, f"{tab}_steps", MINE["steps"])
+    set_host_number(page, f"{tab}_cfg_scale", MINE["cfg"])
+    choose(page, f"{tab}_sampling", MINE["sampler"])
+    wait_for_values(page, MINE, tab)
 
 
-def wait_for_values(page, values: dict[str, str]) -> None:
-    wait_until(page, lambda: host_values(page) == values)
+def wait_for_values(page, values: dict[str, str], tab="txt2img") -> None:
+    wait_until(page, lambda: host_values(page, tab) == values)
 
 
-def switch_off(page) -> None:
-    untick(page)
-    page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=STEPS)
+def switch_off(page, tab="txt2img") -> None:
+    untick(page, tab)
+    page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=f"{tab}_steps")
 
 
 def test_the_controls_show_what_lcm_uses_and_get_their_own_back(page, webui):
@@ -107,11 +109,37 @@ def test_covered_controls_are_out_of_reach_of_the_keyboard(page, webui):
         assert focused == 0
 
 
-def test_the_hires_pass_has_its_sampler_covered_and_its_steps_not(page, webui):
-    open_accordion(page)
+def test_the_hires_pass_has_what_lcm_decides_covered_and_its_steps_not(page, webui):
     page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
+    there = [element_id for element_id in OF_HIRES_PASS if page.locator(f"#{element_id} input").count()]  # later hosts have more of them
+    choose(page, "hr_sampler", "Euler")
+    before = [page.locator(f"#{element_id} input").first.input_value() for element_id in there]
+    open_accordion(page)
     wait_for_status(page, "hires 4 steps")
-    assert shown(page, "hr_sampler") == "LCM" and shown(page, "txt2img_hires_steps") is None
+    values = {"hr_sampler": "LCM", "hr_scheduler": "LCM", "txt2img_hr_cfg": "LCM: 1"}
+    assert {element_id: shown(page, element_id) for element_id in there} == {element_id: values[element_id] for element_id in there}
+    assert shown(page, "txt2img_hires_steps") is None
+    switch_off(page)
+    assert [shown(page, element_id) for element_id in there] == [None] * len(there)
+    assert [page.locator(f"#{element_id} input").first.input_value() for element_id in there] == before
+
+
+def test_on_img2img_the_controls_show_what_lcm_uses_and_get_their_own_back(page, webui):
+    made, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 6, "cfg": 1.5}, seed=77)
+    controls = ("img2img_steps", "img2img_cfg_scale", "img2img_sampling")
+    open_tab(page, "img2img")
+    set_mine(page, "img2img")
+    open_accordion(page, "img2img")
+    wait_until_shown(page, "img2img_steps", "LCM: 4")
+    assert [shown(page, element_id) for element_id in controls] == ["LCM: 4", "LCM: 1", "LCM"]
+    page.fill("#img2img_prompt textarea", made.infotext)
+    page.click("#tab_img2img #paste")
+    wait_until_shown(page, "img2img_steps", "LCM: 6")
+    wait_for_values(page, MINE, "img2img")
+    assert shown(page, "img2img_cfg_scale") == "LCM: 1.5" and not is_ticked(page)
+    switch_off(page, "img2img")
+    assert [shown(page, element_id) for element_id in controls] == [None] * 3
+    assert host_values(page, "img2img") == MINE
 
 
 @pytest.mark.parametrize("is_on_before", [False, True])

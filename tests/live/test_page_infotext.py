@@ -7,16 +7,18 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.browser import needs_chromium
-from tests.live.page import infotext, is_ticked, wait_for_status
+from tests.browser import needs_chromium, open_accordion, wait_until
+from tests.live.page import generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
+from tests.live.test_generation import same
+from tests.live.test_loras import SD15, files
 from tests.prompts import PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
 
 
-def gallery_picture(page) -> Image.Image:
-    """The picture that the txt2img gallery shows."""
-    address = page.locator("#txt2img_gallery img").first.evaluate("img => img.src")
+def gallery_picture(page, tab="txt2img") -> Image.Image:
+    """The picture that a tab's gallery shows."""
+    address = page.locator(f"#{tab}_gallery img").first.evaluate("img => img.src")
     return Image.open(io.BytesIO(page.request.get(address).body()))
 
 
@@ -46,6 +48,40 @@ def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm
     shown = infotext(page)
     assert parameters.splitlines()[-1] in shown
     assert gallery_picture(page).convert("RGB").tobytes() == made.image.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("name", ["the same under another name", 'my "fast", one: x'])
+def test_a_picture_is_drawn_again_where_the_lora_has_another_name(page, webui, name):
+    with files(webui, **{name: SD15}):
+        made, _ = webui.txt2img(PROMPT, seed=77, lcm={"enabled": True, "steps": 2, "weight": 0.85, "lora": name})
+    page.fill("#txt2img_prompt textarea", re.sub(r"Denoising strength: [\d.]+, ", "", made.infotext))
+    page.click("#paste")
+    wait_for_status(page, f"{SD15} at 0.85 · 2 steps")
+    page.wait_for_function("document.querySelector('#txt2img_seed :is(input, textarea)').value === '77'")
+    assert is_ticked(page)
+    page.click("#txt2img_generate")
+    assert f"LCM LoRA: {SD15}, LCM weight: 0.85" in infotext(page)
+    assert same(gallery_picture(page), made.image)
+
+
+def test_a_picture_that_is_sent_to_img2img_is_drawn_on_with_the_same_lcm(page, webui):
+    lcm = {"enabled": True, "steps": 3, "cfg": 1.5, "weight": 0.85}
+    open_accordion(page)
+    for name, value in (("steps", 3), ("cfg", 1.5), ("weight", 0.85)):
+        set_number(page, name, value)
+    set_host_number(page, "txt2img_seed", 77)
+    generate(page, webui)
+    infotext(page)
+    start = gallery_picture(page)
+    page.click("#txt2img_send_to_img2img")
+    page.wait_for_function("document.querySelector('#img2img_seed :is(input, textarea)').value === '77'")
+    wait_until(page, lambda: is_ticked(page, "img2img"))
+    page.locator("#img2img_image img, #img2img_img2img_tab .forge-container img").first.wait_for(state="attached")
+    set_host_number(page, "img2img_denoising_strength", 0.6)
+    page.click("#img2img_generate")
+    page.locator("#html_info_img2img", has_text="LCM weight: 0.85").first.wait_for()
+    expected, _ = webui.img2img(PROMPT, [start], lcm=lcm, denoising_strength=0.6, seed=77)
+    assert same(gallery_picture(page, "img2img"), expected.image)
 
 
 def test_a_picture_of_another_webuis_own_sampler_and_a_tag_is_drawn_at_its_timesteps(page, webui):

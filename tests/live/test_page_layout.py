@@ -1,10 +1,12 @@
 """The accordion in both themes, on a wide page and on a phone: nothing is cut off, and what it says can be read."""
 
+import shutil
+
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
-from tests.live.page import STATUS, accordion, choose_lora, settled_page, status, wait_for_status, warnings
-from tests.live.test_loras import SDXL
+from tests.live.page import STATUS, accordion, choose, choose_lora, settled_page, status, untick, wait_for_status, warnings
+from tests.live.test_loras import SD15, SDXL, files, folder
 
 pytestmark = [
     *needs_chromium,
@@ -61,13 +63,59 @@ def shown(page) -> list:
     return [page.locator(f"{STATUS} .lcm-status").first, *page.locator(f"{STATUS} .lcm-warnings li").all(), *presets]
 
 
-def test_nothing_of_the_accordion_overflows(page, width):
+def look(page, width, elements) -> None:
+    """Nothing of the accordion overflows, and the elements are there to be seen."""
     found = accordion(page).evaluate(OVERFLOWING)
     assert found["overflowing"] == [] and found["rows"] > 5
-    for element in shown(page):
+    for element in elements:
         box = element.bounding_box()
         assert element.is_visible() and box["width"] > 20 and box["height"] > 10
         assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
+
+
+def test_nothing_of_the_accordion_overflows(page, width):
+    look(page, width, shown(page))
+
+
+def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, tmp_path):
+    def part(name):
+        return page.locator(f"#script_txt2img_lcm_{name}").first
+
+    part("sampler").locator("label", has_text="TCD").click()
+    part("gamma").wait_for(state="visible")
+    look(page, width, [part("gamma")])
+
+    with files(webui, a_file_of_my_own_with_a_long_name_for_portraits_in_the_rain=SD15):
+        part("refresh").click()
+        choose_lora(page, "a_file_of_my_own")
+        part("remember").wait_for(state="visible")
+        assert "a_file_of_my_own" in part("remember").inner_text()
+        look(page, width, [part("remember")])
+        choose_lora(page, "Auto")
+
+    official = folder(webui) / f"{SD15}.safetensors"
+    shutil.move(official, tmp_path)
+    try:
+        webui.client.post("/sdapi/v1/refresh-loras")
+        part("refresh").click()
+        part("download").wait_for(state="visible")
+        look(page, width, [part("download"), page.locator(f"{STATUS} .lcm-refusal").first])
+    finally:
+        shutil.move(tmp_path / official.name, official)
+        webui.client.post("/sdapi/v1/refresh-loras")
+    part("refresh").click()
+    part("download").wait_for(state="hidden")
+
+    choose(page, "tab_txt2img #script_list", "X/Y/Z plot")  # so that Live has something to say, and draws nothing
+    part("live").locator("input").check()
+    line = part("live_status").locator(".lcm-live-status")
+    page.wait_for_function("document.querySelector('.lcm-live-status').innerText.includes('Live waits')")
+    look(page, width, [line])
+    part("live").locator("input").uncheck()
+
+    untick(page)
+    wait_for_status(page, "LCM is off")
+    look(page, width, [page.locator(f"{STATUS} .lcm-status").first])
 
 
 def test_what_it_says_stands_out_from_its_background(page):

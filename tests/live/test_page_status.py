@@ -64,9 +64,11 @@ def test_the_page_asks_nothing_while_nothing_changes(page, webui):
         set_number(page, "steps", value)
         page.wait_for_timeout(200)
     wait_for_status(page, "5 steps")
-    page.wait_for_timeout(5_000)
-    asked = questions(page)
-    page.wait_for_timeout(5_000)
+    for _ in range(6):  # on a busy machine the last answers take their time
+        asked = questions(page)
+        page.wait_for_timeout(5_000)
+        if not asked:
+            break
     assert asked == []
 
 
@@ -239,10 +241,11 @@ def test_the_line_follows_the_checkpoint(page, webui):
     assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
 
 
+@pytest.mark.profiles("a1111-1.10", "forge")
 def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_override(page, webui):
     made, _ = webui.txt2img(PROMPT, webui.sdxl, steps=1, cfg_scale=1)
     webui.loaded()
-    with webui.settings(disable_weights_auto_swap=False):
+    with webui.settings(disable_weights_auto_swap=False, sd_model_checkpoint=webui.sd15):
         page.fill("#txt2img_prompt textarea", made.infotext)
         page.click("#paste")
         page.wait_for_function("text => document.querySelector('#txt2img_prompt textarea').value === text", arg=PROMPT)
@@ -283,6 +286,8 @@ def test_the_line_follows_the_settings(page, webui):
 
 def test_screen_readers_are_told_of_what_is_new_alone(page, webui):
     heard = "document.querySelector('#script_txt2img_lcm_enabled .lcm-announced').textContent"
+    for name in ("width", "height"):
+        set_host_number(page, f"txt2img_{name}", webui.side)
     open_accordion(page)
     page.fill("#txt2img_neg_prompt textarea", "blurry")
     page.wait_for_function(f"{heard}.includes('4 steps: 999 759 499 259') && {heard}.includes('The negative prompt is ignored')")

@@ -17,6 +17,7 @@ from tests.live.page import (
     untick,
     wait_for_preset,
     wait_for_status,
+    wait_for_status_to_begin,
 )
 from tests.prompts import PROMPT
 
@@ -93,4 +94,36 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     assert "LCM weight: 0.9, LCM schedule: WebUI" in over_api and (plan["weight"], plan["schedule"]) == (0.9, "webui")
     assert page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first.inner_text().strip() == "WebUI"
     wait_for_status(page, "6 steps: ")
+    page.close()
+
+
+@pytest.mark.profiles("forge")
+def test_where_ticks_are_not_saved_the_sliders_are(own, browser):
+    if own.name not in ("a1111-1.6", "forge"):
+        pytest.skip("this WebUI saves the tick of an accordion, and there is a test for that")
+    load_model(own)
+    page = open_page(browser, own.client.url)
+    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
+    set_host_number(page, "txt2img_steps", 33)
+    open_accordion(page)
+    for name, value in (("steps", 6), ("weight", 0.8), ("cfg", 2)):
+        set_number(page, name, value)
+    wait_for_status(page, STATUS_OF_SAVED)
+    press(page, "ui_defaults_apply")
+    page.get_by_text(re.compile(r"Wrote \d+ changes")).first.wait_for(state="attached")
+    reload_ui(page, own.server)
+    load_model(own)
+
+    page = open_page(browser, own.client.url)
+    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="attached")
+    assert not is_ticked(page) and note_at(page, "txt2img_steps") == "none"
+    over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)
+    assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext
+    open_accordion(page)
+    wait_for_status_to_begin(page, f"SD 1.5 · {STATUS_OF_SAVED}")
+    assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
+    wait_for_preset(page, "Custom")
+    untick(page)
+    page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
+    assert host_value(page, "txt2img_steps") == "33"
     page.close()

@@ -21,6 +21,8 @@ class LivePage:
         header = page.locator(f"#script_{tab}_lcm_enabled .label-wrap").first
         header.click(position={"x": 200, "y": 8})
         page.locator(f"#script_{tab}_lcm_live").wait_for(state="visible")
+        # the status line grows when LCM is on, and moves the tick of Live below it away from a click
+        page.wait_for_function("id => !document.querySelector(id).innerText.includes('LCM is off')", arg=f"#script_{tab}_lcm_status")
         self.forget()
 
     def set_number(self, name, value):

@@ -4,7 +4,8 @@ import pytest
 
 from tests.browser import needs_chromium
 from tests.live.live_mode.live_page import DEBOUNCE, LivePage, address_of, is_there
-from tests.live.page import choose, untick
+from tests.live.page import choose, infotext, set_number, untick
+from tests.live.test_loras import SD15
 from tests.prompts import OTHER, PROMPT, THIRD
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
@@ -60,6 +61,47 @@ def test_a_picture_follows_a_slider_and_a_value_that_is_put_back_draws_nothing(l
     )
     live.settle()
     assert len(live.drawn()) == 1
+
+
+def test_a_picture_follows_lcms_own_controls(live):
+    for run, (name, value) in enumerate((("steps", 2), ("cfg", 1.5), ("weight", 0.5)), start=2):
+        set_number(live.page, name, value)
+        live.wait_for_picture(run)
+    live.page.locator("#script_txt2img_lcm_quality label", has_text="Preview").first.click()
+    live.wait_for_picture(5)
+    assert len(live.drawn()) == 4 and live.saved() == []
+    assert "Steps: 1, Sampler: LCM" in infotext(live.page) and "LCM weight: 0.5" in infotext(live.page)
+    call = live.webui.calls()[-1]
+    assert call["timesteps"] == [999] and call["loras"] == [SD15]
+
+
+def test_of_a_slider_that_is_dragged_the_last_value_is_drawn(live):
+    """Where the pointer rests on the way there may be pictures; while it moves there is none."""
+    slider = live.page.locator("#script_txt2img_lcm_steps input[type=range]").first
+    slider.hover()
+    box = slider.bounding_box()
+    height = box["y"] + box["height"] / 2
+    live.page.mouse.move(box["x"] + 0.4 * box["width"], height)
+    live.page.mouse.down()
+    for part in range(20):
+        live.page.mouse.move(box["x"] + (0.4 + 0.03 * part) * box["width"], height)
+    live.page.mouse.move(box["x"] + box["width"] + 5, height)
+    live.page.mouse.up()
+    most = slider.get_attribute("max")
+    assert live.page.locator("#script_txt2img_lcm_steps input[type=number]").first.input_value() == most
+    live.wait_until(lambda: f"Steps: {most}," in infotext(live.page), "the last value's picture")
+    live.settle()
+    drawn, calls = live.drawn(), [call["timesteps"][0] for call in live.webui.calls()]
+    last = len(calls) - 1 - calls[::-1].index(999)
+    assert len(calls) - last == int(most) and len(drawn) <= 3
+
+
+def test_without_its_settings_live_works_with_what_they_are_at_first(live):
+    live.page.evaluate("() => { delete opts.lcm_live_debounce; delete opts.lcm_live_patience; }")
+    live.note_pauses()
+    live.prompt.fill(OTHER)
+    live.wait_for_picture(2)
+    assert live.drawn() == [OTHER] and min(live.pauses) >= 1000 * DEBOUNCE
 
 
 def test_nothing_is_drawn_again_while_nothing_changes(live):

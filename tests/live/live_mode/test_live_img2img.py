@@ -30,6 +30,46 @@ def test_on_img2img_a_picture_follows_the_picture_and_the_strength(page, webui):
     assert [call["timesteps"] for call in webui.calls()][-4:] == [[499], [379], [259], [139]]
 
 
+def open_mode(page, title: str) -> None:
+    """Opens one of img2img's modes; skips the test where this WebUI has none of that name."""
+    mode = page.locator("#mode_img2img > .tab-nav button", has_text=re.compile(rf"^\s*{title}\s*$"))
+    if not mode.count():
+        pytest.skip(f"this WebUI has no mode {title}")
+    mode.first.click()
+
+
+def draw_stroke(page, canvas, height: float, ends_within: bool = True) -> None:
+    """Draws from left to right at this part of an editor's height, to an end within the editor or outside of it."""
+    size = canvas.bounding_box()
+    # waits until it is in view, no longer moves and is what the mouse would hit: the first picture lays the page out anew
+    canvas.hover(position={"x": 0.4 * size["width"], "y": height * size["height"]})
+    box = canvas.bounding_box()
+    end = box if ends_within else page.locator("#img2img_results").bounding_box()
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + height * box["height"])
+    page.mouse.move(end["x"] + 0.6 * end["width"], end["y"] + height * end["height"], steps=5)
+    page.mouse.up()
+
+
+@pytest.mark.parametrize("title,element_id", [("Sketch", "img2img_sketch"), ("Inpaint sketch", "inpaint_sketch")])
+def test_on_img2img_a_picture_follows_each_stroke_of_a_sketch(page, webui, title, element_id):
+    start = picture_file(webui)
+    live = open_img2img(page, webui)
+    open_mode(page, title)
+    place = page.locator(f"#img2img_{element_id}_tab").first
+    place.locator("input[type=file]").first.set_input_files(start)
+    canvas = place.locator("canvas").locator("visible=true").first
+    canvas.wait_for(state="visible")
+    live.tick.check()
+    live.wait_for_picture(1)
+    draw_stroke(page, canvas, 0.3)
+    live.wait_for_picture(2)
+    draw_stroke(page, canvas, 0.6)
+    live.wait_for_picture(3)
+    live.settle()
+    assert len(live.drawn()) == 3 and live.saved() == []
+
+
 @pytest.fixture
 def mask_in_gallery(webui):
     with webui.settings(return_mask=True):
@@ -40,7 +80,7 @@ def mask_in_gallery(webui):
 def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     start = picture_file(webui)
     live = open_img2img(page, webui)
-    page.locator("#mode_img2img > .tab-nav button", has_text=re.compile(r"^\s*Inpaint\s*$")).first.click()
+    open_mode(page, "Inpaint")
     editor(page, "img2maskimg").locator("input[type=file]").first.set_input_files(start)
     canvas = editor(page, "img2maskimg").locator("canvas").first
     canvas.wait_for(state="visible")
@@ -53,15 +93,7 @@ def test_on_img2img_a_picture_follows_each_stroke(page, webui):
     if page.locator(".forge-container").count():  # Forge's own takes no notice of such a stroke
         strokes.pop()
     for number, height, is_within in strokes:
-        size = canvas.bounding_box()
-        # waits until it is in view, no longer moves and is what the mouse would hit: the first picture lays the page out anew
-        canvas.hover(position={"x": 0.4 * size["width"], "y": height * size["height"]})
-        box = canvas.bounding_box()
-        end = box if is_within else page.locator("#img2img_results").bounding_box()
-        page.mouse.down()
-        page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + height * box["height"])
-        page.mouse.move(end["x"] + 0.6 * end["width"], end["y"] + height * end["height"], steps=5)
-        page.mouse.up()
+        draw_stroke(page, canvas, height, is_within)
         live.wait_for_picture(number)
     live.settle()
     assert len(live.drawn()) == webui.inpaints_without_mask + len(strokes) and live.saved() == []
@@ -75,8 +107,7 @@ def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     editor(page, "img2img_image").locator("input[type=file]").first.set_input_files(start)
     live.tick.check()
     live.wait_for_picture(1)
-    modes = page.locator("#mode_img2img > .tab-nav button")
-    modes.filter(has_text=re.compile(r"^\s*Batch\s*$")).first.click()
+    open_mode(page, "Batch")
     live.wait_for_line("Live waits: it does not draw batches.")
     live.prompt.fill(OTHER)
     live.settle()
@@ -88,7 +119,7 @@ def test_on_img2img_live_waits_while_its_batch_is_open(page, webui):
     page.evaluate("document.getElementById('mode_img2img').parentElement.style.display = ''")
     live.prompt.fill(OTHER)
     assert live.drawn() == [PROMPT]
-    modes.filter(has_text=re.compile(r"^\s*img2img\s*$")).first.click()
+    open_mode(page, "img2img")
     live.wait_until(lambda: live.shown() > 1, "the picture")
     assert live.drawn() == [PROMPT, OTHER]
 

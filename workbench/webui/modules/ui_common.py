@@ -59,7 +59,7 @@ def create_toprow(tab: str) -> Toprow:
                 skip = gr.Button("Skip", elem_id=f"{tab}_skip", min_width=0)
                 interrupt.click(fn=shared.state.interrupt, inputs=[], outputs=[], queue=False)
                 skip.click(fn=shared.state.skip, inputs=[], outputs=[], queue=False)
-                paste = ToolButton("↙️", elem_id="paste" if tab == "txt2img" else f"{tab}_paste", tooltip="Read generation parameters")
+                paste = ToolButton("↙️", elem_id="paste", tooltip="Read generation parameters")
             with gr.Row(elem_id=f"{tab}_styles_row"):
                 styles = gr.Dropdown(
                     label="Styles", show_label=False, elem_id=f"{tab}_styles", choices=list(shared.prompt_styles.styles), value=[],
