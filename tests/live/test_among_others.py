@@ -380,6 +380,23 @@ def test_nothing_is_left_out_where_other_extensions_changed_the_unet_too(webui):
     assert rows(calls) == [3] * 4 and all(same(*pair) for pair in zip(at_once.images, again.images, strict=True))
 
 
+@newest
+@pytest.mark.parametrize("method", ["MultiDiffusion", "Mixture of Diffusers"])
+def test_tiled_diffusion_draws_each_tile_with_lcm(webui, method):
+    size = {"width": 2 * webui.side, "height": 2 * webui.side}
+    tile = webui.side // 8  # of the latent
+    field = script(webui, "tiled diffusion", True, method, False, True, *size.values(), tile, tile, tile // 2, 4)
+    without, _ = webui.txt2img(PROMPT, lcm=ON, **size)
+    tiled, calls = webui.txt2img(PROMPT, lcm=ON, **size, **field)
+    assert list(dict.fromkeys(timesteps(calls))) == TRAILING_4 and loras(calls) == [[SD15]] * len(calls)
+    assert len(calls) > 4 and "Tiled Diffusion" in tiled.infotext and tiled.image.size == without.image.size
+    assert not same(tiled.image, without.image)
+    full, full_calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.0002}, **size, **field)
+    assert levels_apart(tiled.image, full.image) <= 2 and sum(rows(calls)) <= sum(rows(full_calls))
+    again, _ = webui.txt2img(PROMPT, lcm=ON, **size)
+    assert same(again.image, without.image)
+
+
 @pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_rows_that_an_extension_multiplies_for_its_tiles_are_all_computed(webui):
     if webui.leaves_out_uncond:
