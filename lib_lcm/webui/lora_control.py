@@ -87,8 +87,10 @@ class LoraControl:
             return row_for(entry, entry, shown_entries)
 
         inputs = [self.dropdown, self.shown_entries]
-        self.refresh.click(refreshed, inputs=inputs, outputs=[ask, *row], show_progress=False)
-        self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=[ask, *row], show_progress=False)
+        # Not through gradio's queue, since the page asks for the row by itself: of one that goes away meanwhile, gradio 3 can keep a task
+        # for ever, for which "Reload UI" then waits.
+        self.refresh.click(refreshed, inputs=inputs, outputs=[ask, *row], show_progress=False, queue=False)
+        self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=[ask, *row], show_progress=False, queue=False)
         # the drop-down is read anew when all is there: during a download one has the time to choose another LoRA
         done = self.download.click(_with_progress(downloaded), inputs=[], outputs=[ask, self.download])
         done.then(listed_anew, inputs=inputs, outputs=row, show_progress=False)

@@ -72,6 +72,21 @@ def test_the_page_asks_nothing_while_nothing_changes(page, webui):
     assert asked == []
 
 
+def test_what_the_page_asks_by_itself_is_not_in_the_webuis_queue(page, webui):
+    """A job of a page that goes away would stay in gradio 3's, and "Reload UI" would wait for it."""
+    page.wait_for_timeout(3_000)  # it has asked by itself for the last time
+    jobs = []
+    page.on("websocket", lambda socket: jobs.append(socket.url))
+    page.on("request", lambda request: jobs.append(request.url) if "/queue/" in request.url else None)
+    asked = questions(page)
+    open_accordion(page)
+    set_number(page, "steps", 3)
+    page.locator("#script_txt2img_lcm_refresh").first.click()
+    wait_for_status(page, "3 steps: 999 679 339")
+    page.wait_for_timeout(2_000)
+    assert jobs == [] and len(asked) >= 3
+
+
 def test_both_tabs_are_answered_where_both_change_at_once(page, webui):
     page.evaluate(
         """() => { for (const tab of ['txt2img', 'img2img']) {
