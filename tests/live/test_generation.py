@@ -288,14 +288,13 @@ def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui, kind):
         if kind == "inpainting":
             fields["mask"] = Image.new("L", start.image.size, 0)
             fields["mask"].paste(255, (webui.side // 2, 0, webui.side, webui.side))
-    ours, our_calls = generate(PROMPT, lcm={**ON, "cfg": cfg, "schedule": "webui"}, **fields)
-    request = {"steps": 4, "cfg_scale": cfg, "sampler_name": "LCM", **fields}
-    by_hand, its_calls = generate(f"{PROMPT} <lora:{lora}:1>", **request)
+    # Forge takes the noise of what is not masked from a generator that a new prompt moves on: its first picture is another one,
+    # whatever the sampler.
+    for _ in range(2 if kind == "inpainting" else 1):
+        ours, our_calls = generate(PROMPT, lcm={**ON, "cfg": cfg, "schedule": "webui"}, **fields)
+    for _ in range(2 if kind == "inpainting" else 1):
+        by_hand, its_calls = generate(f"{PROMPT} <lora:{lora}:1>", steps=4, cfg_scale=cfg, sampler_name="LCM", **fields)
     assert our_calls == its_calls and len(ours.images) == len(by_hand.images)
-    if kind == "inpainting" and webui.name == "forge":  # it makes the noise of what is not masked without the seed
-        again, _ = generate(f"{PROMPT} <lora:{lora}:1>", **request)
-        if not same(again.image, by_hand.image):
-            pytest.skip("this WebUI's own inpainting gives another picture each time")
     assert all(same(*pair) for pair in zip(ours.images, by_hand.images, strict=True))
 
 
