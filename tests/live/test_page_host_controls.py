@@ -112,7 +112,8 @@ def test_covered_controls_are_out_of_reach_of_the_keyboard(page, webui):
 def test_the_hires_pass_has_what_lcm_decides_covered_and_its_steps_not(page, webui):
     page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
     there = [element_id for element_id in OF_HIRES_PASS if page.locator(f"#{element_id} input").count()]  # later hosts have more of them
-    choose(page, "hr_sampler", "Euler")
+    if page.locator("#hr_sampler").first.is_visible():  # A1111 shows it where a setting says so
+        choose(page, "hr_sampler", "Euler")
     before = [page.locator(f"#{element_id} input").first.input_value() for element_id in there]
     open_accordion(page)
     wait_for_status(page, "hires 4 steps")
