@@ -30,7 +30,7 @@ def follow(trigger, **sliders) -> None:
             return [before, *(gr.update() for _ in values)]
         return [now.value, *(_update(*change) for change in zip(values, followed(values, before, now), strict=True))]
 
-    trigger.click(change, inputs=[family, *controls], outputs=[family, *controls], show_progress=False, queue=False)  # see LoraControl
+    trigger.click(change, inputs=[family, *controls], outputs=[family, *controls], show_progress=False, queue=False)  # as LoraControl
 
 
 def _update(old, new):

@@ -38,13 +38,8 @@ def host_value(page, element_id: str) -> str:
     return page.locator(f"#{element_id} input[type=number]").first.input_value()
 
 
-@pytest.fixture
-def saves_ticks(webui):
-    if webui.name in ("a1111-1.6", "forge"):
-        pytest.skip("this WebUI does not save the tick of an accordion")
-
-
-def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own, browser):
+def page_of_saved(own, browser):
+    """A fresh page after another one's values were saved as defaults: LCM on, with values of the user's, and 33 of the WebUI's steps."""
     load_model(own)
     page = open_page(browser, own.client.url)
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
@@ -58,7 +53,17 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     reload_ui(page, own.server)
     load_model(own)
 
-    page = open_page(browser, own.client.url)
+    return open_page(browser, own.client.url)
+
+
+@pytest.fixture
+def saves_ticks(webui):
+    if webui.name in ("a1111-1.6", "forge"):
+        pytest.skip("this WebUI does not save the tick of an accordion")
+
+
+def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own, browser):
+    page = page_of_saved(own, browser)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
     assert is_ticked(page)
     assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
@@ -101,20 +106,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
 def test_where_ticks_are_not_saved_the_sliders_are(own, browser):
     if own.name not in ("a1111-1.6", "forge"):
         pytest.skip("this WebUI saves the tick of an accordion, and there is a test for that")
-    load_model(own)
-    page = open_page(browser, own.client.url)
-    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
-    set_host_number(page, "txt2img_steps", 33)
-    open_accordion(page)
-    for name, value in (("steps", 6), ("weight", 0.8), ("cfg", 2)):
-        set_number(page, name, value)
-    wait_for_status(page, STATUS_OF_SAVED)
-    press(page, "ui_defaults_apply")
-    page.get_by_text(re.compile(r"Wrote \d+ changes")).first.wait_for(state="attached")
-    reload_ui(page, own.server)
-    load_model(own)
-
-    page = open_page(browser, own.client.url)
+    page = page_of_saved(own, browser)
     page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="attached")
     assert not is_ticked(page) and note_at(page, "txt2img_steps") == "none"
     over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import clock, live_latency, quality, schedule_search
+from benchmarks import clock, quality, schedule_search
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from lib_lcm.distill import LoraAdapter, save_lora
-from tests.browser import CHROMIUM
 from workbench.small_models import build_model, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -127,17 +126,6 @@ def test_the_search_measures_what_it_found_on_each_model(models, tmp_path, monke
     assert found["models"]["sd15"]["seen"]["found"]["prompts"] == 8 and found["models"]["sd15"]["held_out"]["webui"]["prompts"] == 4
     printed = capsys.readouterr().out
     assert "Absent: there is no small-sdxl.safetensors with lcm_lora_sdxl.safetensors." in printed and "against the WebUI's" in printed
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_live_latency_measures_both_ways_and_compares_them(browser, capsys):
-    figures = live_latency.measure(browser, rounds=2, side=64)
-    assert (figures["rounds"], figures["side"], figures["steps"], figures["debounce"]) == (2, 64, 4, 0.3)
-    assert figures["bare"] > 0 and figures["live"] > figures["debounce"]  # no run begins within it
-    assert figures["ratio"] == pytest.approx((figures["live"] - 0.3) / figures["bare"])
-    live_latency.report(figures)
-    assert f"{figures['ratio']:.3f}   (to reach: 1.25 at most)" in capsys.readouterr().out
 
 
 def test_the_search_counts_all_models_together():
