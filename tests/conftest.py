@@ -44,6 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node, ids: list[str]) -> None:
+    """Ends a run whose groups pytest-xdist does not keep: it would start every workbench in each process, and pass all the same."""
+    if node.config.getvalue("dist") == "loadgroup" and any("@" not in nodeid for nodeid in ids):
+        raise pytest.UsageError("These versions of pytest and pytest-xdist do not keep groups: install those that pyproject.toml names.")
+
+
 def _group(item: pytest.Item) -> str:
     """What `item` shares with others and is slow to make: a workbench of a profile, for the live tests; else what its file makes.
 
