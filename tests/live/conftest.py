@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.page import settled_page
+from tests.live.page import settled_page, state_of
 from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras, pick_checkpoints
 from workbench.client import ApiError, Client, Generated
 from workbench.server import HostProcess, Server
@@ -306,6 +306,16 @@ def own(webui):
     with webui.start() as server:
         server.client.timeout = 600
         yield replace(webui, client=server.client, server=server)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failing test of the page says what was on it, and what it last said to its server."""
+    report = yield
+    page = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and page is not None and not page.is_closed():
+        report.sections.append(("The page", state_of(page)))
+    return report
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
 import re
+import time
+from collections import deque
 from contextlib import contextmanager
 
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import Error, TimeoutError
 
 from tests.browser import open_page, wait_until
 from tests.prompts import PROMPT
@@ -19,6 +21,7 @@ def settled_page(browser, webui, query: str = ""):
     webui.loaded()
     errors = []
     page = open_page(browser, webui.client.url + query, errors)
+    page.said = overhear(page)
     page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     # the first answer has come: before that, a change could be lost while the page is still being put together
@@ -39,6 +42,40 @@ def slow_down(page, milliseconds: int) -> None:
     network.send("Network.enable")
     limits = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
     network.send("Network.emulateNetworkConditions", limits)
+
+
+def overhear(page, most: int = 40) -> deque[str]:
+    """From now on, the last of what the page and gradio say to each other: seconds, and the beginning of each message."""
+    said, begun = deque(maxlen=most), time.monotonic()
+
+    def note(kind: str, text) -> None:
+        said.append(f"{time.monotonic() - begun:6.2f} s {kind} {text[:200]}")
+
+    def listen(socket) -> None:
+        socket.on("framesent", lambda text: note("sends", text))
+        socket.on("framereceived", lambda text: note("hears", text))
+        socket.on("close", lambda _: note("closed", socket.url))
+
+    page.on("websocket", listen)
+    for event in ("request", "requestfinished", "requestfailed"):
+        page.on(event, lambda request, event=event: note(event, request.post_data or request.url) if "/run/" in request.url else None)
+    return said
+
+
+def state_of(page) -> str:
+    """What is on the page, for the report of a test that fails; why that cannot be told where the page is gone."""
+    try:
+        return "\n".join([*_fields(page), *page.locator(".lcm-status").all_text_contents(), *page.said])
+    except Error as error:
+        return str(error)
+
+
+def _fields(page) -> list[str]:
+    return page.evaluate(
+        """() => [...document.querySelectorAll(
+            ":is(#txt2img_prompt, #txt2img_steps, #img2img_prompt, #img2img_steps, [id^=script_][id*=_lcm_]) :is(input, textarea)"
+        )].map((field) => `${field.closest("div[id]").id}: ${field.type === "checkbox" ? field.checked : field.value}`)"""
+    )
 
 
 def questions(page) -> list[str]:
