@@ -72,9 +72,9 @@ def state_of(page) -> str:
 
 def _fields(page) -> list[str]:
     return page.evaluate(
-        """() => [...document.querySelectorAll(
+        """() => [`the page is ${document.visibilityState}`, ...[...document.querySelectorAll(
             ":is(#txt2img_prompt, #txt2img_steps, #img2img_prompt, #img2img_steps, [id^=script_][id*=_lcm_]) :is(input, textarea)"
-        )].map((field) => `${field.closest("div[id]").id}: ${field.type === "checkbox" ? field.checked : field.value}`)"""
+        )].map((field) => `${field.closest("div[id]").id}: ${field.type === "checkbox" ? field.checked : field.value}`)]"""
     )
 
 
