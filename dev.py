@@ -34,9 +34,7 @@ PYTHONS = ((3, 11), (3, 10))  # preferred first; torchvision's and Pillow's pins
 PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
-TWO_PROCESSES = ("-n", "2", "--dist", "loadgroup")  # each starts WebUIs of its own, some 2 GB in all
-PATIENCE = ("--reruns", "1", "--only-rerun", "TimeoutError: ")  # a browser that kept a test waiting is tried once more, and told of
-ALL_TESTS = (*TWO_PROCESSES, *PATIENCE)
+ALL_TESTS = ("-n", "2", "--dist", "loadgroup")  # in two processes; each starts WebUIs of its own, some 2 GB in all
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
 # Packages whose loss is noticed at the next start: import name -> distribution.

@@ -1,6 +1,8 @@
 """Chromium for the tests that look at the page."""
 
 import shutil
+import time
+from collections import deque
 
 import pytest
 
@@ -14,9 +16,10 @@ needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reas
 def open_page(browser, url: str, errors: list[str] | None = None, blocked: str | None = None):
     """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into `errors`.
 
-    Files whose address matches the pattern `blocked` do not arrive.
+    Files whose address matches the pattern `blocked` do not arrive. `page.said` holds the last that page and server said to each other.
     """
     page = browser.new_page()
+    page.said = _overhear(page)
     page.set_viewport_size({"width": 1280, "height": 1400})
     page.on("pageerror", lambda error: None if errors is None else errors.append(str(error)))
     page.set_default_timeout(60_000)
@@ -25,6 +28,24 @@ def open_page(browser, url: str, errors: list[str] | None = None, blocked: str |
     page.goto(url, wait_until="domcontentloaded")
     page.wait_for_selector("#txt2img_generate")
     return page
+
+
+def _overhear(page) -> deque[str]:
+    """From now on, the last of what the page and gradio say to each other: seconds, and the beginning of each message."""
+    said, begun = deque(maxlen=40), time.monotonic()
+
+    def note(kind: str, text) -> None:
+        said.append(f"{time.monotonic() - begun:6.2f} s {kind} {text[:200]}")
+
+    def listen(socket) -> None:
+        socket.on("framesent", lambda text: note("sends", text))
+        socket.on("framereceived", lambda text: note("hears", text))
+        socket.on("close", lambda _: note("closed", socket.url))
+
+    page.on("websocket", listen)
+    for event in ("request", "requestfinished", "requestfailed"):
+        page.on(event, lambda request, event=event: note(event, request.post_data or request.url) if "/run/" in request.url else None)
+    return said
 
 
 def wait_until(page, holds) -> None:

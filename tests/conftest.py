@@ -51,16 +51,6 @@ def pytest_xdist_node_collection_finished(node, ids: list[str]) -> None:
         raise pytest.UsageError("These versions of pytest and pytest-xdist do not keep groups: install those that pyproject.toml names.")
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
-    """What was wrong with a test that passed when it was run once more (`python dev.py test` does so where the browser kept it waiting)."""
-    for report in terminalreporter.getreports("rerun"):
-        terminalreporter.section(f"{report.nodeid}, which was run once more")
-        terminalreporter.line(report.longreprtext)
-        for title, text in report.sections:
-            terminalreporter.section(title, "-")
-            terminalreporter.line(text)
-
-
 def _group(item: pytest.Item) -> str:
     """What `item` shares with others and is slow to make: a workbench of a profile, for the live tests; else what its file makes.
 

@@ -1,8 +1,6 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
 import re
-import time
-from collections import deque
 from contextlib import contextmanager
 
 from playwright.sync_api import Error, TimeoutError
@@ -21,7 +19,6 @@ def settled_page(browser, webui, query: str = ""):
     webui.loaded()
     errors = []
     page = open_page(browser, webui.client.url + query, errors)
-    page.said = overhear(page)
     page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
     page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     # the first answer has come: before that, a change could be lost while the page is still being put together
@@ -42,24 +39,6 @@ def slow_down(page, milliseconds: int) -> None:
     network.send("Network.enable")
     limits = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
     network.send("Network.emulateNetworkConditions", limits)
-
-
-def overhear(page, most: int = 40) -> deque[str]:
-    """From now on, the last of what the page and gradio say to each other: seconds, and the beginning of each message."""
-    said, begun = deque(maxlen=most), time.monotonic()
-
-    def note(kind: str, text) -> None:
-        said.append(f"{time.monotonic() - begun:6.2f} s {kind} {text[:200]}")
-
-    def listen(socket) -> None:
-        socket.on("framesent", lambda text: note("sends", text))
-        socket.on("framereceived", lambda text: note("hears", text))
-        socket.on("close", lambda _: note("closed", socket.url))
-
-    page.on("websocket", listen)
-    for event in ("request", "requestfinished", "requestfailed"):
-        page.on(event, lambda request, event=event: note(event, request.post_data or request.url) if "/run/" in request.url else None)
-    return said
 
 
 def state_of(page) -> str:
