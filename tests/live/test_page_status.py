@@ -57,6 +57,29 @@ def test_of_many_quick_changes_the_last_one_is_shown(page, webui, latency):
     wait_for_preset(page, "Custom")
 
 
+def test_the_line_neither_fades_nor_moves_what_is_below_while_it_is_asked_for(page, webui):
+    """Else whoever clicks there just then misses, and a line that follows each key flickers."""
+    open_accordion(page)
+    wait_for_status(page, "4 steps")
+    page.wait_for_timeout(1_000)
+    slow_down(page, 1_000)
+    page.evaluate(
+        """status => { const seen = window.seenOfStatus = new Set(), block = document.querySelector(status);
+        const look = () => {
+            const asked = block.querySelector(".pending"), height = Math.round(block.getBoundingClientRect().height);
+            seen.add(`${height} px, opacity ${asked ? getComputedStyle(asked).opacity : "at rest"}`);
+            requestAnimationFrame(look);
+        };
+        look(); }""",
+        STATUS,
+    )
+    height = round(page.locator(STATUS).first.bounding_box()["height"])
+    set_number(page, "steps", 3)
+    wait_for_status(page, "3 steps")
+    page.wait_for_timeout(500)
+    assert set(page.evaluate("[...window.seenOfStatus]")) == {f"{height} px, opacity at rest", f"{height} px, opacity 1"}
+
+
 def test_the_page_asks_nothing_while_nothing_changes(page, webui):
     open_accordion(page)
     slow_down(page, 400)
