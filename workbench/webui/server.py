@@ -18,6 +18,12 @@ from workbench.webui import page, profiles, unet_log
 
 INSTALL_TIMEOUT = 120
 """Seconds that an extension's install.py may take."""
+KEEP_ALIVE = 30
+"""Seconds without a request after which the server closes a connection.
+
+gradio 3's queue asks its own server through httpx, which uses an idle connection again for up to 5 seconds, and uvicorn closes it after 5.
+Now and then one was closed just as it was used again, and whatever had been clicked ended in an empty error. (As on WebUIs with gradio 3.)
+"""
 LAST_ANSWERS_TIMEOUT = 5
 """Seconds that requests may take to end when the server goes down."""
 
@@ -96,6 +102,7 @@ def _launch():
         allowed_paths=[shared.data_path],
         _frontend=False,  # else it asks for the page, and gives up if that takes three seconds
     )
+    demo.server.config.timeout_keep_alive = KEEP_ALIVE
     app.middleware_stack = None  # gradio has built it already; the API adds to it
     _add_own_routes(app)
     progress.setup_progress_api(app)
