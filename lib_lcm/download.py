@@ -70,12 +70,16 @@ def download_lora(
         job.check_mirror()
         job.refuse_offline()
         job.prepare_folder()
-        job.fetch()
-        job.verify()
-        if job.is_there():  # another process was faster
-            job.part.unlink(missing_ok=True)
-        else:
-            os.replace(job.part, target)
+        try:
+            job.fetch()
+            job.verify()
+            if job.is_there():  # another process was faster
+                job.part.unlink(missing_ok=True)
+            else:
+                os.replace(job.part, target)
+        except FileNotFoundError:  # another process has just given the .part file its final name
+            if not job.is_there():
+                raise
     return target
 
 

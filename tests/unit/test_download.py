@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -401,3 +402,36 @@ def test_two_processes_that_get_one_file_at_once_do_not_spoil_it(hub: Hub, tmp_p
     assert [process.wait(120) for process in processes] == [0, 0]
     assert len(hub.requests) >= 2 and list(tmp_path.iterdir()) == [tmp_path / "lcm_lora_test.safetensors"]
     assert (tmp_path / "lcm_lora_test.safetensors").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("moment", ["r+b", "rb", "replace"])
+def test_another_process_may_be_done_at_any_moment(hub: Hub, tmp_path: Path, monkeypatch, moment: str) -> None:
+    """It takes the .part file away: as this one is about to write into it, to read it back, or to give it its name."""
+    part, replace, moments = part_of(tmp_path), os.replace, [moment]
+
+    def pass_by(now: str, path) -> None:
+        if path == part and now in moments:
+            moments.remove(now)
+            part.write_bytes(CONTENT)
+            replace(part, tmp_path / "lcm_lora_test.safetensors")
+
+    def opened(path, mode):
+        pass_by(mode, path)
+        return open(path, mode)
+
+    def replaced(old, new):
+        pass_by("replace", old)
+        replace(old, new)
+
+    part.write_bytes(CONTENT[: len(CONTENT) // 2])
+    monkeypatch.setattr(download, "open", opened, raising=False)
+    monkeypatch.setattr(download.os, "replace", replaced)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT and not moments
+    assert list(tmp_path.iterdir()) == [tmp_path / "lcm_lora_test.safetensors"]
+
+
+def test_a_folder_that_is_deleted_meanwhile_is_told_of(hub: Hub, tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "Lora"
+    monkeypatch.setattr(download.os, "replace", lambda old, new: shutil.rmtree(folder) or os.rename(old, new))
+    with pytest.raises(DownloadError, match="cannot be saved"):
+        download_lora(LORA, folder)
