@@ -8,28 +8,29 @@
     const pending = ".lcm-status[data-lcm-pending]"; // no checkpoint is loaded
     const unanswered = `.lcm-status[data-lcm-fresh], ${pending}`; // the first: nothing has come yet
     const lookEvery = 1; // seconds, at what the accordion depends on and nothing tells of
-    let known = null; // of the WebUI, when last refreshed
-    let seen = null; // when last looked at
+    let seen = null; // of the WebUI, when last looked at
+    let isNew = false; // it has changed since the last refresh
     let pendings = 0; // tabs on which no checkpoint was loaded, when last looked at
     let next = 0; // the timer of the next click
 
-    // The checkpoint that is selected and the one that is loaded, as far as the page knows, the settings of LCM, and img2img's kind of size.
+    // The checkpoint that is selected and the one that is loaded, as far as the page knows, and the settings of LCM.
     // Forge loads what is selected when a generation begins, and does not tell the page; --no-hashing leaves the hash out.
     function ofWebui() {
         const settings = typeof opts === "undefined" ? {} : opts;
         const names = ["sd_model_checkpoint", "sd_checkpoint_hash", ...Object.keys(settings).filter((name) => name.startsWith("lcm_")).sort()];
         const shown = [...gradioApp().querySelectorAll("#quicksettings :is(input, textarea, select)")].map((control) => control.value);
-        const resizeBy = gradioApp().querySelector("#img2img_tab_resize_by"); // open or not
-        return JSON.stringify([names.map((name) => [name, settings[name]]), shown, resizeBy && resizeBy.style.display]);
+        return JSON.stringify([names.map((name) => [name, settings[name]]), shown]);
     }
 
-    function look() {
+    function look(mayBeTyped = true) {
         const now = ofWebui();
-        if (now !== known && now === seen) { // the second: nobody is just typing it
-            known = now;
+        const isAtRest = now === seen;
+        isNew = isNew || !isAtRest;
+        seen = now;
+        if (isNew && (isAtRest || !mayBeTyped)) {
+            isNew = false;
             refresh(0);
         }
-        seen = now;
         const before = pendings;
         pendings = gradioApp().querySelectorAll(pending).length;
         if (pendings < before) refresh(0); // a generation has loaded it, of which its tab's line alone has heard
@@ -42,6 +43,12 @@
         if (!button) return;
         const whenOver = () => { if (button.style.display !== "block" && gradioApp().querySelector(pending)) refresh(0); };
         new MutationObserver(whenOver).observe(button, { attributes: true, attributeFilter: ["style"] });
+    }
+
+    // img2img's "Resize by" is opened or closed, which A1111 1.6 tells nobody of.
+    function refreshWhenKindOfSizeChanges() {
+        const resizeBy = gradioApp().querySelector("#img2img_tab_resize_by");
+        if (resizeBy) new MutationObserver(() => refresh(0)).observe(resizeBy, { attributes: true, attributeFilter: ["style"] });
     }
 
     // Screen readers are told what the accordion says when that has changed, and not after every picture: what it says is put into the page
@@ -108,16 +115,14 @@
 
     onUiLoaded(function () {
         if (!gradioApp().querySelector("#script_txt2img_lcm_enabled")) return; // LCM has stepped aside
-        known = seen = ofWebui();
+        seen = ofWebui();
         refresh(0);
         setTimeout(() => tabs.forEach(makeReachable), 0); // when the WebUI's own scripts have put in tick and tooltips
         tabs.forEach(refreshAfterRuns);
-        setInterval(look, 1000 * lookEvery);
+        refreshWhenKindOfSizeChanges();
+        setInterval(() => look(), 1000 * lookEvery);
         // while another page was looked at, a checkpoint or a setting may have been changed there
         document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(0); });
     });
-    onOptionsChanged(function () {
-        seen = ofWebui(); // nobody is typing these
-        look();
-    });
+    onOptionsChanged(() => look(false));
 })();

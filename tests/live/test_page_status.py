@@ -23,7 +23,7 @@ from tests.live.page import (
     wait_for_status,
     warnings,
 )
-from tests.prompts import PROMPT
+from tests.prompts import OTHER, PROMPT
 
 pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 
@@ -264,6 +264,13 @@ def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_coun
             scale.dispatch_event("pointerup")  # the slider is let go
             page.locator("#img2img_scale_resolution_preview", has_text=size).first.wait_for()
         hint.wait_for()
+        for question in (PROMPT, OTHER):  # however short it was open, and the line asked for meanwhile
+            resize.filter(has_text="Resize to").click()
+            hint.wait_for(state="detached")
+            page.wait_for_timeout(3_000)
+            resize.filter(has_text="Resize by").click()
+            page.fill("#img2img_prompt textarea", question)
+            hint.wait_for()
         resize.filter(has_text="Resize to").click()
         hint.wait_for(state="detached")
 
