@@ -177,13 +177,15 @@ def listed_loras(page) -> list[str]:
 
 
 def choose_lora(page, text: str | re.Pattern) -> None:
-    """Picks the first entry that holds `text`, in whatever case."""
-    entry = page.locator("#script_txt2img_lcm_lora ul.options li", has_text=text).first
+    """Picks the first entry that holds `text`, in whatever case; returns when the list has gone."""
+    options = page.locator("#script_txt2img_lcm_lora ul.options li")
+    entry = options.filter(has_text=text).first
     for attempts_left in (2, 1, 0):
         lora_drop_down(page).blur()  # it opens when it gets the focus
         lora_drop_down(page).click()
         try:
             entry.click(timeout=10_000)
+            options.first.wait_for(state="detached")
             return
         except TimeoutError:  # new entries, as the page gets them when it has loaded, close the list
             if not attempts_left:
