@@ -22,6 +22,7 @@
         return JSON.stringify([names.map((name) => [name, settings[name]]), shown]);
     }
 
+    // What is just being typed is waited for, until it is the same at two looks.
     function look(mayBeTyped = true) {
         const now = ofWebui();
         const isAtRest = now === seen;

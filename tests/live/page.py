@@ -185,12 +185,13 @@ def choose_lora(page, text: str | re.Pattern) -> None:
         lora_drop_down(page).click()
         try:
             entry.click(timeout=10_000)
-            lora_drop_down(page).blur()
-            options.first.wait_for(state="detached")
-            return
         except TimeoutError:  # new entries, as the page gets them when it has loaded, close the list
             if not attempts_left:
                 raise
+            continue
+        lora_drop_down(page).blur()
+        options.first.wait_for(state="detached")
+        return
 
 
 def wait_for_preset(page, label: str) -> None:

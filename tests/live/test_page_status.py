@@ -268,7 +268,7 @@ def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_coun
         for question in (PROMPT, OTHER):  # however short it was open, and the line asked for meanwhile
             resize.filter(has_text="Resize to").click()
             hint.wait_for(state="detached")
-            page.wait_for_timeout(3_000)
+            page.wait_for_timeout(3_000)  # until the page has asked all that it asks by itself
             resize.filter(has_text="Resize by").click()
             page.fill("#img2img_prompt textarea", question)
             hint.wait_for()
