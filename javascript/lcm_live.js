@@ -17,7 +17,7 @@
     const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
     // lib_lcm/webui/ui.py, which change after every run.
-    const NO_SETTINGS = ["live", "quality", "ask", "answered", "is_scaled", "ran", "shown_entries", "shown_quality", "kept", "kept_of_fresh_page",
+    const NO_SETTINGS = ["live", "quality", "ask", "answered", "is_scaled", "shown_entries", "shown_quality", "kept", "kept_of_fresh_page",
         "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 

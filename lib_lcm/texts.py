@@ -101,7 +101,6 @@ CFG_USES = "CFG {cfg:g}: negative prompt used"
 ONE_UNET_CALL = "1 UNet call"
 UNET_CALLS = "{calls} UNet calls"
 UNET_CALLS_OF_SEVERAL_ROWS = "{rows} × {calls} UNet calls"
-TOOK = "last run {seconds:.2f} s"
 
 LCM_IS_OFF = "LCM is off. With it: {status}"
 NO_CHECKPOINT_YET = "The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts."

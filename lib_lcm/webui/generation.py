@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 import weakref
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from lib_lcm import texts
 from lib_lcm.lora_use import first_prompt
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan import AUTOMATIC_SCHEDULER, HostFacts, PassRequest, Plan, Request, hires_side, make_plan
-from lib_lcm.run_times import RunTimes
 from lib_lcm.texts import Text, sentence_of
 from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import current, host, infotext, messages, networks, registry, remembered, settings
@@ -27,7 +25,6 @@ class _Record:
     """What is known of a generation that has begun; its processing object may come back with another request."""
 
     processing: weakref.ref
-    begun: float = 0.0
     changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     """What the last plan changed in it, from what to what."""
 
@@ -36,7 +33,6 @@ class Generation:
     """What the script does in each callback. Which generations are running is known to `current`."""
 
     def __init__(self):
-        self.run_times = RunTimes()
         self._records: list[_Record] = []
 
     def process(self, p, args: Sequence[Any]) -> None:
@@ -44,7 +40,6 @@ class Generation:
         current.begin(p, None)
         record = self._record_of(p)
         _forget_earlier_plan(p, record)
-        record.begun = time.perf_counter()
         try:
             options = options_from_args(args, settings.limits())
         except OptionsError as error:
@@ -79,13 +74,8 @@ class Generation:
         for message in plan.messages:
             messages.tell(p, message)
 
-    def postprocess(self, p, processed) -> None:
-        """The generation is over; `processed` is what the WebUI made of it."""
-        job = processed.job_timestamp, processed.seed
-        if current.run_of(p) is None or host.is_interrupted():
-            self.run_times.forget(*job)
-        else:
-            self.run_times.note(*job, time.perf_counter() - self._record_of(p).begun)
+    def postprocess(self, p) -> None:
+        """The generation is over."""
         current.end(p)
 
     def _record_of(self, p) -> _Record:

@@ -49,7 +49,7 @@ class LcmScript(scripts.Script):
 
     def ui(self, is_img2img):
         xyz_grid.register()  # all scripts are loaded now, and the selectable ones have not made their interface yet
-        self._accordion = Accordion(self.elem_id, self._controls(), self._generation)
+        self._accordion = Accordion(self.elem_id, self._controls())
         self.infotext_fields = self._accordion.infotext_fields
         self.paste_field_names = self._accordion.paste_field_names
         host.save_as_its_tick(self._accordion.enabled, self.filename)
@@ -79,7 +79,7 @@ class LcmScript(scripts.Script):
         self._generation.process(p, args)
 
     def postprocess(self, p, processed, *args):
-        self._generation.postprocess(p, processed)
+        self._generation.postprocess(p)
         live.runs.end(p, processed)
 
 

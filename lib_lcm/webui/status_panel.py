@@ -14,7 +14,7 @@ from typing import Any
 from lib_lcm import texts
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan import PassRequest, Plan, Request, hires_side, make_plan
-from lib_lcm.status import SEPARATOR, status_line
+from lib_lcm.status import status_line
 from lib_lcm.texts import Text, sentence_of, translated
 from lib_lcm.typed_tags import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.webui import host, host_controls, language, networks, settings
@@ -30,8 +30,6 @@ class Asked:
     args: Sequence[Any]
     controls: Mapping[str, Any]
     is_img2img: bool
-    seconds: float | None = None
-    """How long the page's last generation took, if that was one with LCM."""
     is_scaled: bool = False
     """Whether img2img's "Resize by" is open, and not "Resize to"."""
     problem: str | None = None
@@ -53,8 +51,6 @@ class Answer:
     """Whether it will be another once a checkpoint is loaded."""
     is_refusal: bool = False
     """Whether the line says why a generation started now would fail."""
-    took: str = ""
-    """How long the last picture took, which goes on the line."""
 
 
 def answer(asked: Asked) -> Answer:
@@ -88,14 +84,12 @@ def answer(asked: Asked) -> Answer:
     if not (is_ticked or is_switched_on):
         line = translated(Text(texts.LCM_IS_OFF, status=line), words)
         return Answer(line, _shown([asked.problem, warning], words), noted=prompt_notes)
-    is_told = asked.seconds is not None and plan.problem is None
-    took = translated(Text(texts.TOOK, seconds=asked.seconds), words) if is_told else ""
     shown = _shown([asked.problem, warning, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
     notes = (*prompt_notes, *_notes(plan, asked, is_switched_on, words))
-    return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None, took=took)
+    return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None)
 
 
 def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool = False) -> str:
@@ -108,11 +102,10 @@ def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool =
     marks = (" data-lcm-fresh" if is_fresh else "") + (" data-lcm-pending" if given.is_waiting else "")
     kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
-    took = html.escape(SEPARATOR + given.took) if given.took else ""
     # javascript/lcm.js tells screen readers of what is new in it
     return (
         (f"<style>{sheet}</style>" if sheet else "")
-        + f'<div class="{kind}"{marks}><span class="lcm-plan">{html.escape(given.line)}</span>{took}</div>'
+        + f'<div class="{kind}"{marks}><span class="lcm-plan">{html.escape(given.line)}</span></div>'
         + (f'<ul class="lcm-warnings">{warnings}</ul>' if warnings else "")
     )
 

@@ -28,7 +28,6 @@ from lib_lcm.options import (
     TCD,
 )
 from lib_lcm.webui import family_defaults, first_values, host, infotext, live, settings, status_panel
-from lib_lcm.webui.generation import Generation
 from lib_lcm.webui.host_controls import UNCHANGED, HostControls
 from lib_lcm.webui.lora_control import LoraControl, entry_now, remember_button
 from modules import ui_components
@@ -38,11 +37,6 @@ PROBLEM = "problem: "
 """How a token begins that brings a sentence for the status line."""
 AGAIN = " |again "
 """What stands in a token that is asked once more, between the token and something new."""
-SUMMARY = (
-    "info => { try { const { job_timestamp, seed } = JSON.parse(info); return JSON.stringify([job_timestamp, seed]); } "
-    "catch { return ''; } }"
-)
-"""JavaScript: from the text of a generation, which is long where it made many pictures, to what `RunTimes.of` reads of it."""
 TYPING_PAUSE, MOMENT = 400, 50
 """Milliseconds without a change until the status line is asked for: in a text field, anywhere else."""
 
@@ -67,10 +61,9 @@ class RestoredField(str):
 class Accordion:
     """The controls of one tab; `controls` are the script's arguments, in the order of OPTIONS."""
 
-    def __init__(self, elem_id, host_controls: HostControls, generation: Generation):
+    def __init__(self, elem_id, host_controls: HostControls):
         """`elem_id` makes an element id from a short name. `connect` makes it work, when the WebUI's own controls are all there."""
         self.host_controls = host_controls
-        self.generation = generation
         limits = settings.limits()
         built_in = settings.DEFAULTS
 
@@ -100,7 +93,6 @@ class Accordion:
             self.answered = gr.Textbox("", elem_id=elem_id("answered"), **hidden)
             self.shown_quality = gr.Textbox("", elem_id=elem_id("shown_quality"), **hidden)
             self.is_scaled = gr.Checkbox(False, elem_id=elem_id("is_scaled"), **hidden)
-            self.ran = gr.Textbox("", elem_id=elem_id("ran"), **hidden)
             self.kept = gr.Textbox("", elem_id=elem_id("kept"), **hidden)
             self.kept_of_fresh_page = gr.Textbox(self._kept_of_fresh_page, elem_id=elem_id("kept_of_fresh_page"), **hidden)
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
@@ -111,7 +103,7 @@ class Accordion:
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
         host.set_tooltip(self.quality, texts.QUALITY_HELP)
-        of_page = (self.ask, self.answered, self.is_scaled, self.ran, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
+        of_page = (self.ask, self.answered, self.is_scaled, self.shown_quality, self.kept, self.kept_of_fresh_page, self.pasted)
         for component in (self.quality, *of_page):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name])) for option in OPTIONS]
@@ -130,11 +122,10 @@ class Accordion:
             self._ask_when_changed(component, TYPING_PAUSE if role in typed else MOMENT)
         for component in [*self.controls, generation_info]:
             self._ask_when_changed(component, MOMENT)
-        generation_info.change(fn=None, _js=SUMMARY, inputs=[generation_info], outputs=[self.ran], show_progress=False)
         self.ask.change(
             self._answer,
             _js=f"(ask, isScaled, ...rest) => [ask, {self.host_controls.is_scaled_js}, ...rest]",
-            inputs=[self.ask, self.is_scaled, self.ran, *self.controls, *components.values()],
+            inputs=[self.ask, self.is_scaled, *self.controls, *components.values()],
             outputs=[self.answered, self.status, self.quality, self.shown_quality, self.gamma, self.lora.remember],
             show_progress=False,
             queue=False,
@@ -172,14 +163,14 @@ class Accordion:
         inputs, outputs = [self.quality, self.shown_quality], [self.steps, self.cfg, self.shown_quality]
         self.quality.input(fn=None, _js=js, inputs=inputs, outputs=outputs, show_progress=False)
 
-    def _answer(self, token: str, is_scaled: bool, ran: str, *values):
+    def _answer(self, token: str, is_scaled: bool, *values):
         args, of_host = values[: len(self.controls)], values[len(self.controls) :]
         question = token.split(AGAIN)[0]
         problem = question[len(PROBLEM) :] if question.startswith(PROBLEM) else None
         value = dict(zip(OPTION, args, strict=True))
         preset = presets.preset_of(value["steps"], value["cfg"])
         gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-        status = self._html(args, of_host, problem=problem, seconds=self.generation.run_times.of(ran), is_scaled=is_scaled)
+        status = self._html(args, of_host, problem=problem, is_scaled=is_scaled)
         return token, status, preset, preset, gamma, remember_button(value["lora"])
 
     def _html(self, args, of_host, is_fresh: bool = False, **asked) -> str:

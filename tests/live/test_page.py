@@ -10,8 +10,6 @@ from tests.live.page import (
     number,
     reload_ui,
     set_number,
-    settled_page,
-    status,
     wait_for_status,
     wait_for_status_to_begin,
 )
@@ -34,55 +32,6 @@ def test_one_tick_and_generate_make_a_picture_in_four_steps(page, webui):
     shown = infotext(page)
     assert "Steps: 4, Sampler: LCM" in shown and "LCM LoRA: lcm_lora_sd15" in shown
     assert [call["timesteps"] for call in webui.calls()] == [[999], [759], [499], [259]]
-    wait_for_status(page, "4 UNet calls · last run ")
-
-
-def test_the_seconds_are_those_of_the_pages_own_last_run_if_that_came_to_its_end(page, webui):
-    open_accordion(page)
-    generate(page, webui)
-    infotext(page)
-    wait_for_status(page, "4 UNet calls · last run ")
-    webui.disturb_next(at_call=2, do="fail")
-    page.click("#txt2img_generate")
-    page.locator("#html_log_txt2img", has_text=webui.shown_error("fails in the middle")).first.wait_for()
-    set_number(page, "weight", 0.8)
-    wait_for_status(page, "at 0.8")
-    assert "last run" not in status(page)
-    page.click("#txt2img_generate")
-    wait_for_status(page, "4 UNet calls · last run ")
-    shown = status(page)
-    webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 8, "cfg": 1})  # of the API, not of the page
-    set_number(page, "weight", 0.9)
-    wait_for_status(page, "at 0.9")
-    assert status(page) == shown.replace("at 0.8", "at 0.9")
-
-
-def test_a_run_that_is_interrupted_has_no_seconds(page, webui):
-    open_accordion(page)
-    generate(page, webui)
-    wait_for_status(page, "4 UNet calls · last run ")
-    webui.calls()
-    webui.disturb_next(at_call=2, do="interrupt")
-    page.click("#txt2img_generate")
-    page.wait_for_function("!document.querySelector('.lcm-status').innerText.includes('last run')")
-    assert 0 < len(webui.calls()) < 4
-
-
-def test_a_run_of_another_page_is_not_this_pages(page, webui, browser):
-    open_accordion(page)
-    generate(page, webui)
-    wait_for_status(page, "4 UNet calls · last run ")
-    shown = status(page)
-    with settled_page(browser, webui) as other:
-        open_accordion(other)
-        wait_for_status(other, "4 UNet calls")
-        assert "last run" not in status(other)
-        set_number(other, "steps", 8)
-        generate(other, webui)
-        wait_for_status(other, "8 UNet calls · last run ")
-        set_number(page, "weight", 0.8)
-        wait_for_status(page, "at 0.8")
-        assert status(page) == shown.replace("lcm_lora_sd15", "lcm_lora_sd15 at 0.8")
 
 
 def test_the_status_line_follows_the_controls(page, webui):

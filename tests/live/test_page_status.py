@@ -11,6 +11,7 @@ from tests.live.page import (
     STATUS,
     choose,
     editor,
+    infotext,
     note_at,
     number,
     open_tab,
@@ -340,7 +341,7 @@ def test_screen_readers_are_told_of_what_is_new_alone(page, webui):
     page.evaluate("""window.lcmTestHeard = 0; new MutationObserver(() => { window.lcmTestHeard += 1; }).observe(
         document.querySelector('#script_txt2img_lcm_enabled .lcm-announced'), { childList: true, characterData: true, subtree: true })""")
     page.click("#txt2img_generate")
-    wait_for_status(page, "last run")
+    infotext(page)
     page.wait_for_timeout(2500)
     assert page.evaluate("window.lcmTestHeard") == 0
     set_number(page, "steps", 2)
