@@ -1,17 +1,155 @@
-// What must happen in the page: the accordion speaks of the checkpoint and of the settings, so it is asked for again when the page has loaded,
-// while the WebUI is still loading its first checkpoint, and when one of these changes. And the accordion gets what keyboards and screen
-// readers need and gradio leaves out. Everything else works without this file.
+// The accordion's talk with its server, and what keyboards and screen readers need and gradio leaves out.
+//
+// How the talk goes (lib_lcm/webui/ui.py is its other end): gradio calls `changed` for every control that decides something. When the tab
+// has been quiet for a moment, the hidden button `ask` is pressed. gradio collects the values of all controls, `asking` puts the question
+// before them, and the server's answer sets status line, LoRA list, preset and buttons at once. It also fills the hidden box `exchange`, whose
+// change gradio reports to `heard`. One question at a time: what changes meanwhile is asked when the answer has come. A button of the
+// accordion that has done its work puts a word into the hidden box `done`, and the page asks anew.
+// `data-lcm-settled` is on the page's body while nothing waits for anything.
 (function () {
-    const tabs = ["txt2img", "img2img"];
-    const waits = [0.5, 1.5, 2, 4, 8, 16, 32]; // seconds until the next click
-    const inAnyCase = 2; // of them: a click while the page is still being put together is lost
-    const pending = ".lcm-status[data-lcm-pending]"; // no checkpoint is loaded
-    const unanswered = `.lcm-status[data-lcm-fresh], ${pending}`; // the first: nothing has come yet
-    const lookEvery = 1; // seconds, at what the accordion depends on and nothing tells of
+    "use strict";
+
+    const POLLS = [0.5, 1.5, 4, 8, 16, 32]; // seconds between questions while no checkpoint is loaded
+    const MOMENT = 50; // ms: of several reasons to ask that come together, the last one asks
+    const LOOK_EVERY = 1000; // ms between two looks at what nothing reports
+    const PRESS_LOST = 500; // ms after which a press of `ask` that gradio has not noticed is repeated: a page takes time to be put together
+    const ANSWER_LOST = 30000; // ms after which the answer to a question will not come
+    const QUIET = 100; // ms without a change after which the page counts as settled
+    const UNCHANGED = { __type__: "update" }; // what leaves a component of gradio as it is
+
+    class Tab {
+        constructor(name) {
+            this.name = name;
+            this.question = null; // the token of the question that is being asked
+            this.isNoticed = false; // by gradio
+            this.isWanted = false; // something has changed since it was asked
+            this.timer = 0; // of the next question
+            this.isPending = false; // no checkpoint is loaded, by the last answer
+            this.polls = 0; // since when
+            this.known = null; // what the last answer wants to be told again
+            this.moving = null; // what the sliders held that follow the checkpoint's family, when it was asked
+            this.problem = null; // of a button, to be shown with the next answer
+            this.kept = null; // what the WebUI's own controls held while LCM was off
+        }
+
+        part(name) {
+            return gradioApp().querySelector(`#script_${this.name}_lcm_${name}`);
+        }
+
+        get isAtRest() {
+            return this.question === null && this.timer === 0;
+        }
+
+        askIn(milliseconds) {
+            clearTimeout(this.timer);
+            this.timer = setTimeout(() => this.ask(), milliseconds);
+            showSettled();
+        }
+
+        ask() {
+            clearTimeout(this.timer);
+            this.timer = 0;
+            this.isWanted = this.question !== null;
+            if (this.isWanted) return;
+            const question = this.question = `${Date.now()} ${Math.random()}`;
+            this.isNoticed = false;
+            this.press(question);
+            setTimeout(() => { if (this.question === question) this.answered(); }, ANSWER_LOST);
+            showSettled();
+        }
+
+        press(question) {
+            if (this.question !== question || this.isNoticed) return;
+            this.part("ask")?.click();
+            setTimeout(() => this.press(question), PRESS_LOST);
+        }
+
+        // The values that gradio sends, the question in the place of the first: with no token where it was sent already.
+        asking(places, exchange, ...values) {
+            if (this.isNoticed) return [JSON.stringify({ token: null }), ...values];
+            this.isNoticed = true;
+            if (this.known === null) this.known = JSON.parse(exchange).known;
+            const at = (some) => some.map((place) => values[place]);
+            this.kept ??= at(places.overruled);
+            this.moving = at(places.moving);
+            const isScaled = gradioApp().querySelector(`#${this.name}_tab_resize_by`)?.style.display === "block"; // A1111 1.6 reports no tabs
+            const question = { token: this.question, known: this.known, problem: this.problem, is_scaled: isScaled };
+            this.problem = null;
+            return [JSON.stringify(question), ...values];
+        }
+
+        // An answer: the sliders' new values, save for those that were moved since the question.
+        heard(exchange, ...sliders) {
+            const { token, known, moved, pending } = JSON.parse(exchange);
+            const isOurs = token === this.question;
+            const isUntouched = (place) => isOurs && sliders[place] === this.moving[place];
+            const values = moved.map((value, place) => (value !== null && isUntouched(place) ? value : UNCHANGED));
+            if (isOurs) {
+                this.known = known;
+                this.isPending = pending;
+                this.answered();
+            }
+            return values;
+        }
+
+        answered() {
+            this.question = null;
+            if (this.isWanted) this.ask();
+            else if (!this.isPending) this.polls = 0;
+            else if (this.polls < POLLS.length) setTimeout(() => { if (this.isPending) this.ask(); }, 1000 * POLLS[this.polls++]);
+            showSettled();
+        }
+    }
+
+    const tabs = { txt2img: new Tab("txt2img"), img2img: new Tab("img2img") };
+    const both = Object.values(tabs);
     let seen = null; // of the WebUI, when last looked at
-    let isNew = false; // it has changed since the last refresh
-    let pendings = 0; // tabs on which no checkpoint was loaded, when last looked at
-    let next = 0; // the timer of the next click
+    let isNew = false; // it has changed since it was last asked about
+    let quiet = 0; // the timer until the page counts as settled
+
+    function showSettled() {
+        clearTimeout(quiet);
+        if (isNew || !both.every((tab) => tab.isAtRest)) document.body.removeAttribute("data-lcm-settled");
+        else quiet = setTimeout(settle, QUIET);
+    }
+
+    function settle() {
+        document.body.setAttribute("data-lcm-settled", "");
+        both.forEach(announce);
+    }
+
+    // --- what gradio calls ---------------------------------------------------------------------------------------------------
+
+    window.lcmPage = {
+        changed(tab, pause) { tabs[tab].askIn(pause); },
+        asking(tab, places, ...values) { return tabs[tab].asking(places, ...values); },
+        // What the WebUI's own controls of steps, CFG scale and sampler hold is the user's while LCM is off.
+        held(tab, isOn, ...values) { if (!isOn) tabs[tab].kept = values; },
+
+        heard(tab, ...values) { return tabs[tab].heard(...values); },
+
+        // A button of the accordion has done its work, or has a problem.
+        done(tab, word) {
+            tabs[tab].problem = JSON.parse(word).problem;
+            tabs[tab].ask();
+        },
+
+        // A generation has ended: while it ran, its own settings were those of the WebUI. It may have loaded the checkpoint.
+        ran(tab) { both.forEach((other) => { if (other.name === tab || other.isPending) other.askIn(MOMENT); }); },
+
+        // A preset sets the sliders when the user picks it, and not when an answer says which one they stand at: gradio 4 reports both.
+        picked(tab, sliders, picked, exchange) {
+            return (picked !== JSON.parse(exchange).preset && sliders[picked]) || [UNCHANGED, UNCHANGED];
+        },
+
+        // A picture made with LCM was pasted: what it has written into the WebUI's own controls is not the user's.
+        pasted(tab, count) {
+            const kept = tabs[tab].kept || Array(count).fill(UNCHANGED);
+            return count > 1 ? kept : kept[0];
+        },
+    };
+
+    // --- what nothing reports ------------------------------------------------------------------------------------------------
 
     // The checkpoint that is selected and the one that is loaded, as far as the page knows, and the settings of LCM.
     // Forge loads what is selected when a generation begins, and does not tell the page; --no-hashing leaves the hash out.
@@ -30,33 +168,41 @@
         seen = now;
         if (isNew && (isAtRest || !mayBeTyped)) {
             isNew = false;
-            refresh(0);
+            both.forEach((tab) => tab.ask());
         }
-        const before = pendings;
-        pendings = gradioApp().querySelectorAll(pending).length;
-        if (pendings < before) refresh(0); // a generation has loaded it, of which its tab's line alone has heard
-        tabs.forEach(announce);
+        showSettled();
     }
 
-    // A generation that is refused has loaded the checkpoint too, and then not even the line hears of it.
-    function refreshAfterRuns(tab) {
-        const button = gradioApp().querySelector(`#${tab}_interrupt`); // there as long as one runs
-        if (!button) return;
-        const whenOver = () => { if (button.style.display !== "block" && gradioApp().querySelector(pending)) refresh(0); };
-        new MutationObserver(whenOver).observe(button, { attributes: true, attributeFilter: ["style"] });
+    // A generation that is refused or fails has loaded the checkpoint too, and leaves no text that changes.
+    function followRuns(tab) {
+        const button = gradioApp().querySelector(`#${tab.name}_interrupt`); // shown as long as one runs
+        if (button) whenRestyled(button, () => { if (button.style.display !== "block") window.lcmPage.ran(tab.name); });
     }
 
-    // img2img's "Resize by" is opened or closed, which A1111 1.6 tells nobody of.
-    function refreshWhenKindOfSizeChanges() {
+    // The size that img2img's "Resize by" comes to: A1111 1.6 reports no tabs, and gradio 4 reports a text anew with every event of the page.
+    function followSize() {
         const resizeBy = gradioApp().querySelector("#img2img_tab_resize_by");
-        if (resizeBy) new MutationObserver(() => refresh(0)).observe(resizeBy, { attributes: true, attributeFilter: ["style"] });
+        const preview = gradioApp().querySelector("#img2img_scale_resolution_preview");
+        if (resizeBy) whenRestyled(resizeBy, () => tabs.img2img.askIn(0));
+        let before = preview?.textContent;
+        const look = () => {
+            if (preview.textContent !== before) tabs.img2img.askIn(MOMENT);
+            before = preview.textContent;
+        };
+        if (preview) new MutationObserver(look).observe(preview, { childList: true, characterData: true, subtree: true });
     }
 
-    // Screen readers are told what the accordion says when that has changed, and not after every picture: what it says is put into the page
-    // anew each time.
+    function whenRestyled(element, act) {
+        new MutationObserver(act).observe(element, { attributes: true, attributeFilter: ["style"] });
+    }
+
+    // --- keyboards and screen readers ----------------------------------------------------------------------------------------
+
+    // Screen readers are told what the accordion says when that has changed, and not after every picture: it is put into the page anew
+    // with each answer.
     function announce(tab) {
-        const status = gradioApp().querySelector(`#script_${tab}_lcm_status`);
-        const accordion = gradioApp().querySelector(`#script_${tab}_lcm_enabled`);
+        const status = tab.part("status");
+        const accordion = tab.part("enabled");
         if (!status || !accordion) return;
         let region = accordion.querySelector(".lcm-announced");
         if (!region) {
@@ -70,21 +216,9 @@
         if (accordion.offsetParent !== null && region.textContent !== text) region.textContent = text;
     }
 
-    function refresh(attempt) {
-        for (const tab of tabs) {
-            const button = gradioApp().querySelector(`#script_${tab}_lcm_refresh`);
-            if (button) button.click();
-        }
-        clearTimeout(next);
-        if (attempt >= waits.length) return;
-        next = setTimeout(function () {
-            if (attempt < inAnyCase || gradioApp().querySelector(unanswered)) refresh(attempt + 1);
-        }, waits[attempt] * 1000);
-    }
-
     // gradio 3 folds an accordion by a click on its header alone, and the WebUI puts a nameless checkbox into that
     function makeReachable(tab) {
-        const accordion = gradioApp().querySelector(`#script_${tab}_lcm_enabled`);
+        const accordion = tab.part("enabled");
         const header = accordion && accordion.querySelector(".label-wrap");
         if (!header) return;
         const tick = header.querySelector("input[type=checkbox]");
@@ -110,20 +244,20 @@
             label.id = label.id || `${slider.id}_label`;
             number.setAttribute("aria-labelledby", label.id);
         }
-        const button = accordion.querySelector(`#script_${tab}_lcm_refresh`);
+        const button = tab.part("refresh");
         if (button && button.title) button.setAttribute("aria-label", button.title); // its text is a symbol
     }
 
     onUiLoaded(function () {
-        if (!gradioApp().querySelector("#script_txt2img_lcm_enabled")) return; // LCM has stepped aside
+        if (!tabs.txt2img.part("enabled")) return; // LCM has stepped aside
         seen = ofWebui();
-        refresh(0);
-        setTimeout(() => tabs.forEach(makeReachable), 0); // when the WebUI's own scripts have put in tick and tooltips
-        tabs.forEach(refreshAfterRuns);
-        refreshWhenKindOfSizeChanges();
-        setInterval(() => look(), 1000 * lookEvery);
+        both.forEach((tab) => tab.ask());
+        setTimeout(() => both.forEach(makeReachable), 0); // when the WebUI's own scripts have put in tick and tooltips
+        both.forEach(followRuns);
+        followSize();
+        setInterval(look, LOOK_EVERY);
         // while another page was looked at, a checkpoint or a setting may have been changed there
-        document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(0); });
+        document.addEventListener("visibilitychange", () => { if (!document.hidden) both.forEach((tab) => tab.ask()); });
     });
-    onOptionsChanged(() => look(false));
+    onOptionsChanged(() => { if (seen !== null) look(false); });
 })();

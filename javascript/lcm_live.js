@@ -16,9 +16,8 @@
     const DEFAULTS = { lcm_live_debounce: 0.3, lcm_live_patience: 4 }; // seconds; the settings of the same names
     const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
-    // lib_lcm/webui/ui.py, which change after every run.
-    const NO_SETTINGS = ["live", "quality", "ask", "answered", "is_scaled", "shown_entries", "shown_quality", "kept", "kept_of_fresh_page",
-        "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
+    // lib_lcm/webui/ui.py, which change by themselves.
+    const NO_SETTINGS = ["live", "quality", "exchange", "done", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 
     const TEXT = {
@@ -270,10 +269,10 @@
             this.run = this.last = new Run(this.session, this.runs);
             this.drawn = values;
             this.waiting = null;
-            touched = false;
             gesture = null; // this is later
             this.unanswered.push(this.run);
             this.press(this.run);
+            touched = false; // only now: the press is a click too
         }
 
         press(run) {

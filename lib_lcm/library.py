@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +101,7 @@ class LoraLibrary:
         self.lora_dirs = [Path(folder) for folder in lora_dirs]
         self._hashes = FileHashes(sha256_of)
         self._lock = threading.RLock()
+        self._this_thread = threading.local()
         self._seen: dict[str, _Seen] = {}
         self._places: dict[Path, _Place] = {}
         self._mistyped: list[Path] = []
@@ -116,6 +118,8 @@ class LoraLibrary:
     def scan(self) -> list[LoraFile]:
         """Look at the folders again and return the files now in them. Only new and changed files are opened."""
         with self._lock:
+            if getattr(self._this_thread, "has_seen", False) and self._files is not None:
+                return list(self._files)
             seen: dict[str, _Seen] = {}
             places: dict[Path, _Place] = {}
             self._mistyped = []
@@ -141,7 +145,17 @@ class LoraLibrary:
                 self._index = self._stems = None
                 for file in self._files:
                     self._sha256(file)  # so that it is known by the time that somebody waits for it
+            self._this_thread.has_seen = getattr(self._this_thread, "sees_once", False)
             return list(self._files)
+
+    @contextmanager
+    def seen_once(self):
+        """While inside, this thread looks at the folders at most once, however much it asks: on a network disk a look takes its time."""
+        self._this_thread.sees_once = True
+        try:
+            yield self
+        finally:
+            self._this_thread.sees_once = self._this_thread.has_seen = False
 
     def candidates(self, family: ModelFamily) -> list[LoraFile]:
         """The LCM-LoRAs of `family` now in the folders, best first. Never a file of another family, nor one with a problem.

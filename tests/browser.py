@@ -10,6 +10,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 # Without these, Chromium as root does not start, and looks for hosts outside the machine.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
+VIEWPORT = {"width": 1280, "height": 1400}
+
 needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
@@ -20,7 +22,7 @@ def open_page(browser, url: str, errors: list[str] | None = None, blocked: str |
     """
     page = browser.new_page()
     page.said = _overhear(page)
-    page.set_viewport_size({"width": 1280, "height": 1400})
+    page.set_viewport_size(VIEWPORT)
     page.on("pageerror", lambda error: None if errors is None else errors.append(str(error)))
     page.set_default_timeout(60_000)
     if blocked is not None:
@@ -58,6 +60,9 @@ def wait_until(page, holds) -> None:
 
 
 def open_accordion(page, tab: str = "txt2img") -> None:
-    """A click on the header of LCM opens it and ticks it."""
-    page.locator(f"#script_{tab}_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})
+    """A click on the header of LCM opens it and, on a page on which nobody has clicked its tick yet, ticks it; else the tick is clicked."""
+    accordion = page.locator(f"#script_{tab}_lcm_enabled").first
+    accordion.locator(".label-wrap").first.click(position={"x": 200, "y": 8})
     page.wait_for_selector(f"#script_{tab}_lcm_steps input[type=number]", state="visible")
+    if not page.locator(f"#script_{tab}_lcm_enabled-checkbox input").first.is_checked():
+        accordion.locator(".label-wrap input[type=checkbox]").first.check()

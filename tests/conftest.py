@@ -21,13 +21,13 @@ settings.load_profile("reproducible")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("LCM for the WebUI")
+    group.addoption("--all", action="store_true", help="run the long tests too")
     group.addoption("--webui-url", metavar="URL", help="run tests/live against the WebUI that listens here, not the workbench")
     group.addoption("--webui", metavar="DIR", type=Path, help="run tests/live against the WebUI installed here, started for it")
     group.addoption("--webui-python", metavar="FILE", type=Path, help="the Python that runs --webui; default: its own venv's")
     group.addoption("--webui-models", metavar="DIR", type=Path, help="holds Stable-diffusion and Lora for --webui; default: its own models")
     group.addoption("--webui-args", metavar="ARGS", default="", help='more arguments for --webui, such as "--use-cpu all --no-half"')
     group.addoption("--worker-url", metavar="URL", help="a second WebUI, to which that one distributes work")
-    group.addoption("--generations", type=int, default=200, metavar="N", help="how many the test of memory makes (200)")
     hosts = "a1111-1.6 ... a1111-1.10, forge, reforge"
     group.addoption("--webui-name", metavar="NAME", help=f"what that WebUI is ({hosts}), where it is not to be found out")
 
@@ -35,30 +35,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--webui") and config.getoption("--webui-url"):
         raise pytest.UsageError("--webui starts a WebUI and --webui-url takes a running one: give one of the two.")
+    if config.getoption("--all"):
+        os.environ.setdefault("LCM_FUZZ_REQUESTS", "5000")  # before the tests that read it are imported
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For runs in several processes (`-n 2 --dist loadgroup`): tests of one file, or of one workbench, stay in one process."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return None if config.getoption("--all") else "without the tests marked long; `python dev.py test --all` runs them too"
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node, ids: list[str]) -> None:
-    """Ends a run whose groups pytest-xdist does not keep: it would start every workbench in each process, and pass all the same."""
-    if node.config.getvalue("dist") == "loadgroup" and any("@" not in nodeid for nodeid in ids):
-        raise pytest.UsageError("These versions of pytest and pytest-xdist do not keep groups: install those that pyproject.toml names.")
-
-
-def _group(item: pytest.Item) -> str:
-    """What `item` shares with others and is slow to make: a workbench of a profile, for the live tests; else what its file makes.
-
-    Most live tests are of one profile. Those that drive its page are a group of their own, with a workbench of their own.
-    """
-    if "webui" not in getattr(item, "fixturenames", ()):
-        return item.path.stem
-    return item.callspec.params["webui"] + (" page" if item.get_closest_marker("browser") else "")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the long tests, save where they are asked for: by `--all`, or by their own name."""
+    if config.getoption("--all") or any("::" in arg for arg in config.args):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if item not in set(long)]
+    config.hook.pytest_deselected(items=long)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 Their values are never touched. While LCM is on, a style sheet that comes with the status line covers the ones that have no say, with the
 value that will be used. So whatever the user had is there again when it is off, and neither "Send to", saved defaults nor a page reload
 can take our values for the user's. Pasting is the one exception: the WebUI writes a picture's steps, CFG scale and sampler into its
-controls, and where they are those of LCM, `keep_through_paste` puts back what was there.
+controls, and where they are those of LCM, javascript/lcm.js puts back what was there.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ _HIRES_IDS = {
 OVERRULED = ("steps", "cfg", "sampler", "hires_sampler", "hires_scheduler", "hires_cfg")
 """The roles in which LCM decides alone, and which a pasted picture of LCM must not change."""
 
-UNCHANGED = "{__type__: 'update'}"
-"""What a JavaScript function of gradio returns to leave a component as it is."""
-
 
 class HostControls:
     """The WebUI's controls of one tab, by role, as far as they have been made yet."""
@@ -67,32 +64,6 @@ class HostControls:
         role = self._roles.get(element_id)
         if role is not None:
             self.components[role] = component
-
-    @property
-    def is_scaled_js(self) -> str:
-        """JavaScript: whether the size is that of img2img's "Resize by". (Not from an event of the tab: A1111 1.6 tells of no tabs.)"""
-        return f"gradioApp().querySelector('#{self.tab}_tab_resize_by')?.style.display === 'block'"
-
-    def keep_through_paste(self, enabled, kept, kept_of_fresh_page, pasted) -> None:
-        """Keeps in `kept` what the overruled controls held while LCM was off, and puts it back when `pasted` changes.
-
-        `enabled` is LCM's tick, the others are hidden text boxes: `kept_of_fresh_page` has what stands for `kept` until one of the controls
-        changes (not `kept` itself, which Forge's own settings for a fresh page may have changed by then), and `pasted` changes when a
-        picture made with LCM is pasted. All of it happens in the page.
-        """
-        controls = [self.components[role] for role in OVERRULED if role in self.components]
-        if not controls:
-            return
-        remember = f"(enabled, ...rest) => enabled ? {UNCHANGED} : JSON.stringify(rest.slice(0, {len(controls)}))"
-        for trigger in [*controls, enabled]:
-            trigger.change(fn=None, _js=remember, inputs=[enabled, *controls], outputs=[kept], show_progress=False)
-        values = f"JSON.parse(kept || ofFreshPage || 'null') || Array({len(controls)}).fill({UNCHANGED})"
-        restore = f"(kept, ofFreshPage) => {{ const values = {values}; return values.length > 1 ? values : values[0]; }}"
-        pasted.change(fn=None, _js=restore, inputs=[kept, kept_of_fresh_page], outputs=controls, show_progress=False)
-
-    def overruled_values(self) -> list[Any]:
-        """What a fresh page has in the controls that `keep_through_paste` keeps."""
-        return [self.components[role].value for role in OVERRULED if role in self.components]
 
 
 # --- the style sheet ----------------------------------------------------------------------------------------------------------

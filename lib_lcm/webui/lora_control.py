@@ -7,6 +7,7 @@ it takes the option from it. So an entry that has become outdated is an ugly tex
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import gradio as gr
@@ -45,27 +46,21 @@ class LoraControl:
         with ui_components.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
-        self.shown_entries = gr.Textbox("", elem_id=elem_id("shown_entries"), visible=False, show_label=False)
         host.set_tooltip(self.refresh, texts.REFRESH_HELP)
         host.set_tooltip(self.remember, texts.REMEMBER_HELP)
         host.set_tooltip(self.download, texts.DOWNLOAD_HELP)
-        for component in (self.refresh, self.remember, self.download, self.shown_entries):
+        for component in (self.refresh, self.remember, self.download):
             component.do_not_save_to_config = True
 
-    def connect(self, ask, question: Callable[[], str], complaint: Callable[[str], str]) -> None:
-        """Makes the row work. What it has done asks anew what a generation will do: the box `ask` gets `question()`, or
-        `complaint(sentence)` where something went wrong. The answer brings the remember button, for what the drop-down shows by then."""
-        row = [self.dropdown, self.shown_entries, self.download]
+    def connect(self, done) -> None:
+        """Makes the buttons work. What one has done, or why not, goes into the box `done`, and the page asks anew what is to be shown."""
 
-        def refreshed(entry: str, shown_entries: str):
-            return question(), *row_for(entry, entry, shown_entries)
-
-        def remembered_or_forgotten(entry: str, shown_entries: str):
+        def remembered_or_forgotten(entry: str):
             try:
                 toggle_remembered(entry)
             except NotRemembered as error:
-                return complaint(in_words(error)), *([gr.update()] * len(row))
-            return question(), *row_for(AUTO_LABEL, entry, shown_entries)
+                return word(error), gr.update()
+            return word(), AUTO_LABEL  # what that means now comes with the answer
 
         def downloaded(progress):
             lora = missing_lora()
@@ -78,22 +73,20 @@ class LoraControl:
                         progress=lambda done, total: progress(done / total, desc=lora.name),
                     )
             except DownloadError as error:
-                return complaint(in_words(error)), gr.update()
-            return question(), gr.update()
+                return word(error), gr.update()
+            return word(), gr.update()
 
-        def listed_anew(entry: str, shown_entries: str):
-            if missing_lora() is not None:
-                return [gr.update()] * len(row)  # nothing has come, and any change on the page would wipe out the sentence that says so
-            return row_for(entry, entry, shown_entries)
+        # not through gradio's queue, as the page's questions
+        self.remember.click(
+            remembered_or_forgotten, inputs=[self.dropdown], outputs=[done, self.dropdown], show_progress=False, queue=False
+        )
+        self.download.click(_with_progress(downloaded), inputs=[], outputs=[done, self.download])
 
-        inputs = [self.dropdown, self.shown_entries]
-        # Not through gradio's queue, since the page asks for the row by itself: of one that goes away meanwhile, gradio 3 can keep a task
-        # for ever, for which "Reload UI" then waits.
-        self.refresh.click(refreshed, inputs=inputs, outputs=[ask, *row], show_progress=False, queue=False)
-        self.remember.click(remembered_or_forgotten, inputs=inputs, outputs=[ask, *row], show_progress=False, queue=False)
-        # the drop-down is read anew when all is there: during a download one has the time to choose another LoRA
-        done = self.download.click(_with_progress(downloaded), inputs=[], outputs=[ask, self.download])
-        done.then(listed_anew, inputs=inputs, outputs=row, show_progress=False)
+
+def word(error: Exception | None = None) -> str:
+    """What the page is told when a button has done its work, or failed with this error. Another text each time."""
+    problem = None if error is None else translated(sentence_of(error), language.translations())
+    return json.dumps({"at": time.time_ns(), "problem": problem})
 
 
 def _with_progress(function: Callable):
@@ -107,22 +100,16 @@ def _with_progress(function: Callable):
     return with_progress
 
 
-def in_words(error: Exception) -> str:
-    """What went wrong, in the page's language."""
-    return translated(sentence_of(error), language.translations())
+def row_for(shown: str, listed_before: list[str] | None):
+    """The drop-down's entries, and updates of drop-down and download button.
 
-
-def row_for(option: str, shown: str, shown_entries: str):
-    """Updates of drop-down, `shown_entries` and download button for an option, an entry, or an outdated entry.
-
-    `shown` is what the drop-down showed when it was asked, `shown_entries` what it listed. What is still right is not sent back: meanwhile
-    another entry may be chosen, and of a list that is open gradio 4 leaves only what fits the field.
+    `shown` is what the drop-down shows, perhaps an outdated entry, `listed_before` what it lists. What is still right is not sent again:
+    meanwhile another entry may be chosen, and of a list that is open gradio 4 leaves only what fits the field.
     """
     listed = entries_now()
-    entry = entry_for(option, listed)
-    known = json.dumps(listed)
-    changes = ({} if known == shown_entries else {"choices": listed}) | ({} if entry == shown else {"value": entry})
-    return gr.update(**changes), known, download_button()
+    entry = entry_for(shown, listed)
+    changes = ({} if listed == listed_before else {"choices": listed}) | ({} if entry == shown else {"value": entry})
+    return listed, gr.update(**changes), download_button()
 
 
 def entry_now(option: str) -> str:

@@ -92,20 +92,18 @@ def answer(asked: Asked) -> Answer:
     return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None)
 
 
-def render(given: Answer, controls: host_controls.HostControls, is_fresh: bool = False) -> str:
-    """The answer as HTML; `is_fresh` for a page that is being opened and has not asked yet."""
+def render(given: Answer, controls: host_controls.HostControls) -> str:
+    """The answer as HTML."""
     here = controls.components
     covered = {role: text for role, text in given.covered if role in here}
     noted = {role: text for role, text in given.noted if role in here}
     sheet = host_controls.style_sheet(controls, covered, noted)
-    # javascript/lcm.js asks again while it sees one of these
-    marks = (" data-lcm-fresh" if is_fresh else "") + (" data-lcm-pending" if given.is_waiting else "")
     kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
     # javascript/lcm.js tells screen readers of what is new in it
     return (
         (f"<style>{sheet}</style>" if sheet else "")
-        + f'<div class="{kind}"{marks}><span class="lcm-plan">{html.escape(given.line)}</span></div>'
+        + f'<div class="{kind}"><span class="lcm-plan">{html.escape(given.line)}</span></div>'
         + (f'<ul class="lcm-warnings">{warnings}</ul>' if warnings else "")
     )
 

@@ -15,21 +15,25 @@ from __future__ import annotations
 import shlex
 import shutil
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.live.page import settled_page, state_of
+from tests.live.page import state_of
+from tests.live.pages import Pages
+from tests.live.profiles import DEFAULT
 from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras, pick_checkpoints
 from workbench.client import ApiError, Client, Generated
 from workbench.server import HostProcess, Server
 from workbench.small_models import load_checkpoint, save_checkpoint
 
-PROFILES = ("a1111-1.10", "a1111-1.8", "a1111-1.7", "a1111-1.6", "forge")
+MOST_RUNNING = 4
+"""Workbenches at a time in each process of the tests, some 650 MB each."""
 PROBE = Path(__file__).parent / "probe"
 MODELS = Path(__file__).parents[2] / "workbench" / "models"
 LONGEST_RELOAD = 120  # seconds
@@ -74,8 +78,9 @@ class WebUI:
         return made, self.calls()
 
     def loaded(self) -> Client:
-        """Its client, after a picture with the SD 1.5 checkpoint: /lcm/v1/status and /lcm/v1/plan speak of the one that is loaded."""
-        self.txt2img("a star", steps=1, cfg_scale=1)
+        """Its client, with the SD 1.5 checkpoint loaded: /lcm/v1/status and /lcm/v1/plan speak of the one that is."""
+        if self.client.get("/lcm/v1/status")["checkpoint"] != self.sd15:
+            self.txt2img("a star", steps=1, cfg_scale=1)
         return self.client
 
     def disturb_next(self, **behaviour) -> None:
@@ -231,29 +236,50 @@ def tell(request):
 
 
 def pytest_generate_tests(metafunc):
-    if "webui" in metafunc.fixturenames:
+    if "webui_name" in metafunc.fixturenames:
         real = metafunc.config.getoption("--webui-url") or metafunc.config.getoption("--webui")
         marker = metafunc.definition.get_closest_marker("profiles")
-        profiles = marker.args if marker else PROFILES
-        metafunc.parametrize("webui", [str(real)] if real else profiles, indirect=True, scope="session")
+        profiles = marker.args if marker else DEFAULT
+        metafunc.parametrize("webui_name", [str(real)] if real else profiles, scope="module")
 
 
 @pytest.fixture(scope="session")
-def webui(request, tmp_path_factory):
-    option = request.config.getoption
+def webuis(request, tmp_path_factory):
+    """Profile, or address or folder of a real one -> `WebUI`, started when it is first wanted."""
+    running: OrderedDict[str, tuple[WebUI, ExitStack]] = OrderedDict()
+
+    def webui(name: str) -> WebUI:
+        if name not in running:
+            with ExitStack() as stack:
+                made = _or_end_of_run(partial(_started, request.config.getoption, name, tmp_path_factory, stack))
+                running[name] = made, stack.pop_all()
+        running.move_to_end(name)
+        while len(running) > MOST_RUNNING:
+            running.popitem(last=False)[1][1].close()
+        return running[name][0]
+
+    yield webui
+    for _, stack in running.values():
+        stack.close()
+
+
+def _started(option, name: str, tmp_path_factory, stack: ExitStack) -> WebUI:
     if option("--webui-url"):
-        connect = partial(_connect, Client(option("--webui-url"), timeout=600), option("--webui-name"), 128)
-        yield _or_end_of_run(connect)
-        return
+        return _connect(Client(option("--webui-url"), timeout=600), option("--webui-name"), 128)
     if option("--webui"):
         start = partial(_start_installed, option, tmp_path_factory)
         name, side = option("--webui-name"), 128
     else:
-        start = partial(_start_workbench, request.param, tmp_path_factory)
-        name, side = request.param, 64
-    with _or_end_of_run(start) as server:
-        server.client.timeout = 600
-        yield _or_end_of_run(partial(_connect, server.client, name, side, server=server, start=start))
+        start = partial(_start_workbench, name, tmp_path_factory)
+        side = 64
+    server = stack.enter_context(start())
+    server.client.timeout = 600
+    return _connect(server.client, name, side, server=server, start=start)
+
+
+@pytest.fixture(scope="module")
+def webui(webui_name, webuis):
+    return webuis(webui_name)
 
 
 def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) -> Server:
@@ -299,13 +325,12 @@ def webui_lives(request):
 
 
 @pytest.fixture
-def own(webui):
-    """Another WebUI like the one under test, for one test alone."""
-    if webui.start is None:
+def own(webui_name, request, tmp_path_factory):
+    """A WebUI for one test alone."""
+    if request.config.getoption("--webui-url"):
         pytest.skip("needs a WebUI that the tests start themselves: use --webui")
-    with webui.start() as server:
-        server.client.timeout = 600
-        yield replace(webui, client=server.client, server=server)
+    with ExitStack() as stack:
+        yield _or_end_of_run(partial(_started, request.config.getoption, webui_name, tmp_path_factory, stack))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -313,13 +338,23 @@ def pytest_runtest_makereport(item, call):
     """A failing test of the page says what was on it, and what it last said to its server."""
     report = yield
     page = getattr(item, "funcargs", {}).get("page")
-    if report.when == "call" and report.failed and page is not None and not page.is_closed():
+    if report.failed and page is not None and not page.is_closed():
         report.sections.append(("The page", state_of(page)))
+        page.close()  # the next test gets another one
     return report
 
 
+@pytest.fixture(scope="module")
+def pages(browser, webui):
+    """The pages that the tests of one file share; see `tests.live.pages`."""
+    pages = Pages(browser, webui)
+    yield pages
+    pages.close()
+
+
 @pytest.fixture
-def page(browser, webui):
-    """The WebUI's page; see `settled_page`."""
-    with settled_page(browser, webui) as page:
+def page(pages, webui):
+    """The WebUI's page as it is when it is opened, with the SD 1.5 checkpoint loaded."""
+    webui.loaded()
+    with pages.fresh() as page:
         yield page

@@ -1,11 +1,10 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
 import re
-from contextlib import contextmanager
 
-from playwright.sync_api import Error, TimeoutError
+from playwright.sync_api import Error
 
-from tests.browser import open_page, wait_until
+from tests.browser import wait_until
 from tests.prompts import PROMPT
 
 KNOWN_PAGE_ERRORS = ("reading 'props'",)
@@ -13,19 +12,11 @@ KNOWN_PAGE_ERRORS = ("reading 'props'",)
 STATUS = "#script_txt2img_lcm_status"
 
 
-@contextmanager
-def settled_page(browser, webui, query: str = ""):
-    """The WebUI's page with a checkpoint loaded and the accordion there; fails where a script of the page does."""
-    webui.loaded()
-    errors = []
-    page = open_page(browser, webui.client.url + query, errors)
-    page.locator("#script_txt2img_lcm_enabled").first.locator(".label-wrap").first.wait_for()
-    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
-    # the first answer has come: before that, a change could be lost while the page is still being put together
-    page.wait_for_function("!document.querySelector('#script_txt2img_lcm_status [data-lcm-fresh]')")
-    yield page
-    page.close()
-    assert unknown_errors(errors) == []
+def settle(page) -> None:
+    """Until the accordion has answered all that was changed on the page, and nothing there waits for anything."""
+    # gradio reports a change a frame later
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.wait_for_selector("body[data-lcm-settled]", state="attached")
 
 
 def unknown_errors(errors: list[str]) -> list[str]:
@@ -161,37 +152,38 @@ def editor(page, mode: str):
     return page.locator(f"#{mode}:has(input), #{tab} .forge-container").first
 
 
-def lora_drop_down(page):
-    return page.locator("#script_txt2img_lcm_lora input").first
+def lora_drop_down(page, tab="txt2img"):
+    return page.locator(f"#script_{tab}_lcm_lora input").first
+
+
+def open_lora_list(page):
+    """The entries of the LoRA list, which is open now. New ones would close it, so the page is at rest before."""
+    settle(page)
+    lora_drop_down(page).blur()  # it opens when it gets the focus
+    lora_drop_down(page).click()
+    entries = page.locator("#script_txt2img_lcm_lora ul.options li")
+    entries.first.wait_for()
+    return entries
+
+
+def close_lora_list(page) -> None:
+    lora_drop_down(page).blur()
+    # while it fades out, another click would not open it
+    page.locator("#script_txt2img_lcm_lora ul.options li").first.wait_for(state="detached")
 
 
 def listed_loras(page) -> list[str]:
-    """The entries of the LoRA drop-down."""
-    lora_drop_down(page).click()
-    options = page.locator("#script_txt2img_lcm_lora ul.options li")
-    options.first.wait_for()
-    texts = [text.replace("✓", "").replace("\u00a0", " ").strip() for text in options.all_inner_texts()]
-    lora_drop_down(page).blur()
-    options.first.wait_for(state="detached")  # while it closes, another click would not open it
-    return texts
+    """The entries of the LoRA list."""
+    texts = open_lora_list(page).all_inner_texts()
+    close_lora_list(page)
+    return [text.replace("✓", "").replace("\u00a0", " ").strip() for text in texts]
 
 
 def choose_lora(page, text: str | re.Pattern) -> None:
-    """Picks the first entry that holds `text`, in whatever case; returns when the list has gone."""
-    options = page.locator("#script_txt2img_lcm_lora ul.options li")
-    entry = options.filter(has_text=text).first
-    for attempts_left in (2, 1, 0):
-        lora_drop_down(page).blur()  # it opens when it gets the focus
-        lora_drop_down(page).click()
-        try:
-            entry.click(timeout=10_000)
-        except TimeoutError:  # new entries, as the page gets them when it has loaded, close the list
-            if not attempts_left:
-                raise
-            continue
-        lora_drop_down(page).blur()
-        options.first.wait_for(state="detached")
-        return
+    """Picks the first entry that holds `text`, in whatever case; returns when the page has answered."""
+    open_lora_list(page).filter(has_text=text).first.click()
+    close_lora_list(page)
+    settle(page)
 
 
 def wait_for_preset(page, label: str) -> None:

@@ -278,7 +278,7 @@ def aliases_of_lcm(webui) -> list[list[str]]:
     return [sampler["aliases"] for sampler in webui.client.get("/sdapi/v1/samplers") if sampler["name"] == "LCM"]
 
 
-@pytest.mark.profiles("a1111-1.10", "a1111-1.6", "forge")
+@pytest.mark.profiles("a1111-1.10", "forge")
 @pytest.mark.parametrize("stage", ["now", "load", "before_ui", "app_started"])
 def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui, stage, tmp_path):
     def by_hand():

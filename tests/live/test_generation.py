@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from tests.live.profiles import every_profile
 from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
@@ -253,6 +254,7 @@ def test_hires_prompts_stay_as_typed(webui):
 # --- schedules ----------------------------------------------------------------------------------------------------------
 
 
+@every_profile
 def test_schedule_webui_visits_the_timesteps_of_the_webuis_own_sampler(webui):
     made, calls = webui.txt2img(PROMPT, lcm={**ON, "schedule": "webui"})
     assert timesteps(calls) == webui.own_lcm_timesteps
@@ -269,6 +271,7 @@ def test_the_plan_tells_the_timesteps_and_the_rows_that_the_unet_is_given(webui,
     assert plan["status"].endswith(f" · {per_step} × {steps} UNet calls" if per_step > 1 else f" · {steps} UNet calls")
 
 
+@pytest.mark.profiles("a1111-1.10", "a1111-1.8", "forge")
 @pytest.mark.parametrize("kind", ["txt2img", "both halves", "batch", "hires", "SDXL", "img2img", "inpainting"])
 def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui, kind):
     if not webui.has_own_lcm:
@@ -298,16 +301,19 @@ def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui, kind):
     assert all(same(*pair) for pair in zip(ours.images, by_hand.images, strict=True))
 
 
+@every_profile
 def test_the_sampler_picked_by_hand_is_the_hosts_own_where_it_has_one(webui):
     _, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
     assert timesteps(calls) == (webui.own_lcm_timesteps if webui.has_own_lcm else TRAILING_4)
 
 
+@every_profile
 def test_picked_by_hand_it_can_be_made_to_use_the_trailing_schedule(webui):
     with webui.settings(lcm_trailing_by_hand=True):
         _, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=1, sampler_name="LCM")
     assert timesteps(calls) == TRAILING_4
 
 
+@every_profile
 def test_there_is_one_sampler_of_the_name(webui):
     assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("LCM") == 1

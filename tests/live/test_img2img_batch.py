@@ -1,15 +1,15 @@
 """img2img's batch: one processing object for many pictures, each with the parameters that it carries ("Append png info to prompts")."""
 
 import json
-import time
 
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tests.browser import needs_chromium, open_page
+from tests.browser import needs_chromium, open_accordion, wait_until
+from tests.live.page import settle
 from tests.prompts import OTHER, PROMPT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10", "a1111-1.6")]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 GRID_AT_HALF = [499, 379, 259, 139]
 PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps")
 
@@ -64,7 +64,10 @@ class Batch:
         page.fill("#img2img_prompt textarea", "")
         for name, value in (("width", self.webui.side), ("height", self.webui.side), ("denoising_strength", strength)):
             self.set_number(f"img2img_{name}", value)
-        time.sleep(1)  # gradio sends what was typed a moment later
+        settle(page)
+
+    def _ended(self) -> int:
+        return sum(event["callback"] == "postprocess" for event in self.webui.client.get("/lcm-test-probe/events"))
 
     def run(self) -> tuple[list[list[int]], list[dict], list[dict], str]:
         """For each picture in order: its timesteps and loaded LoRAs, its infotext's fields; then what was seen, and the comments."""
@@ -74,11 +77,8 @@ class Batch:
             file.unlink()
         count = len(list(self.input.iterdir()))
         self.page.click("#img2img_generate")
-        deadline, events = time.monotonic() + 300, []
-        while sum(event["callback"] == "postprocess" for event in events) < count:
-            assert time.monotonic() < deadline, (events, self.page.locator("#html_log_img2img").first.inner_text())
-            time.sleep(0.2)
-            events = client.get("/lcm-test-probe/events")
+        wait_until(self.page, lambda: self._ended() == count)
+        events = client.get("/lcm-test-probe/events")
         made = sorted(self.output.rglob("*.png"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         infotexts = [fields(Image.open(file).info["parameters"]) for file in made]
         comments = "".join(event["comments"] for event in events if event["callback"] == "postprocess")
@@ -86,15 +86,11 @@ class Batch:
 
 
 @pytest.fixture
-def batch(webui, browser, tmp_path):
+def batch(webui, page, tmp_path):
     if webui.server is None:
         pytest.skip("a running WebUI may not be able to read this machine's folders")
-    webui.loaded()
-    page = open_page(browser, webui.client.url)
-    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
     with webui.settings(samples_save=True):  # an installed WebUI is started with it off, for speed
         yield Batch(page, webui, tmp_path)
-    page.close()
 
 
 def infotext(prompt, *, negative="", steps=20, sampler="Euler a", cfg=7, seed=1, more="") -> str:
@@ -111,8 +107,7 @@ def test_every_picture_is_planned_anew_with_lcm_on(batch, webui):
     batch.add(infotext(f"{OTHER} <lora:lcm_lora_sd15:0.5>", steps=30, cfg=9, seed=12, negative="blurry"))
     batch.add(infotext(PROMPT, steps=4, cfg=1, sampler="LCM", seed=13, more=MADE_WITH_LCM))
     batch.open()
-    batch.page.locator("#script_img2img_lcm_enabled .label-wrap").first.click(position={"x": 200, "y": 8})
-    batch.page.wait_for_selector("#script_img2img_lcm_steps input[type=number]", state="visible")
+    open_accordion(batch.page, "img2img")
     calls, infotexts, seen, comments = batch.run()
     assert [call["timesteps"][0] for call in calls] == GRID_AT_HALF * 3
     assert all(call["loras"] == ["lcm_lora_sd15"] for call in calls)
@@ -145,6 +140,7 @@ def test_nothing_of_a_picture_with_a_tag_is_left_for_the_next_one(batch, webui):
     assert "Steps 20 → 8" in comments and "CFG 7 → 2" in comments
 
 
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_with_lcm_off_there_is_no_trace_but_a_warning_where_a_picture_made_with_it_is_taken_as_it_is(batch, webui):
     batch.add(infotext(PROMPT, steps=5, cfg=3, seed=31))
     if webui.has_own_lcm:

@@ -7,7 +7,7 @@ import pytest
 from tests.prompts import PROMPT
 from workbench.client import decode_image
 
-pytestmark = pytest.mark.profiles("a1111-1.8", "forge")
+pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
 
 
 def pixels(image) -> bytes:

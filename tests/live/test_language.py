@@ -8,7 +8,7 @@ from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.live.page import reload_ui
 from workbench.server import ROOT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.8")]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
 
 
 def test_it_speaks_german_where_the_webui_does(own, browser):

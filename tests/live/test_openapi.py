@@ -18,7 +18,7 @@ SHARES = {("POST", "plan"): 0.3, ("POST", "download"): 0.15}  # of each way of g
 TIMEOUT = 60
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
-pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
+pytestmark = pytest.mark.profiles("a1111-1.10")
 
 
 @pytest.fixture(scope="module")

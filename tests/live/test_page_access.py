@@ -7,7 +7,7 @@ from tests.live.page import accordion, is_ticked, open_tab
 
 pytestmark = [
     *needs_chromium,
-    pytest.mark.profiles("a1111-1.10", "a1111-1.6"),
+    pytest.mark.profiles("a1111-1.10"),
     pytest.mark.parametrize("tab", ["txt2img", "img2img"]),
 ]
 
@@ -45,6 +45,7 @@ def test_every_field_has_a_name_for_screen_readers(page, tab):
     assert nameless == [] and len(names) > 12
 
 
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_lcm_can_be_ticked_opened_and_set_by_keyboard(page, tab):
     open_tab(page, tab)
     shown = accordion(page, tab).locator(".label-wrap input[type=checkbox]")

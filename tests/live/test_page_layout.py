@@ -5,15 +5,12 @@ import shutil
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
-from tests.live.page import STATUS, accordion, choose, choose_lora, settled_page, status, untick, wait_for_status, warnings
+from tests.live.page import STATUS, accordion, choose, choose_lora, settle, status, untick, warnings
 from tests.live.test_loras import SD15, SDXL, files, folder
 
-pytestmark = [
-    *needs_chromium,
-    pytest.mark.profiles("a1111-1.10"),
-    pytest.mark.parametrize("theme", ["light", "dark"]),
-    pytest.mark.parametrize("width", [1280, 400]),
-]
+pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+on_a_wide_page_and_on_a_phone = pytest.mark.parametrize("width,theme", [(1280, "light"), (400, "dark")])
+in_both_themes = pytest.mark.parametrize("width,theme", [(1280, "light"), (1280, "dark")])
 
 LEAST_CONTRAST = 4.5
 """Of text against its background: WCAG 2.1, level AA."""
@@ -46,13 +43,15 @@ CONTRAST = """element => {
 
 
 @pytest.fixture
-def page(browser, webui, theme, width):
-    with settled_page(browser, webui, f"/?__theme={theme}") as page:
+def page(pages, webui, theme, width):
+    webui.loaded()
+    with pages.fresh(f"/?__theme={theme}") as page:
         assert page.evaluate("document.querySelector('.dark') !== null") == (theme == "dark")
         page.set_viewport_size({"width": width, "height": 1400})
         open_accordion(page)
         page.fill("#txt2img_neg_prompt textarea", "blurry")
-        wait_for_status(page, "negative prompt ignored")
+        settle(page)
+        assert "negative prompt ignored" in status(page)
         yield page
 
 
@@ -73,10 +72,12 @@ def look(page, width, elements) -> None:
         assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
 
 
+@on_a_wide_page_and_on_a_phone
 def test_nothing_of_the_accordion_overflows(page, width):
     look(page, width, shown(page))
 
 
+@on_a_wide_page_and_on_a_phone
 def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, tmp_path):
     def part(name):
         return page.locator(f"#script_txt2img_lcm_{name}").first
@@ -114,13 +115,16 @@ def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, 
     part("live").locator("input").uncheck()
 
     untick(page)
-    wait_for_status(page, "LCM is off")
+    settle(page)
+    assert "LCM is off" in status(page)
     look(page, width, [page.locator(f"{STATUS} .lcm-status").first])
 
 
+@in_both_themes
 def test_what_it_says_stands_out_from_its_background(page):
     assert [element.inner_text() for element in shown(page) if element.evaluate(CONTRAST) < LEAST_CONTRAST] == []
     choose_lora(page, SDXL)
-    wait_for_status(page, "is for SDXL")
+    settle(page)
+    assert "is for SDXL" in status(page)
     refusal = page.locator(f"{STATUS} .lcm-status.lcm-refusal").first
     assert refusal.evaluate(CONTRAST) >= LEAST_CONTRAST, status(page)

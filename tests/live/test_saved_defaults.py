@@ -13,11 +13,10 @@ from tests.live.page import (
     reload_ui,
     set_host_number,
     set_number,
+    settle,
     status,
     untick,
     wait_for_preset,
-    wait_for_status,
-    wait_for_status_to_begin,
 )
 from tests.prompts import PROMPT
 
@@ -42,12 +41,13 @@ def page_of_saved(own, browser):
     """A fresh page after another one's values were saved as defaults: LCM on, with values of the user's, and 33 of the WebUI's steps."""
     load_model(own)
     page = open_page(browser, own.client.url)
-    page.wait_for_function("document.querySelector('.lcm-status') && document.querySelector('.lcm-status').textContent.includes('steps')")
+    settle(page)
     set_host_number(page, "txt2img_steps", 33)
     open_accordion(page)
     for name, value in (("steps", 6), ("weight", 0.8), ("cfg", 2)):
         set_number(page, name, value)
-    wait_for_status(page, STATUS_OF_SAVED)
+    settle(page)
+    assert STATUS_OF_SAVED in status(page)
     press(page, "ui_defaults_apply")
     page.get_by_text(re.compile(r"Wrote \d+ changes")).first.wait_for(state="attached")
     reload_ui(page, own.server)
@@ -57,14 +57,14 @@ def page_of_saved(own, browser):
 
 
 @pytest.fixture
-def saves_ticks(webui):
-    if webui.name in ("a1111-1.6", "forge"):
+def saves_ticks(own):
+    if own.name in ("a1111-1.6", "forge"):
         pytest.skip("this WebUI does not save the tick of an accordion")
 
 
 def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own, browser):
     page = page_of_saved(own, browser)
-    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
+    settle(page)
     assert is_ticked(page)
     assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
     assert STATUS_OF_SAVED in status(page) and "LCM is off" not in status(page)
@@ -80,16 +80,15 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
         (drawn,) = json.loads(own.txt2img_of_infotext(again)["info"])["infotexts"]
         assert "CFG scale: 1.5" in drawn and "LCM weight: 0.75" in drawn
     untick(page)
-    page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
-    assert host_value(page, "txt2img_steps") == "33"
-    wait_for_status(page, "LCM is off")
+    settle(page)
+    assert note_at(page, "txt2img_steps") == "none" and host_value(page, "txt2img_steps") == "33" and "LCM is off" in status(page)
 
     changes = {"lcm_max_steps": 12, "lcm_max_cfg": 1.5, "lcm_weight_sd15": 0.9, "lcm_schedule": "WebUI"}
     own.client.post("/sdapi/v1/options", changes)
     reload_ui(page, own.server)
     load_model(own)
     page = open_page(browser, own.client.url)
-    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="visible")
+    settle(page)
     assert (number(page, "steps").get_attribute("max"), number(page, "steps").input_value()) == ("12", "6")
     assert (number(page, "cfg").get_attribute("max"), number(page, "cfg").input_value()) == ("1.5", "1.5")
     assert number(page, "weight").input_value() == "0.8", "a saved value counts more than the setting"
@@ -98,7 +97,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     plan = own.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [True]})
     assert "LCM weight: 0.9, LCM schedule: WebUI" in over_api and (plan["weight"], plan["schedule"]) == (0.9, "webui")
     assert page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first.inner_text().strip() == "WebUI"
-    wait_for_status(page, "6 steps: ")
+    assert "6 steps: " in status(page)
     page.close()
 
 
@@ -107,15 +106,16 @@ def test_where_ticks_are_not_saved_the_sliders_are(own, browser):
     if own.name not in ("a1111-1.6", "forge"):
         pytest.skip("this WebUI saves the tick of an accordion, and there is a test for that")
     page = page_of_saved(own, browser)
-    page.wait_for_selector("#script_txt2img_lcm_steps input[type=number]", state="attached")
+    settle(page)
     assert not is_ticked(page) and note_at(page, "txt2img_steps") == "none"
     over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)
     assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext
     open_accordion(page)
-    wait_for_status_to_begin(page, f"SD 1.5 · {STATUS_OF_SAVED}")
+    settle(page)
+    assert status(page).startswith(f"SD 1.5 · {STATUS_OF_SAVED}")
     assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
     wait_for_preset(page, "Custom")
     untick(page)
-    page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps'), '::after').content === 'none'")
-    assert host_value(page, "txt2img_steps") == "33"
+    settle(page)
+    assert note_at(page, "txt2img_steps") == "none" and host_value(page, "txt2img_steps") == "33"
     page.close()

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page, wait_until
+from tests.browser import needs_chromium, open_accordion
+from tests.live.page import number, set_number, settle
 from tests.prompts import PROMPT
 from workbench.server import ROOT
 
@@ -108,32 +109,20 @@ def test_reading_tolerates_that_the_settings_are_not_there(webui):
 # --- on the page --------------------------------------------------------------------------------------------------------------
 
 
-def slider(page, name):
-    return page.locator(f"#script_txt2img_lcm_{name} input[type=number]").first
-
-
-def load(webui, page, checkpoint):
-    webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": checkpoint})
-    webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)  # a host may load it only now
-    page.locator("#script_txt2img_lcm_refresh").first.click()  # as javascript/lcm.js does for a change made on the page
-
-
 @needs_chromium[0]
 @needs_chromium[1]
-def test_the_sliders_follow_the_family_until_they_are_moved(browser, webui):
+def test_the_sliders_follow_the_family_until_they_are_moved(page, webui):
+    def values():
+        return [number(page, name).input_value() for name in ("steps", "cfg", "weight")]
+
     with webui.settings(sd_model_checkpoint=webui.sd15, lcm_steps_sdxl=6, lcm_weight_sdxl=0.9, lcm_cfg_sdxl=1.5):
-        webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)
-        page = open_page(browser, webui.client.url)
-        page.locator("#script_txt2img_lcm_enabled").wait_for()
         open_accordion(page)
-        assert slider(page, "steps").input_value() == "4"
-        slider(page, "cfg").fill("1.2")
-        slider(page, "cfg").press("Tab")
-        load(webui, page, webui.sdxl)
-        page.wait_for_function("document.querySelector('#script_txt2img_lcm_steps input[type=number]').value === '6'")
-        wait_until(page, lambda: slider(page, "weight").input_value() == "0.9")
-        assert slider(page, "cfg").input_value() == "1.2"  # the user's own
-        load(webui, page, webui.sd15)
-        page.wait_for_function("document.querySelector('#script_txt2img_lcm_steps input[type=number]').value === '4'")
-        wait_until(page, lambda: slider(page, "weight").input_value() == "1")
-        page.close()
+        set_number(page, "cfg", 1.2)
+        settle(page)
+        assert values() == ["4", "1.2", "1"]
+        for checkpoint, expected in ((webui.sdxl, ["6", "1.2", "0.9"]), (webui.sd15, ["4", "1.2", "1"])):
+            webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": checkpoint})
+            webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)  # Forge loads it only now
+            page.locator("#script_txt2img_lcm_refresh").first.click()
+            settle(page)
+            assert values() == expected  # the CFG scale is the user's own

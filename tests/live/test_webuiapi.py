@@ -6,7 +6,7 @@ import webuiapi
 from tests.prompts import PROMPT
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
-pytestmark = pytest.mark.profiles("a1111-1.10", "a1111-1.6")
+pytestmark = pytest.mark.profiles("a1111-1.10")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"time
 GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
 GET /lcm-test-probe/settings gives the values of all settings, those of extensions too.
 GET /lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails at that.
+GET /lcm-test-probe/looks says how often the LoRA folder was listed so far.
 GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call; 0: before sampling
@@ -14,15 +15,19 @@ POST /lcm-test-probe/behaviour makes the next generation, and only that one, mee
     {"count_latents": true}                                           events say how many latents are in memory
     {"soft_mask": true}                                               on_mask_blend, as by soft inpainting: half of the original stays
     {"edit_model": true}                                              the checkpoint passes for an image-editing one (InstructPix2Pix)
+The hidden button #lcm_test_probe_reset_txt2img (_img2img), first pressed on a fresh page, puts back on its tab whatever was there then.
 The style "LCM test probe" is in the list of styles; it adds an LCM-LoRA's tag and a negative prompt.
 Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
 """
 
 import gc
 import importlib.util
+import os
 import sys
 import threading
+from collections import Counter
 
+import gradio as gr
 import torch
 from fastapi import Body
 
@@ -32,12 +37,24 @@ CALLS = []
 EVENTS = []
 RELEASED = threading.Event()
 LONGEST_HOLD = 120  # seconds
+LOOKS = Counter()
 BEHAVIOUR = {"next": {}, "now": {}, "calls": 0}
 
 styles = shared.prompt_styles
 styles.styles["LCM test probe"] = styles.no_style._replace(
     name="LCM test probe", prompt="{prompt} <lora:lcm_lora_sd15:0.35>", negative_prompt="smudged"
 )
+
+
+list_folder = os.scandir
+
+
+def scandir(path="."):
+    LOOKS[os.path.realpath(path)] += 1
+    return list_folder(path)
+
+
+os.scandir = scandir
 
 
 def unet():
@@ -51,8 +68,21 @@ def loaded_loras():
     return [net.network_on_disk.name for net in networks.loaded_networks] if networks is not None else []
 
 
+# The first values that gradio gives are kept; these, and no others, are what it gets back, each time. As copies: it changes lists in place.
+RESET = "(...values) => JSON.parse((window.lcmTestProbe ??= {}).TAB ??= JSON.stringify(values.slice(0, COUNT)))"
+RESET_TYPES = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.CheckboxGroup, gr.Radio, gr.Dropdown, gr.Image, gr.Gallery, gr.HTML)
+FOLLOWING = ("_status", "_quality", "_exchange", "_done", "_pasted", "_token_counter", "_negative_token_counter")
+"""What follows from the rest of the page, or is no value: the ends of element ids."""
+
+
 class ProbeScript(scripts.Script):
     handle = None
+
+    def __init__(self):
+        super().__init__()
+        self.components = []
+        self.reset = None
+        self.is_last = False
 
     def title(self):
         return "LCM test probe"
@@ -61,7 +91,20 @@ class ProbeScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img):
+        if not self.is_last:  # else the API makes controls that no page has
+            self.reset = gr.Button("", visible=False, elem_id=f"lcm_test_probe_reset_{'img2img' if is_img2img else 'txt2img'}")
         return []
+
+    def after_component(self, component, **kwargs):
+        if self.is_last and self.reset is not None:  # the one after the last: by now all have their events
+            tab = "img2img" if self.is_img2img else "txt2img"
+            js = RESET.replace("TAB", tab).replace("COUNT", str(len(self.components)))
+            self.reset.click(fn=None, _js=js, inputs=self.components, outputs=self.components, show_progress=False)
+            self.reset = None
+        name = kwargs.get("elem_id") or ""
+        if isinstance(component, RESET_TYPES) and not name.endswith(FOLLOWING):
+            self.components.append(component)
+        self.is_last = self.is_last or name.startswith("generation_info_")
 
     def process(self, p, *args):
         BEHAVIOUR.update(now=BEHAVIOUR["next"], next={}, calls=0)
@@ -208,6 +251,10 @@ def add_routes(demo, app):
     @app.get("/lcm-test-probe/host")
     def get_host():
         return {"name": host_name()}
+
+    @app.get("/lcm-test-probe/looks")
+    def get_looks():
+        return LOOKS[os.path.realpath(shared.cmd_opts.lora_dir)]
 
     @app.get("/lcm-test-probe/settings")
     def get_settings():
