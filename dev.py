@@ -3,7 +3,7 @@
 
     python dev.py demo [--port 7861] [...]   start the workbench, a page with everything the extension does
     python dev.py demo --check [...]         start it, make pictures, say what came out, end
-    python dev.py test [pytest arguments]    run the tests
+    python dev.py test [pytest arguments]    run the tests; with --all the long ones too
     python dev.py bench [NAME] [...]         run a benchmark, `quality` without a name; `bench list` names them
     python dev.py setup                      prepare .venv, nothing else
 
@@ -34,7 +34,7 @@ PYTHONS = ((3, 11), (3, 10))  # preferred first; torchvision's and Pillow's pins
 PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
-ALL_TESTS = ("-n", "2", "--dist", "loadgroup")  # in two processes; each starts WebUIs of its own, some 2 GB in all
+WHOLE_SUITE = ("-n", "2", "--dist", "loadfile")  # in two processes; each starts WebUIs of its own, some 4 GB in all
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
 # Packages whose loss is noticed at the next start: import name -> distribution.
@@ -479,7 +479,8 @@ def module_command(command, arguments, root):
     """The arguments for Python that carry out `command`; raises SetupError where this checkout lacks the part."""
     if command == "test":
         # told which settings are its own: with `--webui DIR` it would look for them in that folder
-        return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *(arguments or ALL_TESTS)]
+        whole = WHOLE_SUITE if arguments in ([], ["--all"]) else ()
+        return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *whole, *arguments]
     module = {"demo": "workbench", "bench": "benchmarks"}[command]
     file = root / module / "__main__.py"
     if command == "demo" and "--check" in arguments:

@@ -323,7 +323,7 @@ def test_demo_runs_inside_and_passes_arguments_and_status_on(
 
 def test_commands_start_what_they_promise(tmp_path: Path) -> None:
     assert dev.module_command("test", ["-k", "x"], tmp_path) == ["-m", "pytest", "-c", str(tmp_path / "pyproject.toml"), "-k", "x"]
-    assert dev.module_command("test", [], tmp_path)[4:] == ["-n", "2", "--dist", "loadgroup"]
+    assert dev.module_command("test", [], tmp_path)[4:] == ["-n", "2", "--dist", "loadfile"]
     workbench(tmp_path, "")
     (tmp_path / "workbench" / "check.py").write_text("")
     assert dev.module_command("demo", ["--check", "--profile", "p"], tmp_path) == ["-m", "workbench.check", "--profile", "p"]
