@@ -35,6 +35,8 @@ class HostProcess:
     `log` holds the lines that it has printed. Raises RuntimeError, with the end of the log, when it does not start.
     """
 
+    _popen = subprocess.Popen  # the tests have a quicker one
+
     def __init__(
         self,
         name: str,
@@ -53,7 +55,7 @@ class HostProcess:
         self.log: list[str] = []
         own = {"PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
         self._ready = threading.Event()
-        self.process = subprocess.Popen(
+        self.process = self._popen(
             list(command),
             cwd=folder,
             env={**os.environ, **own, **(environment or {})},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
@@ -41,7 +42,7 @@ def load_in(folder, modules):
             path.parent.mkdir(exist_ok=True)
             path.write_text(code, encoding="utf-8")
     variables = dict(os.environ, PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]))
-    return subprocess.run([sys.executable, "-c", LOAD], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    return prepared.run([sys.executable, "-c", LOAD], cwd=ROOT, env=variables)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.prepared import Server
 from tests.prompts import PROMPT
 from workbench.client import Client, Generated
-from workbench.server import Server
 from workbench.small_models import build_model, save_checkpoint
 
 RECORDER = Path(__file__).parent / "recorder"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+from tests import prepared
 from tests.unit.lora_fixtures import official_lora_tensors, write_lora
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def run_in_host(tmp_path, code: str) -> None:
     loras = tmp_path / "Lora"
     values = {"webui": str(ROOT / "workbench" / "webui"), "root": str(ROOT), "data": str(tmp_path), "loras": str(loras)}
     program = PROLOGUE.format(**values) + textwrap.dedent(code)
-    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=300)
+    ran = prepared.run([sys.executable, "-c", program], timeout=300)
     assert ran.returncode == 0, ran.stderr
 
 

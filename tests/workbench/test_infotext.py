@@ -2,9 +2,9 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from hypothesis import given, settings
@@ -28,10 +28,12 @@ from lib_lcm.options import (
     options_from_args,
 )
 from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
+from tests import prepared
+from tests.prepared import Server
 from tests.prompts import PROMPT
 from tests.unit.lora_fixtures import header_bytes, official_lora_tensors, write_header
 from workbench.client import decode_image
-from workbench.server import ROOT, Server
+from workbench.server import ROOT
 
 SD15 = ModelFamily.sd15
 HEADER = header_bytes(official_lora_tensors("sd15"))
@@ -66,7 +68,7 @@ NAMES = st.one_of(
 def through_the_host():
     """`through_the_host(parameters)` -> what the host reads out of the infotext that it makes of them."""
     program = [sys.executable, str(Path(__file__).with_name("infotext_echo.py"))]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii", cwd=ROOT) as process:
+    with prepared.popen(program, stdin=PIPE, stdout=PIPE, encoding="ascii", cwd=ROOT) as process:
         assert process.stdout.readline() == "ready\n"
 
         def ask(parameters: dict) -> dict:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import prepared
 
 PROGRAM = Path(__file__).with_name("sampling_on_a_device.py")
 
@@ -15,8 +16,7 @@ PROGRAM = Path(__file__).with_name("sampling_on_a_device.py")
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     """{(sampler, steps, cfg): copies, reads, equal}; a tensor on the wrong device, or a double on the device, ends the program."""
-    command = [sys.executable, "-W", "ignore", str(PROGRAM), str(tmp_path_factory.mktemp("data"))]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    ran = prepared.run([sys.executable, str(PROGRAM), str(tmp_path_factory.mktemp("data"))], timeout=600)
     assert ran.returncode == 0, ran.stderr
     return {(case["sampler"], case["steps"], case["cfg"]): case for case in json.loads(ran.stdout.splitlines()[-1])}
 

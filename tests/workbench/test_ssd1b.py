@@ -4,9 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.prepared import Server
 from tests.unit.lora_fixtures import LCM_TARGETS, kohya_lora
 from workbench.client import ApiError
-from workbench.server import ROOT, Server
+from workbench.server import ROOT
 from workbench.small_models import build_model, save_checkpoint
 
 ON = {"enabled": True, "steps": 2, "cfg": 1}
