@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from tests.browser import CHROMIUM, FLAGS
 # Before huggingface_hub is imported anywhere. Tests that download do so from a server of their own.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HF_TOKEN", None)
+# Before torch is. With all cores busy, threads that wait for each other cost more than they save. An installed
+# WebUI, which would get the variable too, is tested alone.
+if not any(argument.startswith("--webui") for argument in sys.argv):
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 # No deadline: the time of one example says nothing on a busy machine.
 settings.register_profile("reproducible", derandomize=True, deadline=None)
@@ -64,14 +69,3 @@ def browser(tmp_path_factory):
         context = playwright.chromium.launch_persistent_context(tmp_path_factory.mktemp("chromium"), executable_path=CHROMIUM, args=FLAGS)
         yield context
         context.close()
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """For tests that train: on a busy machine, threads that wait for each other cost more than they save."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -30,9 +30,6 @@ CENTRES, SPREAD = torch.tensor([-1.0, 0.6]), 0.15
 """The data of the exactly known teacher: in one dimension, a mixture of two equally likely normal distributions."""
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def mixture_noise_prediction(sample: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
     """The ideal epsilon prediction for the mixture: E[eps | x_t]. All are [B, 1]."""
     abar = ALPHAS_CUMPROD[timesteps][:, None]

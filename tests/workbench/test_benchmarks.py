@@ -15,8 +15,6 @@ from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from lib_lcm.distill import LoraAdapter, save_lora
 from workbench.small_models import build_model, save_checkpoint
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_wilson_interval():
     """Values of the formula in Brown, Cai and DasGupta (2001), equation (4)."""

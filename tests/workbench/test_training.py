@@ -34,9 +34,6 @@ from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr
 from workbench.train.text import load_text, train_text
 from workbench.train.vae import VaeSettings, encode_pools, train_vae, tune_decoder
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 STAGES = (
     "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit", "teacher-sdxl", "teacher-ssd1b",
     "style-sd15", "lora-sd15", "lora-sdxl", "lora-ssd1b",
