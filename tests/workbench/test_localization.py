@@ -2,14 +2,18 @@
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
 from lib_lcm import texts
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
+from tests.live.page import lora_drop_down
+from tests.live.panel import Panel
+from tests.prepared import Server
 from workbench.client import ApiError
-from workbench.server import ROOT, Server
+from workbench.server import ROOT
 
 pytestmark = needs_chromium
 
@@ -17,19 +21,48 @@ NAMES = {"LCM", "TCD", "WebUI", "Trailing", "Live", "LCM-LoRA", "Standard 4", "S
 """Texts of the accordion that are the same in German, or that the WebUI's page has of its own."""
 
 
-@contextmanager
-def workbench_in(language, folder):
-    """A workbench whose page is in a language of localizations/."""
+def speak(language, folder) -> list[str]:
+    """Arguments for a workbench whose page is in a language."""
+    folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"localization": language}), encoding="utf-8")
-    with Server(["--data-dir", str(folder)]) as server:
-        server.client.txt2img("a star", steps=1)  # so that a checkpoint is loaded
-        yield server
+    return ["--data-dir", str(folder)]
+
+
+@pytest.fixture(scope="module")
+def workbench_in(tmp_path_factory):
+    """`workbench_in(language)`: the workbench whose page is in a language of localizations/."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(language):
+            return stack.enter_context(Server(speak(language, tmp_path_factory.mktemp("data"))))
+
+        yield start
 
 
 @pytest.fixture
-def german(tmp_path):
-    with workbench_in("de_DE", tmp_path) as server:
-        yield server
+def german(workbench_in):
+    return workbench_in("de_DE")
+
+
+def opened(browser, server):
+    """Its page, with the accordion open."""
+    page = open_page(browser, server.url)
+    open_accordion(page)
+    return page
+
+
+def wait_for_line(page, beginning: str) -> None:
+    """Until the status line begins so."""
+    line = page.locator("#script_txt2img_lcm_status .lcm-status").first
+    line.filter(has_text=re.compile("^" + re.escape(beginning))).wait_for()
+
+
+def wait_for_label(page, name: str, text: str) -> None:
+    """Until that is what stands at a control of the accordion."""
+    control = f"#script_txt2img_lcm_{name}"
+    label = page.locator(f"{control} [data-testid=block-info], {control} label span").first
+    wait_until(page, lambda: label.inner_text().strip() == text)
 
 
 LANGUAGES = {
@@ -50,9 +83,8 @@ LANGUAGES = {
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_nothing_of_the_accordion_is_left_in_english(language, browser, tmp_path):
-    with workbench_in(language, tmp_path) as server:
-        _look_for_english(browser, server.url, language, *LANGUAGES[language])
+def test_nothing_of_the_accordion_is_left_in_english(language, browser, workbench_in):
+    _look_for_english(opened(browser, workbench_in(language)), language, *LANGUAGES[language])
 
 
 def test_the_pack_of_somebody_else_has_our_texts_too_and_its_own_go_first(browser, tmp_path):
@@ -60,14 +92,10 @@ def test_the_pack_of_somebody_else_has_our_texts_too_and_its_own_go_first(browse
     pack = tmp_path / "extensions" / "somebodys-pack" / "localizations"
     pack.mkdir(parents=True)
     (pack / "de_DE (somebody's).json").write_text(json.dumps({"Quality": "Güte"}), encoding="utf-8")
-    (tmp_path / "config.json").write_text(json.dumps({"localization": "de_DE (somebody's)"}), encoding="utf-8")
-    with Server(["--data-dir", str(tmp_path), "--extension", str(pack.parent)]) as server:
-        page = open_page(browser, server.url)
-        open_accordion(page)
-        words = json.loads((ROOT / "localizations" / "de_DE.json").read_text(encoding="utf-8"))
-        for name, text in (("quality", "Güte"), ("weight", words["LoRA weight"])):
-            label = page.locator(f"#script_txt2img_lcm_{name} [data-testid=block-info], #script_txt2img_lcm_{name} label span").first
-            wait_until(page, lambda label=label, text=text: label.inner_text().strip() == text)
+    with Server([*speak("de_DE (somebody's)", tmp_path), "--extension", str(pack.parent)]) as server:
+        page = opened(browser, server)
+        for name, text in (("quality", "Güte"), ("weight", in_german("LoRA weight"))):
+            wait_for_label(page, name, text)
         page.close()
 
 
@@ -77,22 +105,18 @@ def test_a_pack_of_the_same_name_keeps_all_that_it_says(browser, tmp_path, profi
     (tmp_path / "localizations").mkdir()
     pack = {"Generate": "Los", "Steps": "Durchgänge"}
     (tmp_path / "localizations" / "de_DE.json").write_text(json.dumps(pack), encoding="utf-8")
-    (tmp_path / "config.json").write_text(json.dumps({"localization": "de_DE"}), encoding="utf-8")
-    with Server(["--profile", profile, "--data-dir", str(tmp_path)]) as server:
-        page = open_page(browser, server.url)
-        open_accordion(page)
+    with Server(["--profile", profile, *speak("de_DE", tmp_path)]) as server:
+        page = opened(browser, server)
         wait_until(page, lambda: page.locator("#txt2img_generate").first.inner_text() == "Los")
         for name, text in (("steps", "Durchgänge"), ("weight", weight)):
-            label = page.locator(f"#script_txt2img_lcm_{name} [data-testid=block-info], #script_txt2img_lcm_{name} label span").first
-            wait_until(page, lambda label=label, text=text: label.inner_text().strip() == text)
+            wait_for_label(page, name, text)
         page.close()
 
 
-def _look_for_english(browser, url, language, line, warning):
-    page = open_page(browser, url)
-    open_accordion(page)
+def _look_for_english(page, language, line, warning):
     page.fill("#txt2img_neg_prompt textarea", "blurry")
-    wait_until(page, lambda: page.locator(".lcm-status").first.inner_text() == line)
+    wait_for_line(page, line)
+    assert page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text() == line
     translations = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))
     found = page.evaluate(
         """() => {
@@ -133,46 +157,44 @@ def test_the_settings_are_in_german_too(german, browser):
 
 def test_messages_are_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(german, browser):
     asked = {"negative_prompt": "blurry", "lcm": {"enabled": True, "steps": 1, "cfg": 1}}
+    before = len(german.log)
     german.client.txt2img("a star", **asked)
-    page = open_page(browser, german.url)
-    open_accordion(page)
+    page = opened(browser, german)
     page.fill("#txt2img_neg_prompt textarea", "blurry")
     page.click("#txt2img_generate")
     below = page.locator("#html_log_txt2img").first
     below.filter(has_text="Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet").wait_for()
     assert "The negative prompt" not in below.inner_text()
-    log = "".join(german.log)
+    log = "".join(german.log[before:])
     assert log.count("LCM: The negative prompt is ignored at CFG scale 1") == 2 and "bleibt der negative Prompt" not in log
     page.close()
 
 
 def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(tmp_path, browser):
-    (tmp_path / "config.json").write_text(json.dumps({"localization": "de_DE"}), encoding="utf-8")
     (tmp_path / "Lora").mkdir()
     (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").write_bytes(b"")
-    with Server(["--data-dir", str(tmp_path), "--lora-dir", str(tmp_path / "Lora")]) as server:
+    with Server([*speak("de_DE", tmp_path), "--lora-dir", str(tmp_path / "Lora")]) as server:
         with pytest.raises(ApiError, match="is empty: download it again") as refused:
             server.client.txt2img("a star", steps=1, lcm={"enabled": True})
         assert refused.value.status == 422
-        page = open_page(browser, server.url)
-        open_accordion(page)
+        page = opened(browser, server)
         sentence = "Keine LCM-LoRA für SD 1.5 gefunden (lcm_lora_sd15.safetensors ist leer: neu herunterladen): das beheben oder"
-        page.wait_for_function("text => document.querySelector('.lcm-status').textContent.startsWith(text)", arg=sentence)
-        entry = "document.querySelector('#script_txt2img_lcm_lora input').value === 'Auto\u00a0·\u00a0keine für SD 1.5 gefunden'"
-        page.wait_for_function(entry)
+        wait_for_line(page, sentence)
+        entry = "Auto\u00a0·\u00a0keine für SD 1.5 gefunden"
+        wait_until(page, lambda: lora_drop_down(page).input_value() == entry)
         page.click("#txt2img_generate")
         error = page.locator("#html_log_txt2img .error").first
         error.filter(has_text=sentence).wait_for()
         assert "No LCM-LoRA" not in error.inner_text()
         assert "LCM: No LCM-LoRA for SD 1.5 was found (lcm_lora_sd15.safetensors is empty" in "".join(server.log)
         page.locator("#script_txt2img_lcm_download").first.click()
-        page.wait_for_function("document.querySelector('#script_txt2img_lcm_status').innerText.includes('aber nicht die offizielle')")
+        below = page.locator("#script_txt2img_lcm_status").first
+        below.filter(has_text="aber nicht die offizielle").wait_for()
         page.close()
 
 
 def test_live_speaks_german(german, browser):
-    page = open_page(browser, german.url)
-    open_accordion(page)
+    page = opened(browser, german)
     tick = page.locator("#script_txt2img_lcm_live input[type=checkbox]").first
     line = page.locator("#script_txt2img_lcm_live_status .lcm-live-status").first
     tick.check()
@@ -182,17 +204,10 @@ def test_live_speaks_german(german, browser):
     page.close()
 
 
-def test_a_packs_own_wording_wins_and_its_language_is_recognised(tmp_path, browser):
+def test_a_packs_own_wording_wins_and_its_language_is_recognised(tmp_path):
     pack = tmp_path / "pack" / "localizations"
     pack.mkdir(parents=True)
     (pack / "zh-Hans (Stable).json").write_text(json.dumps({"{steps} steps": "{steps} 歩"}), encoding="utf-8")
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "config.json").write_text(json.dumps({"localization": "zh-Hans (Stable)"}), encoding="utf-8")
-    with Server(["--data-dir", str(data), "--extension", str(pack.parent)]) as server:
-        server.client.txt2img("a star", steps=1)
-        page = open_page(browser, server.url)
-        open_accordion(page)
-        page.wait_for_function("document.querySelector('.lcm-status').textContent.includes('4 歩')")
-        assert "调用 UNet 4 次" in page.locator(".lcm-status").first.inner_text()
-        page.close()
+    with Server([*speak("zh-Hans (Stable)", tmp_path / "data"), "--extension", str(pack.parent)]) as server:
+        line = Panel(server.client).ask(enabled=True).line
+        assert "4 歩" in line and "调用 UNet 4 次" in line
