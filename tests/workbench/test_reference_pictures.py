@@ -6,6 +6,8 @@ The models have random weights, so every difference in timesteps, noise levels, 
 
 from __future__ import annotations
 
+from functools import cache
+
 import diffusers.schedulers.scheduling_lcm as scheduling_lcm
 import diffusers.schedulers.scheduling_tcd as scheduling_tcd
 import numpy as np
@@ -13,8 +15,8 @@ import pytest
 import torch
 from diffusers import LCMScheduler, TCDScheduler
 
+from tests.prepared import Server
 from tests.prompts import PROMPT
-from workbench.server import Server
 from workbench.small_models import build_model, load_checkpoint, save_checkpoint
 
 SIDE = 64
@@ -38,6 +40,18 @@ def client(request, checkpoints, tmp_path_factory):
     arguments = ["--profile", request.param, "--data-dir", str(tmp_path_factory.mktemp("data")), "--ckpt-dir", str(checkpoints)]
     with Server(arguments) as server:
         yield server.client
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoints):
+    """`reference(name, steps, gamma)`: the reference's picture, made once for all profiles."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        @cache
+        def made(name, steps, gamma=None):
+            return reference_picture(checkpoints / f"{name}.safetensors", steps, patch, gamma)
+
+        yield made
 
 
 @torch.no_grad()
@@ -65,8 +79,8 @@ def reference_picture(path, steps: int, monkeypatch, gamma: float | None = None)
 
 @pytest.mark.parametrize("steps,gamma", [(1, None), (2, None), (4, None), (8, None), (1, 0.3), (4, 0), (4, 0.3), (3, 1)])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_pictures_equal_the_references(client, checkpoints, monkeypatch, name, steps, gamma):
-    expected = reference_picture(checkpoints / f"{name}.safetensors", steps, monkeypatch, gamma)
+def test_pictures_equal_the_references(client, reference, name, steps, gamma):
+    expected = reference(name, steps, gamma)
     sampler = {} if gamma is None else {"sampler": "tcd", "gamma": gamma}
     made = client.txt2img(
         PROMPT,
@@ -79,6 +93,6 @@ def test_pictures_equal_the_references(client, checkpoints, monkeypatch, name, s
     assert difference.max() <= 1  # levels are cut off, not rounded: 1 apart is equal to within float32
 
 
-def test_prediction_types_are_told_apart(checkpoints, monkeypatch):
-    pictures = [reference_picture(checkpoints / f"{name}.safetensors", 4, monkeypatch) for name in ("epsilon", "v_prediction")]
+def test_prediction_types_are_told_apart(reference):
+    pictures = [reference(name, 4) for name in ("epsilon", "v_prediction")]
     assert np.abs(pictures[0] - pictures[1]).max() > 20
