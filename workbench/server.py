@@ -54,7 +54,7 @@ class HostProcess:
         self.client = Client(self.url, auth=auth)
         self.log: list[str] = []
         own = {"PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-        self._ready = threading.Event()
+        self._heard = threading.Condition()
         self.process = self._popen(
             list(command),
             cwd=folder,
@@ -68,22 +68,31 @@ class HostProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        deadline = time.monotonic() + timeout
         try:
-            while not self._ready.wait(0.1):
-                if not self.is_running:
-                    raise RuntimeError(f"{name} did not start (exit status {self.process.returncode}). {self.end_of_log()}")
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{name} did not start within {timeout:.0f} s. {self.end_of_log()}")
+            self.wait_for_start(1, timeout)
         except BaseException:
             self.stop()
             raise
 
     def _read(self) -> None:
         for line in self.process.stdout:
-            self.log.append(line)
-            if READY in line:
-                self._ready.set()
+            with self._heard:
+                self.log.append(line)
+                self._heard.notify_all()
+
+    def wait_for_start(self, number: int, timeout: float = 180.0) -> None:
+        """Until it has said for the `number`th time that it is ready; RuntimeError where it never does."""
+        deadline = time.monotonic() + timeout
+        while not self._has_started(number, within=0.1):
+            status = self.process.poll()
+            if status is not None:
+                raise RuntimeError(f"{self.name} did not start (exit status {status}). {self.end_of_log()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} did not start within {timeout:.0f} s. {self.end_of_log()}")
+
+    def _has_started(self, number: int, within: float) -> bool:
+        with self._heard:
+            return self._heard.wait_for(lambda: self.starts >= number, within)
 
     @property
     def starts(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 
 import pytest
 from websockets.sync.client import connect
@@ -17,14 +16,12 @@ def reload_ui(host):
     """Presses the button as the page does, and returns once the server is up again."""
 
     def press():
-        before = host.log.count("Startup time:")
+        before = host.server.starts
         with join_queue(host, events(host, "restart_reload")[0]) as socket:
             wait_for(socket, "send_data")
             socket.send(json.dumps({"fn_index": events(host, "restart_reload")[0], "data": [], "session_hash": "test"}))
-            deadline = time.monotonic() + 120
-            while host.log.count("Startup time:") == before and time.monotonic() < deadline:
-                time.sleep(0.05)
-        assert host.log.count("Startup time:") == before + 1
+            host.server.wait_for_start(before + 1, timeout=120)
+        assert host.server.starts == before + 1
 
     return press
 
