@@ -1,6 +1,7 @@
 """A WebUI extension for tests of the host: writes down which callbacks ran, and misbehaves on request.
 
-GET /recorder/v1/events gives the names of the callbacks since the last DELETE, GET /recorder/v1/facts what can be seen of the host.
+GET /recorder/v1/events gives the names of the callbacks since the last DELETE, GET /recorder/v1/facts what
+can be seen of the host, GET /recorder/v1/keep-alive for how many seconds its server keeps an idle connection.
 """
 
 import importlib
@@ -111,6 +112,10 @@ def add_routes(demo, app):
     @app.delete("/recorder/v1/events")
     def clear_events():
         EVENTS.clear()
+
+    @app.get("/recorder/v1/keep-alive")
+    def get_keep_alive():
+        return demo.server.config.timeout_keep_alive
 
     @app.get("/recorder/v1/facts")
     def get_facts():
