@@ -51,6 +51,7 @@ def bare_seconds(client, prompt: str, side: int) -> float:
 def open_live_page(browser, url: str, side: int):
     """The page with Live ticked, after its first picture."""
     from tests.browser import open_accordion, open_page
+    from tests.live.page import settle
 
     page = open_page(browser, url)
     page.locator("#script_txt2img_lcm_enabled").wait_for()
@@ -62,27 +63,24 @@ def open_live_page(browser, url: str, side: int):
     open_accordion(page)
     page.locator("#script_txt2img_lcm_live input[type=checkbox]").first.check()
     page.wait_for_selector("#txt2img_gallery img[src*=lcm-live]", timeout=TIMEOUT)
-    page.wait_for_timeout(1000)
+    settle(page)
     page.evaluate(WATCH)
     page.locator("#txt2img_prompt textarea").first.press("End")
     return page
 
 
-def measure(browser, rounds: int, side: int) -> dict:
-    """Medians in seconds, and their ratio without the debounce."""
-    from workbench.server import Server
-
+def measure(browser, server, rounds: int, side: int) -> dict:
+    """Medians in seconds on a `workbench.server.Server`, and their ratio without the debounce."""
     live, bare = [], []
-    with tempfile.TemporaryDirectory() as folder, Server(["--data-dir", folder]) as server:
-        page = open_live_page(browser, server.url, side)
-        debounce = page.evaluate("opts.lcm_live_debounce")
-        for one in range(-WARM_UP, rounds):
-            key, prompt = ("x", PROMPT + "x") if one % 2 == 0 else ("Backspace", PROMPT)
-            taken = live_seconds(page, key), bare_seconds(server.client, prompt, side)
-            if one >= 0:
-                live.append(taken[0])
-                bare.append(taken[1])
-        page.close()
+    page = open_live_page(browser, server.url, side)
+    debounce = page.evaluate("opts.lcm_live_debounce")
+    for one in range(-WARM_UP, rounds):
+        key, prompt = ("x", PROMPT + "x") if one % 2 == 0 else ("Backspace", PROMPT)
+        taken = live_seconds(page, key), bare_seconds(server.client, prompt, side)
+        if one >= 0:
+            live.append(taken[0])
+            bare.append(taken[1])
+    page.close()
     figures = {"live": statistics.median(live), "bare": statistics.median(bare), "debounce": debounce}
     figures["ratio"] = (figures["live"] - debounce) / figures["bare"]
     return {"rounds": rounds, "side": side, "steps": STEPS, **figures}
@@ -100,14 +98,16 @@ def main(arguments: list[str] | None = None) -> None:
     from playwright.sync_api import sync_playwright
 
     from tests.browser import CHROMIUM, FLAGS
+    from workbench.server import Server
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.live_latency", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15, help="how many pictures are measured each way (15)")
     parser.add_argument("--side", type=int, default=512, help="width and height of the pictures (512)")
     args = parser.parse_args(arguments)
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        figures = measure(browser, args.rounds, args.side)
+        with Server(["--data-dir", folder]) as server:
+            figures = measure(browser, server, args.rounds, args.side)
         browser.close()
     report(figures)
     print(f"Written to {clock.save('live_latency', figures).relative_to(clock.RESULTS.parent.parent)}.")

@@ -4,12 +4,14 @@ import pytest
 
 from benchmarks import live_latency
 from tests.browser import needs_chromium
+from tests.prepared import Server
 
 pytestmark = needs_chromium
 
 
-def test_live_latency_measures_both_ways_and_compares_them(browser, capsys):
-    figures = live_latency.measure(browser, rounds=2, side=64)
+def test_live_latency_measures_both_ways_and_compares_them(browser, capsys, tmp_path):
+    with Server(["--data-dir", str(tmp_path)]) as server:
+        figures = live_latency.measure(browser, server, rounds=2, side=64)
     assert (figures["rounds"], figures["side"], figures["steps"], figures["debounce"]) == (2, 64, 4, 0.3)
     assert figures["bare"] > 0 and figures["live"] > figures["debounce"]  # no run begins within it
     assert figures["ratio"] == pytest.approx((figures["live"] - 0.3) / figures["bare"])
