@@ -260,9 +260,16 @@ def test_precisions_that_cannot_work_are_refused():
         Distillation(network.half(), adapter, None, None, ALPHAS_CUMPROD, None, DistillConfig())
 
 
-def test_the_file_says_how_it_was_made_and_is_recognised(tmp_path):
-    run = UNetDistillation()
-    run.run.run(say=lambda text: None)
+@pytest.fixture(scope="module")
+def finished():
+    """A distillation that has ended, and what it said at which step."""
+    run, said = UNetDistillation(gradient_checkpointing=True), []
+    run.run.run(say=lambda text: said.append((run.run.step, text)))
+    return run, said
+
+
+def test_the_file_says_how_it_was_made_and_is_recognised(finished, tmp_path):
+    run, _ = finished
     path = tmp_path / "any_name.safetensors"
     save_lora(
         run.adapter, path, lora_metadata(run.config, base_model_sha256="ab" * 32, steps=run.run.step, description="of a test")
@@ -282,7 +289,7 @@ def middle_distillation(checkpointing: bool) -> Distillation:
     unet = UNet2DConditionModel(
         sample_size=24, block_out_channels=(48, 96, 160, 160), cross_attention_dim=768, attention_head_dim=8, norm_num_groups=16
     )
-    config = DistillConfig(batch=4, rank=16, gradient_checkpointing=checkpointing)
+    config = DistillConfig(batch=4, rank=16, gradient_checkpointing=checkpointing, ema_decay=0.95)
     adapter = LoraAdapter(unet, config.rank, config.alpha)
     text = torch.randn(4, 77, 768)
 
@@ -299,12 +306,21 @@ def middle_distillation(checkpointing: bool) -> Distillation:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def middle_runs():
+    """Without and with checkpointing: (distillation, its memory estimate)."""
+    runs = {checkpointing: middle_distillation(checkpointing) for checkpointing in (False, True)}
+    latents, cond, _ = runs[False].batch(0)
+    return {
+        checkpointing: (run, estimate_memory(run.unet, run.adapter, run.student, latents, cond, run.config))
+        for checkpointing, run in runs.items()
+    }
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_the_memory_estimate_is_what_training_takes(checkpointing, tmp_path):
+def test_the_memory_estimate_is_what_training_takes(checkpointing, middle_runs, tmp_path):
     """Against torch's own account of its allocations in the first step (where Adam's moments come after the activations have gone)."""
-    run = middle_distillation(checkpointing)
-    latents, cond, _ = run.batch(0)
-    estimate = estimate_memory(run.unet, run.adapter, run.student, latents, cond, run.config)
+    run, estimate = middle_runs[checkpointing]
     if checkpointing:
         checkpoint_blocks(run.unet)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
@@ -316,21 +332,13 @@ def test_the_memory_estimate_is_what_training_takes(checkpointing, tmp_path):
     assert 0.75 < peak / estimate.activations < 1.35
 
 
-def test_the_memory_estimate_is_printed_before_the_first_step():
-    said = []
-    run = UNetDistillation(gradient_checkpointing=True)
-    run.run.run(until=1, say=lambda text: said.append((run.run.step, text)))
-    ((step, text),) = said
+def test_the_memory_estimate_is_printed_before_the_first_step(finished):
+    _, ((step, text),) = finished
     assert step == 0 and text.startswith("Distillation needs about ") and "activations" in text
 
 
-def test_checkpointing_is_estimated_to_keep_less():
-    run = UNetDistillation()
-    latents, cond, _ = run.batch(0)
-    whole, saving = (
-        estimate_memory(run.model.unet, run.adapter, run.student, latents, cond, dataclasses.replace(run.config, gradient_checkpointing=c))
-        for c in (False, True)
-    )
+def test_checkpointing_is_estimated_to_keep_less(middle_runs):
+    (run, whole), (_, saving) = middle_runs[False], middle_runs[True]
     assert saving.activations < 0.5 * whole.activations
     trained = sum(parameter.numel() for parameter in run.adapter.parameters()) * 4
     assert (whole.lora, whole.optimizer, whole.average) == (trained, 2 * trained, trained)

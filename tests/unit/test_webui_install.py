@@ -57,8 +57,8 @@ def models(tmp_path: Path) -> Path:
     write_checkpoint(root / "Stable-diffusion" / "photo" / "realistic.safetensors", 768)
     write_checkpoint(root / "Stable-diffusion" / "big.safetensors", 2048)
     (root / "Lora" / "lcm").mkdir(parents=True)
-    write_lora(root / "Lora" / "lcm" / "a.safetensors", official_lora_tensors("sd15"))
-    write_lora(root / "Lora" / "lcm" / "b.safetensors", official_lora_tensors("sdxl"))
+    write_lora(root / "Lora" / "lcm" / "a.safetensors", official_lora_tensors("sd15", rank=1))
+    write_lora(root / "Lora" / "lcm" / "b.safetensors", official_lora_tensors("sdxl", rank=1))
     style = {name: shape for name, shape in targeted_layers("sd15").items() if "attn" in name}
     write_lora(root / "Lora" / "style.safetensors", kohya_lora(style, 8))
     return root
