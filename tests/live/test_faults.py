@@ -17,6 +17,7 @@ TWO_STEPS = {**ON, "steps": 2}
 
 def look(webui) -> list:
     """Everything that a fault could have left a trace in: settings, samplers, LoRAs, and pictures without and with LCM."""
+    webui.loaded()  # the setting sd_checkpoint_hash is that of the last request's checkpoint
     seen = [webui.all_settings(), webui.client.get("/sdapi/v1/samplers")]
     seen.append(sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras")))
     requests = ({**PLAIN}, {"lcm": TWO_STEPS, **PLAIN}, {"sampler_name": "LCM", **PLAIN}, {**PLAIN})
