@@ -1,6 +1,5 @@
 """Live's runs as the server draws them, without a page: the API's `force_task_id` names a run's task."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from uuid import uuid4
@@ -10,6 +9,7 @@ from PIL import Image
 
 from tests.live.test_generation import same
 from tests.prompts import OTHER, PROMPT, THIRD
+from tests.waiting import wait_for
 from workbench.client import ApiError
 
 ROUTE = "/internal/lcm/live-stop"
@@ -61,8 +61,7 @@ def held(webui, generate, *arguments, **fields):
     with ThreadPoolExecutor() as threads:
         running = threads.submit(generate, *arguments, **fields)
         try:
-            while {"callback": "held"} not in webui.client.get("/lcm-test-probe/events"):
-                time.sleep(0.02)
+            wait_for(lambda: {"callback": "held"} in webui.client.get("/lcm-test-probe/events"))
             yield running
         finally:
             webui.client.post("/lcm-test-probe/release")

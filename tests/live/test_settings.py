@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
 from tests.live.page import number, set_number, settle
 from tests.prompts import PROMPT
+from tests.waiting import wait_for
 from workbench.server import ROOT
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
@@ -67,15 +67,14 @@ def test_a_nonsense_value_counts_as_the_default(webui, value):
 
 
 def test_a_mirror_that_is_no_address_is_refused_by_the_download(webui):
+    def download() -> dict:
+        return next(one for one in webui.client.get("/lcm/v1/download")["downloads"] if one["family"] == "ssd1b")
+
     with webui.settings(lcm_download_mirror="not an address"):
         webui.client.post("/lcm/v1/download", {"family": "ssd1b"})
-        for _ in range(300):
-            states = {entry["family"]: entry for entry in webui.client.get("/lcm/v1/download")["downloads"]}
-            if states["ssd1b"]["state"] != "running":
-                break
-            time.sleep(0.1)
-    assert states["ssd1b"]["state"] == "failed"
-    assert "'not an address' in Settings → LCM" in states["ssd1b"]["problem"]
+        wait_for(lambda: download()["state"] != "running")
+    assert download()["state"] == "failed"
+    assert "'not an address' in Settings → LCM" in download()["problem"]
 
 
 READ_ALL = """

@@ -11,6 +11,7 @@ import pytest
 from tests import prepared
 from tests.hub import Hub
 from tests.prepared import Server
+from tests.waiting import wait_for
 from workbench.client import Client
 from workbench.server import ROOT
 
@@ -116,8 +117,8 @@ def test_a_webui_without_a_loaded_checkpoint_says_so_and_loads_none(server, fold
 def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada, hub, folder):
     started = ada.post("/lcm/v1/download", {"family": "sdxl"})
     assert started["family"] == "sdxl" and started["installed"] is None and started["state"] in ("running", "failed")
-    while (state := ada.get("/lcm/v1/download")["downloads"][1])["state"] == "running":
-        pass
+    wait_for(lambda: ada.get("/lcm/v1/download")["downloads"][1]["state"] != "running")
+    state = ada.get("/lcm/v1/download")["downloads"][1]
     assert state["state"] == "failed"
     assert "HTTP 404" in state["problem"] and state["problem"].endswith("save it as Lora/lcm_lora_sdxl.safetensors.")
     assert hub.requests[0][0].startswith("/latent-consistency/lcm-lora-sdxl/")

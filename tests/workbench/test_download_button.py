@@ -10,6 +10,7 @@ from tests.hub import Hub
 from tests.live.page import choose_lora, listed_loras, lora_drop_down, wait_for_status_to_begin
 from tests.live.panel import Panel
 from tests.prepared import Server
+from tests.waiting import wait_for
 from workbench.small_models import LORAS
 
 SMALL_CATALOG = Path(__file__).parent / "small_catalog"
@@ -64,8 +65,8 @@ def test_it_can_be_fetched_over_the_api(hub, tmp_path):
     with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
         asked = server.client.post("/lcm/v1/download", {"family": "sd15"})
         assert (asked["name"], asked["state"], asked["installed"]) == ("lcm_lora_sd15", "running", None)
-        while (state := server.client.get("/lcm/v1/download")["downloads"][0])["state"] == "running":
-            pass
+        wait_for(lambda: server.client.get("/lcm/v1/download")["downloads"][0]["state"] != "running")
+        state = server.client.get("/lcm/v1/download")["downloads"][0]
         assert state["family"] == "sd15"
         assert (state["state"], state["installed"], state["problem"]) == ("done", "lcm_lora_sd15", None)
         assert state["bytes_done"] == state["bytes_total"] == len(hub.content)

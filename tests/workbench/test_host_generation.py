@@ -7,6 +7,7 @@ import threading
 import pytest
 from PIL import Image, ImageChops
 
+from tests.waiting import wait_for
 from workbench.client import ApiError, encode_image
 
 SIDE = 64
@@ -161,8 +162,7 @@ def test_interrupting_stops_sampling_and_leaves_the_next_picture_alone(host):
     result = []
     thread = threading.Thread(target=lambda: result.append(host.txt2img(steps=150)))
     thread.start()
-    while not host.get("/workbench/v1/unet-calls"):
-        pass
+    wait_for(lambda: host.get("/workbench/v1/unet-calls"))
     assert host.get("/sdapi/v1/progress")["state"]["sampling_steps"] == 150
     host.post("/sdapi/v1/interrupt")
     thread.join(60)
