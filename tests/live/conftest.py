@@ -28,8 +28,9 @@ from tests.live.page import state_of
 from tests.live.pages import Pages
 from tests.live.profiles import DEFAULT
 from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras, pick_checkpoints
+from tests.prepared import Server
 from workbench.client import ApiError, Client, Generated
-from workbench.server import HostProcess, Server
+from workbench.server import HostProcess
 from workbench.small_models import load_checkpoint, save_checkpoint
 
 MOST_RUNNING = 4

@@ -1,24 +1,21 @@
-"""Run as a program with the workbench's modules: reads generation parameters (a JSON object per line), writes what the host makes of
-them on the way through an infotext. A process of its own, since `modules` is the host's and not for the tests to import.
-"""
+"""What the host makes of generation parameters; for a process of its own, since `modules` is the host's and not for the tests to import."""
 
-import json
+from __future__ import annotations
+
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from workbench.server import ROOT
 
 
-def main() -> None:
-    sys.path[:0] = [str(ROOT / "workbench" / "webui"), str(ROOT)]
+def import_the_host() -> None:
+    sys.path.insert(0, str(ROOT / "workbench" / "webui"))
     from modules import infotext_utils, shared  # noqa: F401
 
-    print("ready", flush=True)
-    for line in sys.stdin:
-        parameters = {"Steps": 4, "Sampler": "LCM", "Seed": 1, **json.loads(line), "Lora hashes": "a: 1234, b: 5678", "Version": "v1"}
-        entries = [key if key == value else f"{key}: {infotext_utils.quote(value)}" for key, value in parameters.items()]
-        text = "a prompt\nNegative prompt: x\n" + ", ".join(entries)
-        print(json.dumps(infotext_utils.parse_generation_parameters(text)), flush=True)
 
+def through_the_host(parameters: dict) -> dict:
+    """What the host reads out of the infotext that it makes of them."""
+    from modules.infotext_utils import parse_generation_parameters, quote
 
-main()
+    parameters = {"Steps": 4, "Sampler": "LCM", "Seed": 1, **parameters, "Lora hashes": "a: 1234, b: 5678", "Version": "v1"}
+    entries = [key if key == value else f"{key}: {quote(value)}" for key, value in parameters.items()]
+    return parse_generation_parameters("a prompt\nNegative prompt: x\n" + ", ".join(entries))

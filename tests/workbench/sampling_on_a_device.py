@@ -1,6 +1,6 @@
 """Samples on the simulated device and on the CPU, inside the host's modules; prints what it took as JSON.
 
-    python sampling_on_a_device.py DATA_DIR
+    python -m tests.workbench.sampling_on_a_device DATA_DIR
 
 For each case of CASES: copies from and to the device, numbers that were waited for, and whether the results are equal.
 """
@@ -13,10 +13,8 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from benchmarks.in_process import Workbench  # noqa: E402
-from tests.simulated_device import SimulatedDevice  # noqa: E402
+from benchmarks.in_process import Workbench
+from tests.simulated_device import SimulatedDevice
 
 LATENT = (2, 4, 8, 8)
 CASES = [(sampler, steps, cfg) for sampler in ("own", "lcm", "tcd") for steps in (2, 6) for cfg in (1, 1.5)]

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import sys
 import urllib.error
 import urllib.request
 
@@ -142,5 +141,4 @@ app = FastAPI()
 api.add_routes(None, app)
 print(sum(route.path.startswith("/lcm/v1") for route in app.routes))
 """
-    done = prepared.run([sys.executable, "-c", program], timeout=120)
-    assert done.stdout.strip() == str(routes), done.stderr
+    assert prepared.run("-c", program) == (0, f"{routes}\n")

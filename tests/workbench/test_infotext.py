@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
-from subprocess import PIPE
 
 import pytest
 from hypothesis import given, settings
@@ -32,6 +29,7 @@ from tests import prepared
 from tests.prepared import Server
 from tests.prompts import PROMPT
 from tests.unit.lora_fixtures import header_bytes, official_lora_tensors, write_header
+from tests.workbench import infotext_echo
 from workbench.client import decode_image
 from workbench.server import ROOT
 
@@ -67,17 +65,8 @@ NAMES = st.one_of(
 @pytest.fixture(scope="module")
 def through_the_host():
     """`through_the_host(parameters)` -> what the host reads out of the infotext that it makes of them."""
-    program = [sys.executable, str(Path(__file__).with_name("infotext_echo.py"))]
-    with prepared.popen(program, stdin=PIPE, stdout=PIPE, encoding="ascii", cwd=ROOT) as process:
-        assert process.stdout.readline() == "ready\n"
-
-        def ask(parameters: dict) -> dict:
-            process.stdin.write(json.dumps(parameters) + "\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-
-        yield ask
-        process.stdin.close()
+    with prepared.context().Pool(1, infotext_echo.import_the_host) as pool:
+        yield lambda parameters: pool.apply(infotext_echo.through_the_host, (parameters,))
 
 
 @settings(max_examples=300)

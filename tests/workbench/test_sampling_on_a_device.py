@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests import prepared
-
-PROGRAM = Path(__file__).with_name("sampling_on_a_device.py")
+from workbench.server import ROOT
 
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     """{(sampler, steps, cfg): copies, reads, equal}; a tensor on the wrong device, or a double on the device, ends the program."""
-    ran = prepared.run([sys.executable, str(PROGRAM), str(tmp_path_factory.mktemp("data"))], timeout=600)
-    assert ran.returncode == 0, ran.stderr
-    return {(case["sampler"], case["steps"], case["cfg"]): case for case in json.loads(ran.stdout.splitlines()[-1])}
+    status, printed = prepared.run("-m", "tests.workbench.sampling_on_a_device", str(tmp_path_factory.mktemp("data")), cwd=ROOT)
+    assert status == 0, printed
+    return {(case["sampler"], case["steps"], case["cfg"]): case for case in json.loads(printed.splitlines()[-1])}
 
 
 @pytest.mark.parametrize("cfg", [1, 1.5])
