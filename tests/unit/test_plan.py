@@ -206,7 +206,10 @@ def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
         ((768, 512), 0, 800, 1200),  # the side that is left out is the longer one
         ((512, 768), 800, 0, 1200),
         ((768, 512), 1024, 0, 1024),
+        ((768, 510), 0, 800, 1204),  # whole pixels, as the WebUI cuts them off
+        ((510, 768), 800, 0, 1204),
         ((0, 0), 0, 900, 0),  # while a field of the page is empty
+        ((0, 768), 800, 0, 0),
     ],
 )
 def test_the_hires_size_may_leave_a_side_out(size, resize_x, resize_y, side):
@@ -345,7 +348,8 @@ def test_a_chosen_file_must_exist_and_fit(loras):
         return resolve_lora("a cat", LcmOptions(enabled=True, lora=name), family, loras).problem
 
     assert "'missing'" in problem("missing")
-    assert "SDXL" in problem("pytorch_lora_weights") and "SD 1.5" in problem("pytorch_lora_weights")
+    other = problem("pytorch_lora_weights")
+    assert "'pytorch_lora_weights'" in other and "SDXL" in other and "SD 1.5" in other
     assert problem("lcm_lora_sd15") is None and problem("lcm_lora_sdxl", SDXL) is None
 
 

@@ -24,3 +24,4 @@ def test_sliders_elsewhere_are_custom():
 def test_only_presets_within_the_limits_are_offered():
     assert preset_labels(Limits(2, 4)) == ["Draft 2", "Standard 4", "Custom"]
     assert preset_labels(Limits(min_cfg=1.2)) == ["Custom"]
+    assert preset_labels(Limits(2, 2, min_cfg=1.0, max_cfg=1.0)) == ["Draft 2", "Custom"]

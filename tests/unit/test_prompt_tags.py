@@ -31,6 +31,7 @@ def test_a_tag_can_stand_in_the_place_of_others():
     prompt = "<lora:b:1> a <lora:x:1>, big <lora:b:0.5>cat"
     replaced = [tag for tag in find_tags(prompt) if tag.name == "b"]
     assert with_tag(prompt, "c", 0.7, replaced) == " a <lora:x:1>, big cat <lora:c:0.7>"
+    assert with_tag("", "c", 1.0) == "<lora:c:1>"
 
 
 @pytest.mark.parametrize("name", ["a:b", "a>b", "a=b"])

@@ -5,7 +5,7 @@ import torch
 from diffusers import LCMScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib_lcm.sampler import sample_lcm, sample_tcd
+from lib_lcm.sampler import boundary_scalings, sample_lcm, sample_tcd
 from lib_lcm.schedule import lcm_timesteps
 from tests.simulated_device import SimulatedDevice
 
@@ -78,6 +78,13 @@ def test_trajectory_equals_the_reference(dtype, tolerance, prediction, steps, st
     expected = reference_run(scheduler, start, noises, steps, strength)
     ours = our_run(scheduler.alphas_cumprod, prediction, start, noises, steps, strength)
     assert (ours - expected).abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("timestep", [0, 1, 19, 259, 999])
+def test_the_boundary_scalings_equal_the_references(timestep):
+    """Near 0 too, where they differ from 0 and 1: no timestep that is visited would show it."""
+    expected = LCMScheduler().get_scalings_for_boundary_condition_discrete(torch.tensor(timestep, dtype=torch.float64))
+    assert boundary_scalings(timestep) == pytest.approx([float(scaling) for scaling in expected], rel=1e-12)
 
 
 def test_neither_the_start_nor_a_denoised_latent_is_changed_in_place():

@@ -60,5 +60,7 @@ def test_sigma_between_two_timesteps_is_interpolated_in_the_logarithm():
     assert sigma_at(3, sigmas) == sigmas[3]
     assert sigma_at(3.5, sigmas) == pytest.approx(0.1 * 1.5**3.5)
     assert sigma_at(99.0, sigmas) == sigmas[-1]
+    assert sigma_at(0.0, sigmas) == sigmas[0] and sigma_at(0.5, sigmas) == pytest.approx(0.1 * 1.5**0.5)
+    assert sigma_at(99.0, sigmas, original_steps=5) == sigmas[-1]
     assert sigma_at(0.0, sigmas, original_steps=5) == sigmas[1]
     assert sigma_at(4.0, sigmas, original_steps=5) == pytest.approx(0.1 * 1.5**4)
