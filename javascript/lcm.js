@@ -134,9 +134,6 @@
             tabs[tab].ask();
         },
 
-        // A generation has ended: while it ran, its own settings were those of the WebUI. It may have loaded the checkpoint.
-        ran(tab) { both.forEach((other) => { if (other.name === tab || other.isPending) other.askIn(MOMENT); }); },
-
         // A preset sets the sliders when the user picks it, and not when an answer says which one they stand at: gradio 4 reports both.
         picked(tab, sliders, picked, exchange) {
             return (picked !== JSON.parse(exchange).preset && sliders[picked]) || [UNCHANGED, UNCHANGED];
@@ -173,10 +170,14 @@
         showSettled();
     }
 
-    // A generation that is refused or fails has loaded the checkpoint too, and leaves no text that changes.
+    // While a generation runs, its own settings are those of the WebUI. It may have loaded the checkpoint, also where it is refused or fails.
     function followRuns(tab) {
         const button = gradioApp().querySelector(`#${tab.name}_interrupt`); // shown as long as one runs
-        if (button) whenRestyled(button, () => { if (button.style.display !== "block") window.lcmPage.ran(tab.name); });
+        if (!button) return;
+        whenRestyled(button, () => {
+            if (button.style.display === "block") return;
+            both.forEach((other) => { if (other === tab || other.isPending) other.askIn(MOMENT); });
+        });
     }
 
     // The size that img2img's "Resize by" comes to: A1111 1.6 reports no tabs, and gradio 4 reports a text anew with every event of the page.

@@ -23,7 +23,6 @@ class LcmScript(scripts.Script):
         self._generation = Generation()
         self._host_controls: HostControls | None = None
         self._accordion: Accordion | None = None
-        self._generation_info = None
         self._has_page = False
         self._api_controls: list | None = None
 
@@ -35,17 +34,11 @@ class LcmScript(scripts.Script):
 
     def after_component(self, component, **kwargs):
         """Notes the WebUI's own controls as they are made, ours being somewhere among them, and connects ours when all are there."""
-        if self._generation_info is not None:
-            # The component after the text of the last generation, which is below all controls. (Not at that one itself: on Forge a
-            # component gets its events when this is over.)
-            info, self._generation_info = self._generation_info, None
-            if self._accordion is not None:
-                self._accordion.connect(info)
-                self._accordion = None
         element_id = kwargs.get("elem_id")
         self._controls().note(component, element_id)
-        if element_id == f"generation_info_{self._controls().tab}":
-            self._generation_info = component
+        if element_id == f"generation_info_{self._controls().tab}" and self._accordion is not None:  # which is below all controls
+            self._accordion.connect()
+            self._accordion = None
 
     def ui(self, is_img2img):
         xyz_grid.register()  # all scripts are loaded now, and the selectable ones have not made their interface yet

@@ -102,8 +102,8 @@ class Accordion:
             (self.pasted, RestoredField("LCM pasted", lambda pasted: _token() if infotext.RESTORE["enabled"](pasted) else None)),
         ]
 
-    def connect(self, generation_info) -> None:
-        """Makes the accordion work. `generation_info` is the text of the last generation: it changes when one has ended."""
+    def connect(self) -> None:
+        """Makes the accordion work, when the WebUI has made all of its own controls."""
         components = self.host_controls.components
         typed = {name for names in host.PROMPTS for name in names}
         for role, component in components.items():
@@ -113,7 +113,6 @@ class Accordion:
         for component in self.controls:
             self._on(component.change, "changed", MOMENT)
         self._on(self.lora.refresh.click, "changed", 0)
-        self._on(generation_info.change, "ran")
         asked = [*self.controls, *components.values()]
         overruled = [components[role] for role in host_controls.OVERRULED if role in components]
         moving = [self.controls[list(OPTION).index(name)] for name in family_defaults.FOLLOWING]

@@ -309,6 +309,8 @@ def test_a_tag_of_the_wrong_family_is_replaced_at_its_weight_with_a_message(lora
 def test_a_tag_that_stands_twice_is_applied_once(loras):
     names, use = applied("<lora:lcm_lora_sd15:0.4> a cat <lora:lcm_lora_sd15:1>", loras)
     assert names == ["lcm_lora_sd15 at 1"] and "2 times" in use.messages[0]
+    names, use = applied("<lora:lcm_lora_sd15:0.4> a <lora:lcm_lora_sd15:1> cat <lora:lcm_lora_sd15:0.7>", loras)
+    assert names == ["lcm_lora_sd15 at 0.7"] and "3 times" in use.messages[0] and "last weight, 0.7" in use.messages[0]
 
 
 def test_other_loras_are_left_as_they_are(loras):
