@@ -1,5 +1,6 @@
 """The right LCM-LoRA, exactly once, in every pass: over the API, on any WebUI whose LoRA folder is on this machine."""
 
+import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +127,18 @@ def test_a_file_that_is_deleted_replaced_or_cut_off_between_two_generations(webu
         assert error.value.status == 422 and "mine" in error.value.body["detail"]
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, auto.image)
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
+def test_a_file_that_is_replaced_by_an_older_one_is_read_again(webui):
+    """Although the WebUI keeps LoRAs in memory, and reads a file again only where it is newer."""
+    with webui.settings(lora_in_memory_limit=2), files(webui, mine=SD15) as [path]:
+        options = {**ON, "lora": "mine"}
+        before, _ = webui.txt2img(PROMPT, lcm=options)
+        whole = path.read_bytes()
+        path.unlink()  # what the WebUI has read may still be the file itself
+        path.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+        os.utime(path, (1e9, 1e9))
+        assert not same(webui.txt2img(PROMPT, lcm=options)[0].image, before.image)
 
 
 @pytest.mark.parametrize("batch, steps_before", [(0, 0), (1, 4)])
