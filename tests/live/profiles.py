@@ -10,4 +10,5 @@ EVERY = ("a1111-1.10", "a1111-1.8", "a1111-1.7", "a1111-1.6", "forge")
 
 every_profile = pytest.mark.profiles(*EVERY)
 one_profile = pytest.mark.profiles("a1111-1.10")
+both_profiles = pytest.mark.profiles(*DEFAULT)  # in a file that is marked otherwise
 oldest_and_newest = pytest.mark.profiles("a1111-1.10", "a1111-1.6", "forge")

@@ -4,12 +4,13 @@ import time
 
 import pytest
 
+from tests.live.profiles import one_profile
 from tests.live.test_generation import ON, TRAILING_4, levels_apart, rows, same, timesteps
 from tests.live.test_loras import SD15, disturbed, loras
 from tests.prompts import OTHER, PROMPT
 from workbench.client import Client, encode_image
 
-newest = pytest.mark.profiles("a1111-1.10")  # the workbench has none of the real extensions: one profile says so
+newest = one_profile  # the workbench has none of the real extensions: one profile says so
 
 
 @pytest.fixture(autouse=True)
@@ -233,14 +234,12 @@ def detailed(webui, **own_settings):
     return calls[4:]
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 def test_a_detailers_own_steps_and_cfg_are_kept_where_lcm_works(webui):
     calls = detailed(webui, steps=28, cfg_scale=7)
     assert rows(calls) == [2] * 8 and loras(calls) == [[SD15]] * 8
     assert "steps 28 → 8, CFG scale 7 → 2" in webui.comments
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 def test_a_detailer_told_to_use_another_sampler_and_cfg_gets_no_lora(webui):
     calls = detailed(webui, sampler_name="Euler", steps=6, cfg_scale=7)
     assert calls and not any(loras(calls)) and "without LCM" in webui.comments
@@ -278,7 +277,6 @@ def aliases_of_lcm(webui) -> list[list[str]]:
     return [sampler["aliases"] for sampler in webui.client.get("/sdapi/v1/samplers") if sampler["name"] == "LCM"]
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 @pytest.mark.parametrize("stage", ["now", "load", "before_ui", "app_started"])
 def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui, stage, tmp_path):
     def by_hand():
@@ -307,7 +305,6 @@ def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui
     assert calls_after == calls and same(made.image, ticked.image)
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 def test_without_lcm_pictures_are_those_of_a_webui_that_has_no_lcm(webui, tmp_path):
     start, _ = webui.txt2img(PROMPT, steps=2)
     tagged = f"{PROMPT} <lora:{SD15}:0.5>"
@@ -357,7 +354,7 @@ def test_images_computed_in_overlapping_windows_are_the_same(webui):
     assert max(levels_apart(*pair) for pair in zip(at_once, windowed, strict=True)) <= 1
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 def test_windows_with_halves_that_are_not_batched(webui):
     if webui.leaves_out_uncond:
         pytest.skip("this WebUI does not call the k-diffusion denoiser")
@@ -367,7 +364,7 @@ def test_windows_with_halves_that_are_not_batched(webui):
     assert max(levels_apart(*pair) for pair in zip(at_once, windowed, strict=True)) <= 1
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 def test_nothing_is_left_out_where_other_extensions_changed_the_unet_too(webui):
     if webui.leaves_out_uncond:
         pytest.skip("this WebUI does not call the k-diffusion denoiser")

@@ -84,7 +84,6 @@ def test_the_plan_knows_the_styles_of_the_request(webui):
     assert "LCM weight: 0.35" in made.infotext and "Negative prompt: smudged" in made.infotext
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 def test_the_plan_and_the_generation_leave_comments_out(webui):
     webui.needs_comments()
     request = {"prompt": f"{PROMPT} # <lora:lcm_lora_sd15:0.3>", "negative_prompt": "# green", "args": [ON]}
@@ -94,7 +93,6 @@ def test_the_plan_and_the_generation_leave_comments_out(webui):
     assert "LCM weight: 1," in made.infotext and webui.comments == "" and len(calls) == 4
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 @pytest.mark.parametrize("named", ["automatic", "Automatic", "karras", "Karras"])
 def test_a_schedule_may_have_its_internal_name(webui, named):
     webui.needs_schedules()

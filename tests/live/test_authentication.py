@@ -15,8 +15,6 @@ ROUTES = [
     ("POST", "/lcm/v1/download", {"family": "no such family"}),
 ]
 
-pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
-
 
 @pytest.fixture(scope="module")
 def guarded(webui):

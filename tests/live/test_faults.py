@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.live.profiles import one_profile
 from tests.live.test_generation import ON, TRAILING_4, same, timesteps
 from tests.live.test_loras import SD15, SDXL, files, loras
 from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
-pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
 PLAIN = {"steps": 2, "cfg_scale": 3}
 TWO_STEPS = {**ON, "steps": 2}
 
@@ -242,7 +242,7 @@ def answer(webui, kind: dict, seed: int) -> tuple:
     return made.infotexts, made.image.convert("RGB").tobytes()
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 @pytest.mark.parametrize("requests", [48, pytest.param(200, marks=pytest.mark.long)])
 def test_four_clients_at_once_each_get_the_pictures_they_asked_for(webui, unharmed, requests):
     """Every answer is, to the bit, the one that the same request gets alone, whatever settings and rescans come in between."""
@@ -286,7 +286,7 @@ def test_four_clients_at_once_each_get_the_pictures_they_asked_for(webui, unharm
     assert sorted(answered) == list(range(requests))
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.long)])
 def test_memory_does_not_grow(webui, tell, count):
     """The first 50 fill caches."""

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lib_lcm.options import OPTIONS
+from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
 from workbench.client import encode_image
 
@@ -23,7 +24,7 @@ REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 TIMEOUT = 60
 """Seconds after which an answer counts as missing."""
 
-pytestmark = [pytest.mark.profiles("a1111-1.10"), pytest.mark.filterwarnings("ignore:Generating overly large repr")]
+pytestmark = [one_profile, pytest.mark.filterwarnings("ignore:Generating overly large repr")]
 
 
 def share(part: float):

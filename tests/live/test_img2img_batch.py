@@ -7,9 +7,10 @@ from PIL import Image, PngImagePlugin
 
 from tests.browser import needs_chromium, open_accordion, wait_until
 from tests.live.page import settle
+from tests.live.profiles import one_profile
 from tests.prompts import OTHER, PROMPT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 GRID_AT_HALF = [499, 379, 259, 139]
 PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps")
 

@@ -7,8 +7,6 @@ import pytest
 from tests.prompts import PROMPT
 from workbench.client import decode_image
 
-pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
-
 
 def pixels(image) -> bytes:
     return image.convert("RGB").tobytes()

@@ -2,13 +2,12 @@
 
 import json
 
-import pytest
-
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.live.page import reload_ui
+from tests.live.profiles import one_profile
 from workbench.server import ROOT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 
 
 def test_it_speaks_german_where_the_webui_does(own, browser):

@@ -10,13 +10,14 @@ import pytest
 
 from tests.browser import needs_chromium, open_accordion, wait_until
 from tests.live.page import editor, infotext, open_tab, set_host_number, settle
+from tests.live.profiles import one_profile
 from tests.live.test_generation import same
 from tests.live.test_live_server import held
 from tests.live.test_page_infotext import gallery_picture
 from tests.prompts import OTHER, PROMPT, THIRD
 from workbench.client import decode_image
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 
 HOLD_NEXT_PRESS = """tab => {
     const { id } = gradio_config.components.find(({ props }) => props.elem_id === `${tab}_generate`);

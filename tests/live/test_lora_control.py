@@ -22,6 +22,7 @@ from tests.live.page import (
     wait_for_status,
 )
 from tests.live.panel import Panel
+from tests.live.profiles import both_profiles, one_profile
 from tests.live.test_generation import same
 from tests.live.test_loras import SD15, SDXL, files, folder, loras
 from tests.prompts import PROMPT
@@ -141,7 +142,7 @@ def remember_button(page):
 @needs_chromium[0]
 @needs_chromium[1]
 class TestOnThePage:
-    pytestmark = pytest.mark.profiles("a1111-1.10")
+    pytestmark = one_profile
 
     def test_a_file_is_listed_chosen_remembered_and_forgotten(self, page, copy):
         open_accordion(page)
@@ -180,7 +181,7 @@ class TestOnThePage:
         wait_for_status(page, "no LoRA")
         assert entry(page) == "None"
 
-    @pytest.mark.profiles("a1111-1.10", "forge")
+    @both_profiles
     def test_it_follows_the_checkpoint(self, page, webui, copy):
         open_accordion(page)
         refresh(page)

@@ -12,7 +12,6 @@ from tests.prompts import OTHER, PROMPT
 from tests.unit.lora_fixtures import lora_shapes, targeted_layers
 from workbench.client import ApiError
 
-pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
 SD15, SDXL = "lcm_lora_sd15", "lcm_lora_sdxl"
 
 

@@ -12,13 +12,15 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
+from tests.live.profiles import one_profile
+
 ROUTES = [("GET", "status"), ("GET", "schema"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
 REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 SHARES = {("POST", "plan"): 0.3, ("POST", "download"): 0.15}  # of each way of generating; the others take no input
 TIMEOUT = 60
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
-pytestmark = pytest.mark.profiles("a1111-1.10")
+pytestmark = one_profile
 
 
 @pytest.fixture(scope="module")

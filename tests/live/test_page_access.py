@@ -4,10 +4,11 @@ import pytest
 
 from tests.browser import needs_chromium, open_accordion
 from tests.live.page import accordion, is_ticked, open_tab
+from tests.live.profiles import one_profile
 
 pytestmark = [
     *needs_chromium,
-    pytest.mark.profiles("a1111-1.10"),
+    one_profile,
     pytest.mark.parametrize("tab", ["txt2img", "img2img"]),
 ]
 

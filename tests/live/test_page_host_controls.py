@@ -16,9 +16,10 @@ from tests.live.page import (
     untick,
     wait_for_status,
 )
+from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 
 STEPS, CFG, SAMPLER = "txt2img_steps", "txt2img_cfg_scale", "txt2img_sampling"
 OF_HIRES_PASS = ("hr_sampler", "hr_scheduler", "txt2img_hr_cfg")

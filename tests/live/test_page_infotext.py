@@ -9,11 +9,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from tests.browser import needs_chromium, open_accordion, wait_until
 from tests.live.page import generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
+from tests.live.profiles import one_profile
 from tests.live.test_generation import same
 from tests.live.test_loras import SD15, files
 from tests.prompts import PROMPT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 
 
 def gallery_picture(page, tab="txt2img") -> Image.Image:

@@ -6,9 +6,10 @@ import pytest
 
 from tests.browser import needs_chromium, open_accordion
 from tests.live.page import STATUS, accordion, choose, choose_lora, settle, status, untick, warnings
+from tests.live.profiles import one_profile
 from tests.live.test_loras import SD15, SDXL, files, folder
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 on_a_wide_page_and_on_a_phone = pytest.mark.parametrize("width,theme", [(1280, "light"), (400, "dark")])
 in_both_themes = pytest.mark.parametrize("width,theme", [(1280, "light"), (1280, "dark")])
 

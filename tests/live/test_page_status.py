@@ -21,9 +21,10 @@ from tests.live.page import (
     wait_for_preset,
     wait_for_status,
 )
+from tests.live.profiles import both_profiles, one_profile
 from tests.prompts import OTHER, PROMPT
 
-pytestmark = [*needs_chromium, pytest.mark.profiles("a1111-1.10")]
+pytestmark = [*needs_chromium, one_profile]
 
 
 def test_it_follows_the_controls_of_both(page):
@@ -163,7 +164,7 @@ def test_it_follows_the_checkpoint_and_a_change_costs_few_questions_and_looks_at
     assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
+@both_profiles
 def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_override(page, webui):
     made, _ = webui.txt2img(PROMPT, webui.sdxl, steps=1, cfg_scale=1)
     webui.loaded()

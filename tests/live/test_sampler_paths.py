@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
+from tests.live.profiles import oldest_and_newest, one_profile
 from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 TRAILING_4 = [999, 759, 499, 259]
-
-two_hosts = pytest.mark.profiles("a1111-1.10", "forge")
-with_schedules = pytest.mark.profiles("a1111-1.10", "forge")
-oldest_and_newest = pytest.mark.profiles("a1111-1.6", "a1111-1.10", "forge")
 
 
 def timesteps(calls):
@@ -38,7 +35,6 @@ def same(one, other) -> bool:
 # --- prompts ------------------------------------------------------------------------------------------------------------
 
 
-@two_hosts
 def test_prompt_editing_switches_at_the_same_step_as_for_other_samplers(webui):
     prompt = f"[{PROMPT}:{OTHER}:0.25]"
     webui.txt2img(f"{prompt} <lora:lcm_lora_sd15:1>", sampler_name="Euler", steps=4, cfg_scale=1)
@@ -73,7 +69,7 @@ def test_inpainting_only_the_masked_area(webui):
     assert changed.max() <= 2
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 def test_soft_inpainting(webui):
     if "soft inpainting" not in webui.client.get("/sdapi/v1/scripts")["img2img"]:
         pytest.skip("this WebUI has no soft inpainting")
@@ -125,7 +121,6 @@ def test_stopping_in_the_middle_gives_a_picture_and_leaves_the_next_one_alone(we
     assert timesteps(calls) == TRAILING_4 and same(before.image, after.image) and before.infotext == after.infotext
 
 
-@two_hosts
 def test_skipping_one_batch_goes_on_with_the_next(webui):
     webui.disturb_next(at_call=2, do="skip")
     made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2, seed=5)
@@ -133,7 +128,6 @@ def test_skipping_one_batch_goes_on_with_the_next(webui):
     assert same(made.images[-1], webui.txt2img(PROMPT, lcm=ON, seed=6)[0].image)
 
 
-@two_hosts
 def test_interrupting_the_hires_pass_leaves_the_next_picture_alone(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
     webui.disturb_next(at_call=6, do="interrupt")
@@ -162,7 +156,6 @@ def test_a_failure_while_sampling_leaves_nothing_behind(webui, hires):
     assert same(again.image, before.image) and again.infotext == before.infotext
 
 
-@two_hosts
 def test_a_live_preview_changes_nothing(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     kind = "Approx cheap" if webui.name == "reforge" else "Full"  # reForge shows no full ones: it would download a model
@@ -185,7 +178,6 @@ def test_the_refiner_is_skipped_and_said_to_be(webui):
     assert f"The refiner {webui.sdxl} was skipped" in webui.comments
 
 
-@two_hosts
 def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_only(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     with webui.settings(sd_model_checkpoint=webui.sdxl):
@@ -199,7 +191,6 @@ def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_on
 # --- schedules and settings ---------------------------------------------------------------------------------------------
 
 
-@with_schedules
 @pytest.mark.parametrize("scheduler", ["Karras", "Simple", "SGM Uniform"])
 def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampler(webui, scheduler):
     webui.needs_schedules()
@@ -212,7 +203,6 @@ def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampl
     assert f'Schedule type "{scheduler}" was picked by hand and is respected' in webui.comments
 
 
-@with_schedules
 def test_the_schedule_automatic_is_the_same_beside_any_sampler(webui):
     """reForge makes "Normal" of it for many samplers of its own."""
     webui.needs_schedules()
@@ -234,7 +224,6 @@ def test_each_loop_of_a_script_has_the_steps_that_its_strength_leaves(webui):
     assert [call["timesteps"][0] for call in calls] == [99, 79, 59, 39, 19, 599, 539, 459, 379, 299, 239, 159, 79]
 
 
-@with_schedules
 def test_a_schedule_picked_by_hand_holds_for_img2img_too(webui):
     webui.needs_schedules()
     start = webui.txt2img(OTHER, lcm=ON)[0].image
@@ -278,7 +267,7 @@ def test_settings_for_other_samplers_change_nothing(webui, name, value):
     assert same(before.image, after.image) and before.infotext == after.infotext
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 @pytest.mark.parametrize("name,value", [("use_downcasted_alpha_bar", True), ("sd_noise_schedule", "Zero Terminal SNR")])
 def test_settings_that_change_the_models_noise_levels_keep_the_timesteps(webui, name, value):
     plain = {"sampler_name": "Euler", "steps": 1}
@@ -301,7 +290,6 @@ def test_the_start_is_the_references_with_and_without_the_sgm_noise_multiplier(w
     assert timesteps(calls) == TRAILING_4 and levels_apart(without.image, with_it.image) <= 1
 
 
-@two_hosts
 def test_img2img_runs_all_steps_whatever_the_setting_for_it(webui):
     start = webui.txt2img(OTHER, lcm=ON)[0].image
     for fixed in (False, True):
@@ -335,7 +323,6 @@ def test_eta_noise_seed_delta_moves_all_noise_but_the_first_and_is_in_the_infote
     assert "ENSD: 31337" in moved[2].infotext and "ENSD" not in plain[2].infotext
 
 
-@two_hosts
 def test_variation_seeds(webui):
     plain, _ = webui.txt2img(PROMPT, lcm=ON)
     varied, _ = webui.txt2img(PROMPT, lcm=ON, subseed=9, subseed_strength=0.3)
@@ -377,7 +364,6 @@ def test_an_image_editing_checkpoint_is_computed_in_full(webui):
     assert rows(calls) == [1] * 4
 
 
-@two_hosts
 def test_the_hires_pass_is_shortened_too(webui):
     _, calls = webui.txt2img(PROMPT, lcm=ON, negative_prompt="green", **webui.hires)
     assert rows(calls) == [1] * 8
@@ -396,7 +382,6 @@ def test_halves_that_are_not_batched_cost_one_call_too(webui, batch_size):
     assert levels_apart(batched.images[-1], single.images[-1]) <= 1
 
 
-@two_hosts
 def test_sdxl_conditioning_in_batches_of_long_and_short_prompts(webui):
     long = ", ".join([PROMPT] * 12)
     full, calls = webui.txt2img(long, negative_prompt="green", lcm={**ON, "cfg": 1.0002}, checkpoint=webui.sdxl, batch_size=2)
@@ -421,7 +406,6 @@ def test_negative_guidance_minimum_sigma_changes_nothing_at_cfg_one(webui):
     assert rows(calls) == [1] * 4 and levels_apart(before.image, after.image) <= 1
 
 
-@two_hosts
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size):
     alive = {}
@@ -433,7 +417,7 @@ def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size
     assert max(alive["ours"]) <= max(alive["own"]) + 2 * batch_size
 
 
-@pytest.mark.profiles("a1111-1.10")
+@one_profile
 def test_weights_stored_in_eight_bits(webui):
     """A1111's setting "FP8 weight": layers are kept in float8 and computed in the usual precision."""
     if webui.name in ("forge", "reforge"):

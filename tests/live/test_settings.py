@@ -8,13 +8,14 @@ import pytest
 
 from tests.browser import needs_chromium, open_accordion
 from tests.live.page import number, set_number, settle
+from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
 from tests.waiting import wait_for
 from workbench.server import ROOT
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 NONSENSE = ["abc", "", None, [], {}, True, -3, 1e9, float(2**70), "trailing "]
-pytestmark = pytest.mark.profiles("a1111-1.10")
+pytestmark = one_profile
 
 
 def plan(webui, body=None) -> dict:

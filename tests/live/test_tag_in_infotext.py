@@ -9,7 +9,6 @@ from tests.live.test_loras import SD15, SDXL, disturbed, files, loras
 from tests.prompts import OTHER, PROMPT
 from workbench.client import decode_image
 
-pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
 TAG = f"<lora:{SD15}:1>"
 
 

@@ -1,10 +1,10 @@
 """The sampler TCD on the paths of the WebUI; its arithmetic is compared with the reference in tests/unit/test_tcd.py."""
 
-import pytest
 from PIL import Image
 
+from tests.live.profiles import oldest_and_newest
 from tests.live.test_loras import files, loras
-from tests.live.test_sampler_paths import TRAILING_4, levels_apart, oldest_and_newest, rows, same, timesteps, two_hosts
+from tests.live.test_sampler_paths import TRAILING_4, levels_apart, rows, same, timesteps
 from tests.prompts import OTHER, PROMPT
 
 TCD = {"enabled": True, "steps": 4, "cfg": 1, "sampler": "tcd"}
@@ -47,7 +47,6 @@ def test_img2img_hires_pass_and_inpainting_run_all_steps(webui):
     assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and rows(calls) == [1] * 8
 
 
-@two_hosts
 def test_pictures_of_a_batch_are_those_made_alone(webui):
     batch, calls = webui.txt2img(PROMPT, lcm=TCD, batch_size=2, seed=5)
     assert rows(calls) == [2] * 4
@@ -55,13 +54,11 @@ def test_pictures_of_a_batch_are_those_made_alone(webui):
     assert levels_apart(batch.images[-1], single.image) <= 1
 
 
-@two_hosts
 def test_cfg_above_one_computes_both_halves(webui):
     _, calls = webui.txt2img(PROMPT, lcm={**TCD, "cfg": 1.5})
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4
 
 
-@two_hosts
 def test_schedule_webui_is_said_not_to_exist(webui):
     ours, _ = webui.txt2img(PROMPT, lcm=TCD)
     made, calls = webui.txt2img(PROMPT, lcm={**TCD, "schedule": "webui"})
@@ -69,7 +66,6 @@ def test_schedule_webui_is_said_not_to_exist(webui):
     assert "The WebUI has no TCD sampler of its own" in webui.comments
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 def test_a_schedule_picked_by_hand_is_that_of_lcm(webui):
     webui.needs_schedules()
     webui.txt2img(PROMPT, lcm={**TCD, "sampler": "lcm"}, scheduler="Karras")
@@ -95,7 +91,6 @@ def test_picked_by_hand_it_is_the_same_sampler(webui):
     assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("TCD") == 1
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
 def test_picked_by_hand_it_has_the_schedule_that_is_picked_by_hand(webui):
     webui.needs_schedules()
     webui.txt2img(PROMPT, lcm=TCD, scheduler="Karras")
@@ -109,7 +104,6 @@ def test_picked_by_hand_it_has_the_schedule_that_is_picked_by_hand(webui):
 HYPER = "Hyper-SD15-8steps-lora"
 
 
-@two_hosts
 def test_a_typed_few_step_lora_takes_the_place_of_the_lcm_lora(webui):
     with files(webui, **{HYPER: "lcm_lora_sd15"}):
         made, calls = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.8>", lcm=TCD)
@@ -120,7 +114,6 @@ def test_a_typed_few_step_lora_takes_the_place_of_the_lcm_lora(webui):
         assert same(made.image, without.image)
 
 
-@two_hosts
 def test_a_few_step_lora_that_is_chosen_and_typed_is_applied_once_at_the_typed_weight(webui):
     with files(webui, **{HYPER: "lcm_lora_sd15"}):
         made, calls = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.5>", lcm={**TCD, "lora": HYPER})

@@ -3,10 +3,11 @@
 import pytest
 from PIL import ImageChops
 
+from tests.live.profiles import both_profiles, one_profile
 from tests.prompts import PROMPT
 
 TAGGED = f"{PROMPT} <lora:lcm_lora_sd15:1>"
-pytestmark = pytest.mark.profiles("a1111-1.10")
+pytestmark = one_profile
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
     assert [line.strip() for line in webui.server.log[already:] if line.startswith(("LCM:", "*** Error"))] == warned
 
 
-@pytest.mark.profiles("a1111-1.10", "forge")
+@both_profiles
 def test_a_tag_in_a_comment_is_none(webui, typed_tag):
     webui.needs_comments()
     plain, calls = webui.txt2img(PROMPT, steps=3, cfg_scale=7)

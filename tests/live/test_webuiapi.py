@@ -3,10 +3,11 @@
 import pytest
 import webuiapi
 
+from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
-pytestmark = pytest.mark.profiles("a1111-1.10")
+pytestmark = one_profile
 
 
 @pytest.fixture

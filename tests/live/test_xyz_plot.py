@@ -7,7 +7,6 @@ from workbench.client import ApiError
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 LABELS = [f"[LCM] {name}" for name in ("Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma")]
-pytestmark = pytest.mark.profiles("a1111-1.10", "forge")
 
 
 def axis_labels(webui, is_img2img: bool = False) -> list[str]:
