@@ -49,19 +49,19 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the long tests, save where they are asked for: by `--all`, or by their own name."""
-    if config.getoption("--all") or any("::" in arg for arg in config.args):
+    """Leaves out the long tests, save where they are asked for: by `--all`, or by their whole node id."""
+    if config.getoption("--all"):
         return
-    long = [item for item in items if item.get_closest_marker("long")]
-    items[:] = [item for item in items if item not in set(long)]
-    config.hook.pytest_deselected(items=long)
+    long = {item for item in items if item.get_closest_marker("long") and not any(arg.endswith(item.nodeid) for arg in config.args)}
+    items[:] = [item for item in items if item not in long]
+    config.hook.pytest_deselected(items=list(long))
 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """Headless Chromium through Playwright; tests that use it are marked with `tests.browser.needs_chromium`.
 
-    With a profile on disk, so that it keeps the fifty scripts of gradio's page, which every test opens anew, fetched and compiled.
+    With a profile on disk, so that it keeps the fifty scripts of gradio's page, which each file opens anew, fetched and compiled.
     """
     from playwright.sync_api import sync_playwright
 
