@@ -51,7 +51,7 @@ def _overhear(page) -> deque[str]:
 
 
 def wait_until(page, holds) -> None:
-    """Asserts that `holds()` becomes true within the page's patience: a page settles one control after the other."""
+    """Asserts that `holds()` becomes true within 30 seconds: a page settles one control after the other."""
     for _ in range(300):
         if holds():
             return

@@ -13,11 +13,17 @@ from multiprocessing import parent_process, set_start_method
 from multiprocessing.connection import Connection
 
 
+def end_with_the_tests() -> None:
+    """Tests that are killed leave nothing running."""
+    parent_process().join()
+    os._exit(1)
+
+
 def run(arguments: list[str], folder: str, environment: dict[str, str], output: Connection) -> None:
     """As `python *arguments`, where those begin with -m or -c."""
     gc.freeze()  # so that collecting garbage does not copy what the processes share
     os.setsid()  # a Ctrl-C is for the tests, which then stop what they have started
-    threading.Thread(target=lambda: os._exit(parent_process().join() or 1), daemon=True).start()  # tests that are killed leave nothing
+    threading.Thread(target=end_with_the_tests, daemon=True).start()
     set_start_method(None, force=True)  # multiprocessing's default, which it has changed here
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)

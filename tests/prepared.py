@@ -1,7 +1,7 @@
 """Programs in a Python that has imported the libraries already: five seconds less for each start.
 
 `run` and `Server` fork them from multiprocessing's fork server, which has imported torch, gradio and the like, but
-nothing of this repository; see tests/forked.py. Anywhere but on Linux, where that is not safe, they are ordinary processes.
+nothing of this repository; see tests/forked.py. Forking is safe on Linux alone: elsewhere they are ordinary processes.
 """
 
 from __future__ import annotations

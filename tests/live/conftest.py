@@ -31,7 +31,6 @@ from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_lo
 from tests.prepared import Server
 from workbench.client import ApiError, Client, Generated
 from workbench.server import HostProcess
-from workbench.small_models import load_checkpoint, save_checkpoint
 
 MOST_RUNNING = 4
 """Workbenches at a time in each process of the tests, some 650 MB each."""
@@ -185,11 +184,6 @@ class WebUI:
         """Whether a generation that is stopped before its first picture ends without an error."""
         return self.name != "a1111-1.6"
 
-    @property
-    def inpaints_without_mask(self) -> bool:
-        """Whether Inpaint works on its page as long as nothing is masked: reForge fails to read the empty mask."""
-        return self.name != "reforge"
-
     def uncond_at_cfg_one(self, rows: int) -> int | None:
         """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
         return None if self.name == "forge" else rows
@@ -288,6 +282,8 @@ def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) ->
     loras, checkpoints = data_dir / "Lora", data_dir / "Stable-diffusion"
     copy_lcm_loras(MODELS / "Lora", loras)
     shutil.copytree(MODELS / "Stable-diffusion", checkpoints)
+    from workbench.small_models import load_checkpoint, save_checkpoint  # torch and diffusers: 5 s that no other start of pytest needs
+
     model = load_checkpoint(checkpoints / "small-sd15.safetensors")
     model.prediction_type = "v_prediction"  # says of the same weights that they predict something else: what is drawn is noise, and exact
     save_checkpoint(model, checkpoints / "small-vpred.safetensors")

@@ -111,11 +111,12 @@ def status(page) -> str:
 
 
 def wait_for_status(page, text: str) -> None:
+    """Until txt2img's status line holds it."""
     page.wait_for_function("text => document.querySelector('.lcm-status').innerText.includes(text)", arg=text)
 
 
 def wait_for_status_to_begin(page, text: str) -> None:
-    """The status line of a LCM that is off holds what would be done with it: only its beginning tells that it is on."""
+    """As `wait_for_status`: the line of a LCM that is off holds what would be done with it, and only its beginning says that it is on."""
     page.wait_for_function("text => document.querySelector('.lcm-status').innerText.startsWith(text)", arg=text)
 
 

@@ -13,8 +13,8 @@ MOST_ROUNDS = 10
 STATE = """() => {
     const id = (element) => element.closest("[id]")?.id;
     const within = (selector) => [...document.querySelectorAll(`:is(#tab_txt2img, #tab_img2img) ${selector}`)];
-    const isNone = (field) => /_lcm_(exchange|done|pasted)$|^selected_infotext_/.test(id(field));
-    const fields = within("textarea, input:not([type=file])").filter((field) => !isNone(field)).map((field) =>
+    const isBookkeeping = (field) => /_lcm_(exchange|done|pasted)$|^selected_infotext_/.test(id(field));
+    const fields = within("textarea, input:not([type=file])").filter((field) => !isBookkeeping(field)).map((field) =>
         `${id(field)} ${field.type}: ${["checkbox", "radio"].includes(field.type) ? field.value + " " + field.checked : field.value}`);
     const said = within("[id^=html_], [id$=_lcm_status], .lcm-live-status").map((part) => `${part.id}: ${part.textContent}`);
     return {

@@ -7,9 +7,13 @@ from tests.live.page import (
     infotext,
     is_ticked,
     number,
+    open_tab,
     reload_ui,
+    set_host_number,
     settle,
     status,
+    wait_for_status,
+    wait_for_status_to_begin,
 )
 from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
@@ -31,7 +35,7 @@ def test_pasted_generation_parameters_restore_the_accordion(page, webui):
         made, _ = webui.txt2img(PROMPT, lcm={"enabled": True, **options}, seed=77)
         page.fill("#txt2img_prompt textarea", made.infotext)
         page.click("#paste")
-        page.wait_for_function("text => document.querySelector('.lcm-status').innerText.includes(text)", arg=line)
+        wait_for_status(page, line)
         settle(page)
         assert is_ticked(page) and number(page, "cfg").input_value() == f"{options['cfg']:g}"
         assert ("schedule WebUI" in status(page)) == (options.get("schedule") == "webui")
@@ -40,9 +44,12 @@ def test_pasted_generation_parameters_restore_the_accordion(page, webui):
 def test_pasted_parameters_without_lcm_switch_it_off(page, webui):
     made, _ = webui.txt2img(PROMPT, steps=5, cfg_scale=3)
     open_accordion(page)
+    settle(page)
+    assert is_ticked(page) and not status(page).startswith("LCM is off")
     page.fill("#txt2img_prompt textarea", made.infotext)
     page.click("#paste")
-    page.wait_for_function("document.querySelector('.lcm-status').innerText.startsWith('LCM is off')")
+    wait_for_status_to_begin(page, "LCM is off")
+    settle(page)
     assert not is_ticked(page)
 
 
@@ -58,11 +65,9 @@ def test_an_error_while_sampling_is_shown_as_the_webuis_own_and_the_next_picture
 
 
 def test_on_img2img_the_status_line_is_that_of_the_tab(page):
-    page.locator("#tabs > .tab-nav button", has_text="img2img").first.click()
+    open_tab(page, "img2img")
     open_accordion(page, "img2img")
-    field = page.locator("#img2img_denoising_strength input[type=number]").first
-    field.fill("0.5")
-    field.press("Tab")
+    set_host_number(page, "img2img_denoising_strength", 0.5)
     settle(page)
     assert "4 steps at strength 0.5: 499 379 259 139" in page.locator("#script_img2img_lcm_status .lcm-status").inner_text()
     assert accordion(page, "img2img").is_visible()

@@ -210,7 +210,8 @@ def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_ove
     override = {"txt2img_override_settings": [f"{label}: {fields[label]}"]}
     webui.loaded()
     waiting = panel.ask(**ON, host=override)
-    assert waiting.line.startswith("The checkpoint is not loaded yet")
+    assert waiting.line.startswith("The checkpoint is not loaded yet") and waiting.covered
+    assert not panel.ask(host=override).covered, "LCM is off"
     assert panel.ask(**{**ON, "steps": None}, host=override).line == waiting.line  # what the plan is made from cannot be read yet
     assert panel.ask(**ON).line.startswith("SD 1.5")
 

@@ -46,6 +46,3 @@ class AccordionPage:
     def changed(self, tab: str = "txt2img", pause: int = 50) -> None:
         """gradio reports that a control has changed."""
         self.run("([tab, pause]) => lcmPage.changed(tab, pause)", [tab, pause])
-
-    def say(self, script: str) -> None:
-        self.run(script)
