@@ -36,6 +36,7 @@ class Answer:
     """The entry that the LoRA drop-down shows from now on, None where that stays."""
     entries: list[str]
     """The entries of the LoRA drop-down, with plain spaces."""
+    sends_entries: bool
     remember: str | None
     """The text of the remember button, None where it is hidden."""
     download: str | None
@@ -125,6 +126,7 @@ class Panel:
             known=said["known"],
             lora=drop_down.get("value"),
             entries=[entry.replace("\u00a0", " ") for entry in said["known"]["entries"]],
+            sends_entries="choices" in drop_down,
             remember=button(remember),
             download=button(download),
         )

@@ -203,6 +203,11 @@ def test_the_line_and_untouched_sliders_follow_the_checkpoint(panel, webui):
         assert panel.ask(enabled=True, steps=6, cfg=1.2, weight=0.9).moved == {"steps": 4, "weight": 1.0}
 
 
+def test_a_list_of_loras_that_has_not_changed_is_not_sent_again(panel):
+    """Of a list that is open, gradio 4 leaves only what fits the field when it comes anew."""
+    assert panel.ask(**ON).sends_entries and not panel.ask(**ON).sends_entries
+
+
 def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_override(panel, webui):
     made, _ = webui.txt2img(PROMPT, webui.sdxl, steps=1)
     fields = dict(part.split(": ", 1) for part in made.infotext.splitlines()[-1].split(", "))
