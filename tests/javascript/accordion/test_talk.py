@@ -231,6 +231,22 @@ def test_a_checkpoint_that_is_loaded_ends_the_asking(page):
     assert len(page.sent()) == 2, "it does not begin anew"
 
 
+def test_an_answer_that_comes_after_it_was_given_up_is_not_taken_for_the_next_ones(page):
+    page.changed()
+    page.pass_time(100)
+    page.pass_time(30_500)
+    assert page.is_settled, "no answer comes any more"
+    page.changed()
+    page.pass_time(100)
+    late, asked = (sent["number"] for sent in page.sent())
+    moved = page.run("number => gradio.answer(number, { moved: [7] })", late)
+    page.pass_time(1_000)
+    assert moved == [{"__type__": "update"}] and not page.is_settled
+    assert page.run("number => gradio.answer(number, { moved: [7] })", asked) == [7]
+    page.pass_time(1_000)
+    assert page.is_settled
+
+
 @pytest.mark.parametrize("is_pending", [False, True])
 def test_after_a_generation_its_tab_is_asked_about_and_the_other_where_no_checkpoint_was_loaded(page, is_pending):
     for tab in ("txt2img", "img2img"):
