@@ -1,6 +1,7 @@
 """What tests do on the page of a WebUI, and what they read from it."""
 
 import re
+from contextlib import contextmanager
 
 from playwright.sync_api import Error
 
@@ -24,12 +25,16 @@ def unknown_errors(errors: list[str]) -> list[str]:
     return [error for error in errors if not any(known in error for known in KNOWN_PAGE_ERRORS)]
 
 
-def slow_down(page, milliseconds: int) -> None:
-    """Every request of the page takes that much longer."""
+@contextmanager
+def slowed_down(page, milliseconds: int):
+    """Every request of the page takes that much longer for a while."""
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
-    limits = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
-    network.send("Network.emulateNetworkConditions", limits)
+    limits = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", {**limits, "latency": milliseconds})
+    yield
+    network.send("Network.emulateNetworkConditions", {**limits, "latency": 0})
+    network.detach()
 
 
 def state_of(page) -> str:

@@ -16,7 +16,7 @@ from tests.live.page import (
     questions,
     set_number,
     settle,
-    slow_down,
+    slowed_down,
     status,
     wait_for_preset,
     wait_for_status,
@@ -58,10 +58,10 @@ def test_presets_set_the_sliders_and_moving_one_makes_them_custom(page):
 @pytest.mark.parametrize("latency", [0, 400])
 def test_of_many_quick_changes_the_last_one_is_shown(page, latency):
     open_accordion(page)
-    slow_down(page, latency)
-    for value in [1, 2, 3, 4, 5, 6, 7, 8, 3]:
-        number(page, "steps").fill(str(value))
-    settle(page)
+    with slowed_down(page, latency):
+        for value in [1, 2, 3, 4, 5, 6, 7, 8, 3]:
+            number(page, "steps").fill(str(value))
+        settle(page)
     assert "3 steps: 999 679 339" in status(page)
     assert number(page, "steps").input_value() == "3"
     wait_for_preset(page, "Custom")
@@ -71,21 +71,21 @@ def test_it_neither_fades_nor_moves_what_is_below_while_it_is_asked_for(page):
     """Else whoever clicks there just then misses, and a line that follows each key flickers."""
     open_accordion(page)
     settle(page)
-    slow_down(page, 1_000)
-    page.evaluate(
-        """status => { const seen = window.seenOfStatus = new Set(), block = document.querySelector(status);
-        const look = () => {
-            const asked = block.querySelector(".pending"), height = Math.round(block.getBoundingClientRect().height);
-            seen.add(`${height} px, opacity ${asked ? getComputedStyle(asked).opacity : "at rest"}`);
-            requestAnimationFrame(look);
-        };
-        look(); }""",
-        STATUS,
-    )
-    height = round(page.locator(STATUS).first.bounding_box()["height"])
-    set_number(page, "steps", 3)
-    wait_for_status(page, "3 steps")
-    settle(page)
+    with slowed_down(page, 1_000):
+        page.evaluate(
+            """status => { const seen = window.seenOfStatus = new Set(), block = document.querySelector(status);
+            const look = () => {
+                const asked = block.querySelector(".pending"), height = Math.round(block.getBoundingClientRect().height);
+                seen.add(`${height} px, opacity ${asked ? getComputedStyle(asked).opacity : "at rest"}`);
+                requestAnimationFrame(look);
+            };
+            look(); }""",
+            STATUS,
+        )
+        height = round(page.locator(STATUS).first.bounding_box()["height"])
+        set_number(page, "steps", 3)
+        wait_for_status(page, "3 steps")
+        settle(page)
     seen = set(page.evaluate("[...window.seenOfStatus]"))
     assert seen - {f"{height} px, opacity at rest"} == {f"{height} px, opacity 1"}
 
