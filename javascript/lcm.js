@@ -11,6 +11,7 @@
 
     const POLLS = [0.5, 1.5, 4, 8, 16, 32]; // seconds between questions while no checkpoint is loaded
     const MOMENT = 50; // ms: of several reasons to ask that come together, the last one asks
+    const TYPING_PAUSE = 400; // ms without a change until a text that is typed is asked about
     const LOOK_EVERY = 1000; // ms between two looks at what nothing reports
     const PRESS_LOST = 500; // ms after which a press of `ask` that gradio has not noticed is repeated: a page takes time to be put together
     const ANSWER_LOST = 30000; // ms after which the answer to a question will not come
@@ -121,7 +122,7 @@
     // --- what gradio calls ---------------------------------------------------------------------------------------------------
 
     window.lcmPage = {
-        changed(tab, pause) { tabs[tab].askIn(pause); },
+        changed(tab, isTyped) { tabs[tab].askIn(isTyped ? TYPING_PAUSE : MOMENT); },
         asking(tab, places, ...values) { return tabs[tab].asking(places, ...values); },
         // What the WebUI's own controls of steps, CFG scale and sampler hold is the user's while LCM is off.
         held(tab, isOn, ...values) { if (!isOn) tabs[tab].kept = values; },

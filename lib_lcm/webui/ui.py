@@ -31,8 +31,6 @@ from lib_lcm.webui.lora_control import LoraControl, entry_now, remember_button, 
 from modules import ui_components
 
 OPTION = {option.name: option for option in OPTIONS}
-TYPING_PAUSE, MOMENT = 400, 50
-"""Milliseconds without a change until the status line is asked for: in a text field, anywhere else."""
 
 _counter = itertools.count()
 
@@ -109,20 +107,21 @@ class Accordion:
         for role, component in components.items():
             if role == "scaled_size":
                 continue  # gradio 4 reports a text as changed with every event, ours too: javascript/lcm.js watches this one
-            self._on(component.change, "changed", TYPING_PAUSE if role in typed else MOMENT)
+            self._on(component.change, "changed", role in typed)
         for component in self.controls:
-            self._on(component.change, "changed", MOMENT)
-        self._on(self.lora.refresh.click, "changed", 0)
+            self._on(component.change, "changed", False)
+        self._on(self.lora.refresh.click, "changed", False)
         asked = [*self.controls, *components.values()]
         overruled = [components[role] for role in host_controls.OVERRULED if role in components]
         moving = [self.controls[list(OPTION).index(name)] for name in family_defaults.FOLLOWING]
         place = {id(component): index for index, component in enumerate(asked)}
         places = {"overruled": overruled, "moving": moving}
+        self.answered = [self.exchange, self.status, self.quality, self.gamma, self.lora.dropdown, self.lora.remember, self.lora.download]
         self.ask.click(
             self._answer,
             _js=self._js("asking", {name: [place[id(one)] for one in some] for name, some in places.items()}),
             inputs=[self.exchange, *asked],
-            outputs=[self.exchange, self.status, self.quality, self.gamma, self.lora.dropdown, self.lora.remember, self.lora.download],
+            outputs=self.answered,
             show_progress=False,
             queue=False,  # of a page that goes away meanwhile, gradio 3 can keep a task for ever, for which "Reload UI" then waits
         )
@@ -146,7 +145,7 @@ class Accordion:
     def _answer(self, question: str, *values):
         asked = json.loads(question)
         if asked["token"] is None:
-            return [gr.update()] * 7
+            return [gr.update()] * len(self.answered)
         known = asked["known"]
         with networks.library().seen_once():
             value = dict(zip(OPTION, values[: len(self.controls)], strict=True))

@@ -1,5 +1,7 @@
 """What the accordion says of everything on a tab that decides something, and at which of the WebUI's controls it says it."""
 
+import json
+
 import pytest
 
 from tests.live.panel import Panel
@@ -35,14 +37,13 @@ def test_every_control_that_is_asked_about_makes_the_page_ask(panel, img2img):
 
 
 def test_prompts_are_asked_about_when_the_typing_pauses_and_all_else_at_once(panel):
-    pauses = {}
+    is_typed = {}
     for event in panel.config["dependencies"]:
         if 'lcmPage?.changed("txt2img"' in str(event["js"]):
-            pause = int(event["js"].split("changed(")[1].split(", ")[1])
-            pauses |= {panel.element_id(component): pause for component, trigger in panel.targets(event) if trigger == "change"}
+            waits = json.loads(event["js"].split("changed(")[1].split(", ")[1])
+            is_typed |= {panel.element_id(component): waits for component, trigger in panel.targets(event) if trigger == "change"}
     typed = {"txt2img_prompt", "txt2img_neg_prompt", "hires_prompt", "hires_neg_prompt"}
-    assert {element_id for element_id, pause in pauses.items() if pause >= 300} == typed
-    assert max(pause for element_id, pause in pauses.items() if element_id not in typed) <= 50
+    assert {element_id for element_id, waits in is_typed.items() if waits} == typed and len(is_typed) > 15
 
 
 # --- the line -----------------------------------------------------------------------------------------------------------------

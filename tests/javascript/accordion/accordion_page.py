@@ -43,6 +43,6 @@ class AccordionPage:
         self.pass_time(200)
         self.forget()
 
-    def changed(self, tab: str = "txt2img", pause: int = 50) -> None:
+    def changed(self, tab: str = "txt2img", is_typed: bool = False) -> None:
         """gradio reports that a control has changed."""
-        self.run("([tab, pause]) => lcmPage.changed(tab, pause)", [tab, pause])
+        self.run("([tab, isTyped]) => lcmPage.changed(tab, isTyped)", [tab, is_typed])

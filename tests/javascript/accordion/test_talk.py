@@ -30,8 +30,8 @@ def test_on_a_page_without_the_accordion_nothing_happens(opened):
 
 
 def test_of_several_changes_within_a_moment_the_last_one_asks(page):
-    for pause in (50, 50, 400, 50):
-        page.changed(pause=pause)
+    for is_typed in (False, False, True, False):
+        page.changed(is_typed=is_typed)
         page.pass_time(30)
     assert page.sent() == [] and not page.is_settled
     page.pass_time(40)
@@ -39,7 +39,7 @@ def test_of_several_changes_within_a_moment_the_last_one_asks(page):
 
 
 def test_what_is_typed_is_asked_about_when_the_typing_pauses(page):
-    page.changed(pause=400)
+    page.changed(is_typed=True)
     page.pass_time(390)
     assert page.sent() == []
     page.pass_time(30)
