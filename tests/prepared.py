@@ -35,7 +35,8 @@ class Program:
     Of the environment, what Python reads as it starts is not heeded, PYTHONPATH excepted.
     """
 
-    def __init__(self, command: Sequence[str], *, cwd=None, env=None, encoding: str, errors: str, **_):
+    def __init__(self, command: Sequence[str], *, cwd=None, env=None, encoding: str, errors: str, stdin, stdout, stderr, text=True):
+        assert text and (stdin, stdout, stderr) == (DEVNULL, PIPE, STDOUT)
         ours, theirs = context().Pipe(duplex=False)
         arguments = (list(command[1:]), str(cwd or os.getcwd()), dict(os.environ if env is None else env), theirs)
         self._process = context().Process(target=forked.run, args=arguments, daemon=True)

@@ -76,7 +76,7 @@ const webui = (function () {
             gradio.pending.delete(job.tab);
             if (picture !== null) {
                 const name = job.number > 0 ? job.task.slice(5, -1) : "00001";
-                const address = job.isStopped ? this.shown[job.tab] : `${picture}#/tmp/${name}.png`;
+                const address = job.isStopped ? this.shown[job.tab] : `${picture}#/pictures/${name}.png`;
                 if (job.number > 0) this.shown[job.tab] = address;
                 this.arrival = show(job.tab, address);
                 if (picture === PICTURE) await this.arrival;
