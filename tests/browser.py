@@ -15,6 +15,13 @@ VIEWPORT = {"width": 1280, "height": 1400}
 needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
 
+def with_chromium(test):
+    """`needs_chromium` for one test, or a class of them."""
+    for mark in needs_chromium:
+        test = mark(test)
+    return test
+
+
 def open_page(browser, url: str, errors: list[str] | None = None, blocked: str | None = None):
     """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into `errors`.
 

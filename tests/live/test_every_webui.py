@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion
+from tests.browser import open_accordion, with_chromium
 from tests.live.page import generate, infotext, is_ticked, settle, status, untick
 from tests.live.profiles import every_profile
 from tests.live.test_generation import ON, TRAILING_4, rows, same, timesteps
@@ -48,8 +48,7 @@ def test_what_cannot_be_used_is_refused_and_the_plan_says_so_before(webui):
     assert plan["family"] == "sd15" and webui.calls() == []
 
 
-@needs_chromium[0]
-@needs_chromium[1]
+@with_chromium
 def test_on_the_page_a_tick_makes_pictures_with_lcm_and_none_makes_the_webuis_own(page, webui):
     open_accordion(page)
     settle(page)

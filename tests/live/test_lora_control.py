@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page
+from tests.browser import open_accordion, open_page, with_chromium
 from tests.live.page import (
     choose_lora,
     generate,
@@ -139,8 +139,7 @@ def remember_button(page):
     return page.locator("#script_txt2img_lcm_remember").first
 
 
-@needs_chromium[0]
-@needs_chromium[1]
+@with_chromium
 class TestOnThePage:
     pytestmark = one_profile
 

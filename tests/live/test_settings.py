@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion
+from tests.browser import open_accordion, with_chromium
 from tests.live.page import number, set_number, settle
 from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
@@ -109,8 +109,7 @@ def test_reading_tolerates_that_the_settings_are_not_there(webui):
 # --- on the page --------------------------------------------------------------------------------------------------------------
 
 
-@needs_chromium[0]
-@needs_chromium[1]
+@with_chromium
 def test_the_sliders_follow_the_family_until_they_are_moved(page, webui):
     def values():
         return [number(page, name).input_value() for name in ("steps", "cfg", "weight")]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page, wait_until
+from tests.browser import open_accordion, open_page, wait_until, with_chromium
 from tests.hub import Hub
 from tests.live.page import choose_lora, listed_loras, lora_drop_down, wait_for_status_to_begin
 from tests.live.panel import Panel
@@ -39,8 +39,7 @@ def opened(browser, server):
     return page, button
 
 
-@needs_chromium[0]
-@needs_chromium[1]
+@with_chromium
 @pytest.mark.parametrize("arguments", [[], ["--no-gradio-queue"]], ids=["", "without gradio's queue"])
 def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path, arguments):
     hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
@@ -74,8 +73,7 @@ def test_it_can_be_fetched_over_the_api(hub, tmp_path):
         assert "LCM LoRA: lcm_lora_sd15" in made.infotext
 
 
-@needs_chromium[0]
-@needs_chromium[1]
+@with_chromium
 def test_what_is_chosen_during_a_download_stays_chosen(browser, hub, tmp_path):
     hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
     hub.script = ["stall"]
