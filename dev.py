@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Development entry point: keeps `.venv` as pyproject.toml wants it, and runs the project's commands inside it.
+"""Development entry point: keeps `.venv` as pyproject.toml wants it, and runs the project's commands inside
+it.
 
     python dev.py demo [--port 7861] [...]   start the workbench, a page with everything the extension does
-    python dev.py demo --check [...]         start it, make pictures, say what came out, end
-    python dev.py test [pytest arguments]    run the tests; with --all the long ones too
-    python dev.py bench [NAME] [...]         run a benchmark, `quality` without a name; `bench list` names them
-    python dev.py setup                      prepare .venv, nothing else
+    python dev.py demo --check [...]         start it, make pictures, say what came out, end python dev.py
+    test [pytest arguments]    run the tests; with --all the long ones too python dev.py bench [NAME] [...]
+    run a benchmark, `quality` without a name; `bench list` names them python dev.py setup
+    prepare .venv, nothing else
 
-The first call creates `.venv` beside this file (Python 3.10 or 3.11) and installs the pinned packages; later calls start at once.
-A `.venv` that is damaged, half made or out of date is repaired. pip's own configuration (index, proxy, cache) applies.
-A torch that is already in `.venv` stays, so a build for one's own GPU can be put there first.
+The first call creates `.venv` beside this file (Python 3.10 or 3.11) and installs the pinned packages; later
+calls start at once. A `.venv` that is damaged, half made or out of date is repaired. pip's own configuration
+(index, proxy, cache) applies. A torch that is already in `.venv` stays, so a build for one's own GPU can be
+put there first.
 
-Standard library only. The file has to parse on every Python since 3.7, to be able to say that another one is needed.
+Standard library only. The file has to parse on every Python since 3.7, to be able to say that another one is
+needed.
 """
 
 from __future__ import annotations
@@ -34,7 +37,12 @@ PYTHONS = ((3, 11), (3, 10))  # preferred first; torchvision's and Pillow's pins
 PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
-WHOLE_SUITE = ("-n", "2", "--dist", "loadfile")  # in two processes; each starts WebUIs of its own, 6.5 GB in all
+WHOLE_SUITE = (
+    "-n",
+    "2",
+    "--dist",
+    "loadfile",
+)  # in two processes; each starts WebUIs of its own, 6.5 GB in all
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
 # Packages whose loss is noticed at the next start: import name -> distribution.
@@ -59,7 +67,8 @@ KEY_PACKAGES = {
     "transformers": "transformers",
 }
 
-# Runs in the environment: which distributions are whole, and which of the given import names cannot be found. Imports none of them.
+# Runs in the environment: which distributions are whole, and which of the given import names cannot be found.
+# Imports none of them.
 INSPECT = """
 import importlib.util, json, os, sys, sysconfig
 packages = {}
@@ -80,20 +89,25 @@ class SetupError(Exception):
 
 
 class PipFailed(SetupError):
-    """pip ended with an error that may be the environment's own fault, so that building it anew is worth a try."""
+    """pip ended with an error that may be the environment's own fault, so that building it anew is worth a
+    try.
+    """
 
 
 class Environment:
     """The virtual environment of one checkout.
 
-    `root` is the folder of pyproject.toml, `key_packages` maps import names to the distributions that they come from.
+    `root` is the folder of pyproject.toml, `key_packages` maps import names to the distributions that they
+    come from.
     """
 
     def __init__(self, root, key_packages=None):
         self.root = root
         self.path = root / ".venv"
         self.stamp = self.path / "dev-stamp.json"
-        self.state = root / ".venv.state"  # outside .venv, so that both outlive its replacement: the lock and pip's log
+        self.state = (
+            root / ".venv.state"
+        )  # outside .venv, so that both outlive its replacement: the lock and pip's log
         self.key_packages = KEY_PACKAGES if key_packages is None else key_packages
 
     @property
@@ -114,14 +128,20 @@ class Environment:
         return variables
 
     def wanted(self):
-        """A hash of everything that decides what is installed: the pins, pip, and how dev.py goes about it."""
+        """A hash of everything that decides what is installed: the pins, pip, and how dev.py goes about
+        it.
+        """
         try:
             text = (self.root / "pyproject.toml").read_text(encoding="utf-8")
         except OSError as error:
-            raise SetupError(f"{self.root / 'pyproject.toml'} cannot be read ({error.strerror}): is this a whole checkout?") from error
+            raise SetupError(
+                f"{self.root / 'pyproject.toml'} cannot be read ({error.strerror}): is this a whole checkout?"
+            ) from error
         table = re.search(r"^\[dependency-groups\]\n(.*?)(?=^\[|\Z)", text, re.MULTILINE | re.DOTALL)
         if table is None:
-            raise SetupError(f"{self.root / 'pyproject.toml'} has no [dependency-groups]: is this a whole checkout?")
+            raise SetupError(
+                f"{self.root / 'pyproject.toml'} has no [dependency-groups]: is this a whole checkout?"
+            )
         pins = [line.split("#")[0].strip() for line in table.group(1).splitlines()]
         return hashlib.sha256(repr((SCHEME, PIP, [pin for pin in pins if pin])).encode()).hexdigest()
 
@@ -131,7 +151,9 @@ class Environment:
             return None
         command = [str(self.python), "-I", "-c", INSPECT, *self.key_packages]
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=True)
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=True
+            )
             return json.loads(done.stdout.decode())
         except (OSError, ValueError, subprocess.SubprocessError):
             return None
@@ -177,7 +199,9 @@ class Environment:
                     self._prepare()
         except PermissionError as error:
             hint = "close the programs that run from .venv, or change the folder's permissions, and try again"
-            raise SetupError(f"{error.filename or self.path} cannot be written ({error.strerror}): {hint}.") from error
+            raise SetupError(
+                f"{error.filename or self.path} cannot be written ({error.strerror}): {hint}."
+            ) from error
         except OSError as error:
             raise SetupError(f"{error.filename or self.path} cannot be written: {error.strerror}.") from error
 
@@ -202,14 +226,18 @@ class Environment:
         say(f"Creating .venv with Python {dotted(python.version)}.")
         if install_call([*python.command, "-m", "venv", str(self.path)]) != 0:
             self.remove()
-            raise SetupError(f"Python {dotted(python.version)} ({python.command[0]}) could not create .venv: see its message above.")
+            raise SetupError(
+                f"Python {dotted(python.version)} ({python.command[0]}) could not create .venv: see its"
+                " message above."
+            )
 
     def remove(self):
         """Deletes the environment, whatever is at its path."""
         if self.path.is_symlink() or self.path.is_file():
             self.path.unlink()
         elif self.path.is_dir():
-            # A folder renamed first is gone at once, also when deleting is interrupted or, on Windows, a file in it is in use.
+            # A folder renamed first is gone at once, also when deleting is interrupted or, on Windows, a file
+            # in it is in use.
             self.state.mkdir(exist_ok=True)
             old = self.state / f"old-{os.getpid()}-{time.time_ns()}"
             self.path.rename(old)
@@ -220,8 +248,8 @@ class Environment:
         free = shutil.disk_usage(str(self.root)).free
         if free < DISK_NEEDED:
             raise SetupError(
-                f".venv needs about {DISK_NEEDED / 2**30:.0f} GB (9 GB where pip picks torch's CUDA build), and {self.root} has "
-                f"{free / 2**30:.1f} GB left: free some space and run dev.py again."
+                f".venv needs about {DISK_NEEDED / 2**30:.0f} GB (9 GB where pip picks torch's CUDA build),"
+                f" and {self.root} has {free / 2**30:.1f} GB left: free some space and run dev.py again."
             )
 
     def _install(self):
@@ -230,7 +258,8 @@ class Environment:
             self._pip("pip", PIP)
         torch = packages.get("torch", "")
         keep_torch = version_numbers(torch) >= OLDEST_TORCH
-        # pip would otherwise be free to replace a torch that it finds, for the sake of a package that asks for one.
+        # pip would otherwise be free to replace a torch that it finds, for the sake of a package that asks
+        # for one.
         constraint = self.state / "torch-constraint.txt"
         constraint.write_text(f"torch=={torch}\n" if keep_torch else "", encoding="utf-8")
         if keep_torch:
@@ -255,7 +284,10 @@ class Environment:
         unfinished.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
         os.replace(str(unfinished), str(self.stamp))
         torch = found["packages"].get("torch")
-        say(f"Installed in .venv: Python {dotted(found['python'])}, torch {torch}, {len(found['packages'])} packages in all.")
+        say(
+            f"Installed in .venv: Python {dotted(found['python'])}, torch {torch}, {len(found['packages'])}"
+            " packages in all."
+        )
 
     def _packages(self):
         return self._inspect_or_fail()["packages"]
@@ -267,7 +299,9 @@ class Environment:
         return found
 
     def _pip(self, what, *arguments):
-        """Runs `pip install` with its progress on the terminal; raises SetupError or PipFailed with what went wrong."""
+        """Runs `pip install` with its progress on the terminal; raises SetupError or PipFailed with what went
+        wrong.
+        """
         say(f"Installing {what}.")
         log = self.state / "pip.log"
         with contextlib.suppress(FileNotFoundError):
@@ -277,7 +311,17 @@ class Environment:
             variables.pop(name, None)
         variables["PIP_USER"] = "0"  # the same in pip's configuration file
         # -I: a PYTHONPATH must not make pip believe that a package is installed.
-        command = [str(self.python), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--log", str(log), *arguments]
+        command = [
+            str(self.python),
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--log",
+            str(log),
+            *arguments,
+        ]
         code = install_call(command, cwd=str(self.root), env=variables)
         if code != 0:
             text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
@@ -291,11 +335,14 @@ def pip_error(log, code):
         return any(phrase.lower() in log.lower() for phrase in phrases)
 
     if mentions("No space left on device", "[Errno 28]", "WinError 112", "not enough space on the disk"):
-        return SetupError("The disk is full: free some space (in the temporary folder and pip's cache too) and run dev.py again.")
+        return SetupError(
+            "The disk is full: free some space (in the temporary folder and pip's cache too) and run dev.py"
+            " again."
+        )
     if mentions("CERTIFICATE_VERIFY_FAILED"):
         return SetupError(
-            "The package index's certificate is not trusted here, as happens behind company proxies: give pip yours (PIP_CERT) "
-            "and run dev.py again."
+            "The package index's certificate is not trusted here, as happens behind company proxies: give pip"
+            " yours (PIP_CERT) and run dev.py again."
         )
     if mentions(
         "Failed to establish a new connection",
@@ -314,17 +361,24 @@ def pip_error(log, code):
         "Connection refused",
     ):
         return SetupError(
-            "The package index cannot be reached: check the network, or point pip at a mirror or a folder (PIP_INDEX_URL, PIP_FIND_LINKS), "
-            "and run dev.py again; it goes on from what pip has cached."
+            "The package index cannot be reached: check the network, or point pip at a mirror or a folder"
+            " (PIP_INDEX_URL, PIP_FIND_LINKS), and run dev.py again; it goes on from what pip has cached."
         )
     errors = [line.partition("ERROR: ")[2] for line in log.splitlines() if "ERROR: " in line]
-    sentence = f"pip could not install the packages: {errors[-1].rstrip('.') if errors else f'it ended with {code}'}."
+    sentence = (
+        "pip could not install the packages:"
+        f" {errors[-1].rstrip('.') if errors else f'it ended with {code}'}."
+    )
     # What the index does not have will not be there for a new environment either.
-    return (SetupError if mentions("No matching distribution", "ResolutionImpossible") else PipFailed)(sentence)
+    return (SetupError if mentions("No matching distribution", "ResolutionImpossible") else PipFailed)(
+        sentence
+    )
 
 
 class Python:
-    """An interpreter that can create the environment: the command that starts it, and its version (two numbers)."""
+    """An interpreter that can create the environment: the command that starts it, and its version (two
+    numbers).
+    """
 
     def __init__(self, command, version):
         self.command = command
@@ -332,15 +386,25 @@ class Python:
 
 
 def find_python(venv, candidates=None):
-    """A 64-bit Python of a fitting version with the venv module, this one by preference; raises SetupError where there is none.
+    """A 64-bit Python of a fitting version with the venv module, this one by preference; raises SetupError
+    where there is none.
 
     `venv` is about to be replaced, so an interpreter inside it does not count.
     """
-    probe = "import sys; print(sys.version_info[0], sys.version_info[1], int(sys.maxsize > 2**32)); import ensurepip, venv"
+    probe = (
+        "import sys; print(sys.version_info[0], sys.version_info[1], int(sys.maxsize > 2**32)); import"
+        " ensurepip, venv"
+    )
     without_venv = None
     for command in python_candidates(venv) if candidates is None else candidates:
         try:
-            done = subprocess.run([*command, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False)
+            done = subprocess.run(
+                [*command, "-c", probe],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=60,
+                check=False,
+            )
             major, minor, is_64_bit = (int(word) for word in done.stdout.split())
         except (OSError, ValueError, subprocess.SubprocessError):
             continue  # not there, or a shim for one that is not installed
@@ -351,10 +415,13 @@ def find_python(venv, candidates=None):
         without_venv = without_venv or (major, minor)
     if without_venv:
         version = dotted(without_venv)
-        raise SetupError(f"Python {version} comes without its venv module here: install it (Debian, Ubuntu: python{version}-venv).")
+        raise SetupError(
+            f"Python {version} comes without its venv module here: install it (Debian, Ubuntu:"
+            f" python{version}-venv)."
+        )
     raise SetupError(
-        f"A 64-bit Python {spoken_versions()} is needed; this is {dotted(sys.version_info[:2])}, and neither is on the PATH: "
-        "install one of them and run dev.py again."
+        f"A 64-bit Python {spoken_versions()} is needed; this is {dotted(sys.version_info[:2])}, and neither"
+        " is on the PATH: install one of them and run dev.py again."
     )
 
 
@@ -364,10 +431,16 @@ def python_candidates(venv):
         yield [sys.executable]
     else:
         with contextlib.suppress(OSError):  # the Python that this environment was made from
-            home = re.search(r"^home\s*=\s*(.+?)\s*$", (venv / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+            home = re.search(
+                r"^home\s*=\s*(.+?)\s*$", (venv / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE
+            )
             for version in PYTHONS:
                 if home:
-                    yield [os.path.join(home.group(1), "python.exe" if os.name == "nt" else f"python{dotted(version)}")]
+                    yield [
+                        os.path.join(
+                            home.group(1), "python.exe" if os.name == "nt" else f"python{dotted(version)}"
+                        )
+                    ]
     if os.name == "nt":
         for version in PYTHONS:
             yield ["py", f"-{dotted(version)}"]
@@ -379,7 +452,9 @@ def python_candidates(venv):
 
 def is_inside(path, folder):
     """Whether `path`, not following a link at its end, lies in `folder`."""
-    return os.path.normcase(os.path.abspath(str(path))).startswith(os.path.normcase(os.path.abspath(str(folder))) + os.sep)
+    return os.path.normcase(os.path.abspath(str(path))).startswith(
+        os.path.normcase(os.path.abspath(str(folder))) + os.sep
+    )
 
 
 def dotted(version):
@@ -399,7 +474,9 @@ def version_numbers(version):
 
 @contextlib.contextmanager
 def locked(path):
-    """Holds the file at `path` locked, waiting while another process does. The system gives the lock back however that one ends."""
+    """Holds the file at `path` locked, waiting while another process does. The system gives the lock back
+    however that one ends.
+    """
     descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT, 0o666)
     try:
         waiting = False
@@ -435,7 +512,8 @@ def try_lock(descriptor):
 
 
 def call(command, **options):
-    """Runs a command to its end and returns its exit status, 128 + n where signal n ended it, and the signals that came meanwhile.
+    """Runs a command to its end and returns its exit status, 128 + n where signal n ended it, and the signals
+    that came meanwhile.
 
     Ctrl-C and SIGTERM are left to the command: it ends in its own way, then this returns.
     """
@@ -463,7 +541,9 @@ def call(command, **options):
 
 
 def install_call(command, **options):
-    """The exit status of a step of the installation; raises KeyboardInterrupt when it was stopped by a signal."""
+    """The exit status of a step of the installation; raises KeyboardInterrupt when it was stopped by a
+    signal.
+    """
     code, received = call(command, **options)
     if received:
         raise KeyboardInterrupt
@@ -476,7 +556,9 @@ def say(text):
 
 
 def module_command(command, arguments, root):
-    """The arguments for Python that carry out `command`; raises SetupError where this checkout lacks the part."""
+    """The arguments for Python that carry out `command`; raises SetupError where this checkout lacks the
+    part.
+    """
     if command == "test":
         # told which settings are its own: with `--webui DIR` it would look for them in that folder
         whole = WHOLE_SUITE if arguments in ([], ["--all"]) else ()
@@ -487,12 +569,16 @@ def module_command(command, arguments, root):
         arguments = [argument for argument in arguments if argument != "--check"]
         module, file = "workbench.check", root / "workbench" / "check.py"
     if not file.is_file():
-        raise SetupError(f"This checkout has no {file.relative_to(root).as_posix()}, which `dev.py {command}` starts.")
+        raise SetupError(
+            f"This checkout has no {file.relative_to(root).as_posix()}, which `dev.py {command}` starts."
+        )
     return ["-m", module, *arguments]
 
 
 def main(arguments, environment=None):
-    """Carries out the command line and returns the exit status: that of the started program, 1 for a problem, 2 for wrong usage."""
+    """Carries out the command line and returns the exit status: that of the started program, 1 for a problem,
+    2 for wrong usage.
+    """
     environment = environment or Environment(ROOT)
     command, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if command in ("-h", "--help"):
@@ -508,7 +594,9 @@ def main(arguments, environment=None):
         if todo is None:
             say(".venv is ready.")
             return 0
-        return call([str(environment.python), *todo], cwd=str(environment.root), env=environment.variables())[0]
+        return call([str(environment.python), *todo], cwd=str(environment.root), env=environment.variables())[
+            0
+        ]
     except SetupError as error:
         print(f"dev.py: {error}", file=sys.stderr)
         return 1

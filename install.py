@@ -3,8 +3,8 @@
     python install.py --download sdxl                       (or sd15, ssd1b, all; several are possible)
     python install.py --download all --lora-dir /data/loras
 
-The extension needs nothing that a WebUI does not already have, so nothing is ever installed.
-By hand, use the WebUI's own Python (venv/bin/python, venv\\Scripts\\python.exe): it has the packages that the download uses.
+The extension needs nothing that a WebUI does not already have, so nothing is ever installed. By hand, use the
+WebUI's own Python (venv/bin/python, venv\\Scripts\\python.exe): it has the packages that the download uses.
 """
 
 import sys
@@ -19,17 +19,23 @@ from pathlib import Path
 from lib_lcm.catalog import LICENCE, OFFICIAL_LORAS
 from lib_lcm.download import DownloadError, download_lora
 
-EXTENSION = Path(__file__).absolute().parent  # not resolved: a linked extension belongs to the WebUI that links to it
+EXTENSION = (
+    Path(__file__).absolute().parent
+)  # not resolved: a linked extension belongs to the WebUI that links to it
 
 
 def webui_lora_dir(extension: Path) -> Path | None:
-    """The LoRA folder of the WebUI that `extension` lies in (<webui>/extensions/<name>), or None where it lies in none."""
+    """The LoRA folder of the WebUI that `extension` lies in (<webui>/extensions/<name>), or None where it
+    lies in none.
+    """
     models = extension.parent.parent / "models"
     return models / "Lora" if extension.parent.name == "extensions" and models.is_dir() else None
 
 
 def terminal_progress(name: str, size: int) -> Callable[[int, int], None]:
-    """A callback for (done, total) bytes that draws a bar, or a line for every tenth where tqdm is missing."""
+    """A callback for (done, total) bytes that draws a bar, or a line for every tenth where tqdm is
+    missing.
+    """
     try:
         from tqdm import tqdm
     except ImportError:
@@ -56,19 +62,33 @@ def terminal_progress(name: str, size: int) -> Callable[[int, int], None]:
 def main(arguments: list[str]) -> int:
     """Carries out the command line; returns 0 when every file asked for is in place, 1 otherwise."""
     choices = [*(lora.family.value for lora in OFFICIAL_LORAS), "all"]
-    parser = argparse.ArgumentParser(description="Downloads the official LCM-LoRAs into the WebUI's LoRA folder.")
-    parser.add_argument("--download", nargs="+", choices=choices, required=True, metavar="FAMILY", help=", ".join(choices))
-    parser.add_argument("--lora-dir", type=Path, help="where to put them; the WebUI's models/Lora unless given")
+    parser = argparse.ArgumentParser(
+        description="Downloads the official LCM-LoRAs into the WebUI's LoRA folder."
+    )
+    parser.add_argument(
+        "--download", nargs="+", choices=choices, required=True, metavar="FAMILY", help=", ".join(choices)
+    )
+    parser.add_argument(
+        "--lora-dir", type=Path, help="where to put them; the WebUI's models/Lora unless given"
+    )
     options = parser.parse_args(arguments)
 
     lora_dir = options.lora_dir or webui_lora_dir(EXTENSION)
     if lora_dir is None:
-        print(f"{EXTENSION} is not in the extensions folder of a WebUI: name the LoRA folder with --lora-dir.", file=sys.stderr)
+        print(
+            f"{EXTENSION} is not in the extensions folder of a WebUI: name the LoRA folder with --lora-dir.",
+            file=sys.stderr,
+        )
         return 1
-    wanted = [lora for lora in OFFICIAL_LORAS if lora.family.value in options.download or "all" in options.download]
+    wanted = [
+        lora for lora in OFFICIAL_LORAS if lora.family.value in options.download or "all" in options.download
+    ]
     failed = False
     for lora in wanted:
-        print(f"{lora.name}: {lora.family.label}, {lora.size / 1e6:.0f} MB, licence {LICENCE}, from {lora.url}", flush=True)
+        print(
+            f"{lora.name}: {lora.family.label}, {lora.size / 1e6:.0f} MB, licence {LICENCE}, from {lora.url}",
+            flush=True,
+        )
         try:
             path = download_lora(lora, lora_dir, progress=terminal_progress(lora.name, lora.size))
             print(f"{path} is complete and verified.", flush=True)
@@ -80,7 +100,9 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # on Windows it may not be able to hold the letters of a folder's name
+        stream.reconfigure(
+            errors="backslashreplace"
+        )  # on Windows it may not be able to hold the letters of a folder's name
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

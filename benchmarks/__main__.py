@@ -1,4 +1,6 @@
-"""`python dev.py bench [NAME] [arguments]`: run one benchmark; without a name: `quality`; `list` names them."""
+"""`python dev.py bench [NAME] [arguments]`: run one benchmark; without a name: `quality`; `list` names
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,14 @@ import sys
 BENCHMARKS = {
     "library_scan": "seconds to recognise a folder of 2,000 LoRA files, for the first time and again",
     "live_latency": "seconds from the last key to the live picture in the page, against the bare generation",
-    "quality": "agreement with the prompt, distance from real data and cost of every way of sampling, on the small models (the default)",
-    "sampler_cost": "seconds per picture against the host's own LCM sampler and the floor, and what the extension costs when it is off",
+    "quality": (
+        "agreement with the prompt, distance from real data and cost of every way of sampling, on the small"
+        " models (the default)"
+    ),
+    "sampler_cost": (
+        "seconds per picture against the host's own LCM sampler and the floor, and what the extension costs"
+        " when it is off"
+    ),
     "schedule_search": "whether other timesteps than the reference's are better at 2, 3 and 4 steps",
 }
 

@@ -13,11 +13,16 @@ import torch
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WALL, CPU = "seconds", "cpu_seconds"
-"""Wall-clock time, and this process's own processor time, which other programs on the machine disturb less."""
+"""Wall-clock time, and this process's own processor time, which other programs on the machine disturb less.
+"""
 
 
-def alternate(actions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 2) -> dict[str, dict[str, float]]:
-    """Runs every action once per round, each round beginning with another one. Returns medians: {name: {WALL: s, CPU: s}}."""
+def alternate(
+    actions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 2
+) -> dict[str, dict[str, float]]:
+    """Runs every action once per round, each round beginning with another one. Returns medians: {name: {WALL:
+    s, CPU: s}}.
+    """
     names = list(actions)
     taken: dict[str, dict[str, list[float]]] = {name: {WALL: [], CPU: []} for name in names}
     for one in range(-warm_up, rounds):
@@ -29,13 +34,20 @@ def alternate(actions: Mapping[str, Callable[[], object]], rounds: int, warm_up:
             if one >= 0:
                 taken[name][WALL].append(wall)
                 taken[name][CPU].append(cpu)
-    return {name: {kind: statistics.median(values) for kind, values in kinds.items()} for name, kinds in taken.items()}
+    return {
+        name: {kind: statistics.median(values) for kind, values in kinds.items()}
+        for name, kinds in taken.items()
+    }
 
 
 def save(name: str, figures: Mapping) -> Path:
     """Writes `figures` and what they were measured on to benchmarks/results/NAME.json; returns its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    setting = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    setting = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
     path.write_text(json.dumps({"measured_with": setting, **figures}, indent=2) + "\n", encoding="utf-8")
     return path

@@ -14,7 +14,9 @@ MODELS = ROOT / "workbench" / "models"
 
 
 def import_host(data_dir: Path) -> None:
-    """Imports the workbench's `modules`, with this repository as its extension, but loads no extension yet."""
+    """Imports the workbench's `modules`, with this repository as its extension, but loads no extension
+    yet.
+    """
     from workbench.__main__ import WEBUI
     from workbench.webui import profiles
 
@@ -42,7 +44,9 @@ def import_host(data_dir: Path) -> None:
 
 
 class Workbench:
-    """The workbench as A1111 1.10. `script` is the extension's Script object for txt2img, `model` the loaded checkpoint."""
+    """The workbench as A1111 1.10. `script` is the extension's Script object for txt2img, `model` the loaded
+    checkpoint.
+    """
 
     def __init__(self, data_dir: Path):
         import_host(data_dir)
@@ -63,6 +67,8 @@ class Workbench:
         from modules.api import models
 
         scripts = {} if lcm is None else {"alwayson_scripts": {"LCM": {"args": [lcm]}}}
-        request = models.StableDiffusionTxt2ImgProcessingAPI(prompt=prompt, seed=1, send_images=False, **scripts, **fields)
+        request = models.StableDiffusionTxt2ImgProcessingAPI(
+            prompt=prompt, seed=1, send_images=False, **scripts, **fields
+        )
         with contextlib.redirect_stderr(io.StringIO()):  # the progress bar
             return self._api.text2imgapi(request).info

@@ -1,7 +1,8 @@
 """How long a live picture takes: from the last key to the picture in the page, against the bare generation.
 
-`python -m benchmarks.live_latency [--rounds N] [--side PIXELS]`, on the workbench in a process of its own and in Chromium. The bare
-generation is the same picture over the API, timed at the client. Both by turns; medians. What counts is (live - debounce) / bare.
+`python -m benchmarks.live_latency [--rounds N] [--side PIXELS]`, on the workbench in a process of its own and
+in Chromium. The bare generation is the same picture over the API, timed at the client. Both by turns;
+medians. What counts is (live - debounce) / bare.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ WATCH = """
 () => {
     window.lcmBench = { key: null, picture: null };
     const field = document.querySelector('#txt2img_prompt textarea');
-    field.addEventListener('input', () => { lcmBench.key = performance.now(); lcmBench.picture = null; }, true);
+    field.addEventListener('input', () => { lcmBench.key = performance.now(); lcmBench.picture = null; },
+    true);
     const gallery = document.querySelector('#txt2img_gallery');
     gallery.addEventListener('load', (event) => {
-        if (event.target.src.includes('lcm-live-') && lcmBench.picture === null) lcmBench.picture = performance.now();
+        if (event.target.src.includes('lcm-live-')
+        && lcmBench.picture === null) lcmBench.picture = performance.now();
     }, true);
 }
 """
@@ -37,14 +40,19 @@ WATCH = """
 def live_seconds(page, key: str) -> float:
     """Presses a key in the prompt; seconds until its picture is there."""
     page.locator("#txt2img_prompt textarea").first.press(key)
-    page.wait_for_function("lcmBench.key !== null && lcmBench.picture !== null && lcmBench.picture > lcmBench.key", timeout=TIMEOUT)
+    page.wait_for_function(
+        "lcmBench.key !== null && lcmBench.picture !== null && lcmBench.picture > lcmBench.key",
+        timeout=TIMEOUT,
+    )
     return page.evaluate("(lcmBench.picture - lcmBench.key) / 1000")
 
 
 def bare_seconds(client, prompt: str, side: int) -> float:
     """The same picture over the API."""
     start = time.perf_counter()
-    client.txt2img(prompt, lcm={"enabled": True, "steps": STEPS, "cfg": 1}, seed=SEED, width=side, height=side)
+    client.txt2img(
+        prompt, lcm={"enabled": True, "steps": STEPS, "cfg": 1}, seed=SEED, width=side, height=side
+    )
     return time.perf_counter() - start
 
 
@@ -89,7 +97,11 @@ def measure(browser, server, rounds: int, side: int) -> dict:
 def report(figures: dict) -> None:
     """Prints the figures of `measure`."""
     print(f"{figures['side']}x{figures['side']}, {figures['steps']} steps, medians of {figures['rounds']}")
-    for name, label in (("live", "last key to picture, s"), ("debounce", "of that debounce, s"), ("bare", "bare generation, s")):
+    for name, label in (
+        ("live", "last key to picture, s"),
+        ("debounce", "of that debounce, s"),
+        ("bare", "bare generation, s"),
+    ):
         print(f"{label:34}{figures[name]:10.3f}")
     print(f"{'(live - debounce) / bare':34}{figures['ratio']:10.3f}   (to reach: {AIM} at most)")
 
@@ -100,7 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
     from tests.browser import CHROMIUM, FLAGS
     from workbench.server import Server
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.live_latency", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.live_latency", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--rounds", type=int, default=15, help="how many pictures are measured each way (15)")
     parser.add_argument("--side", type=int, default=512, help="width and height of the pictures (512)")
     args = parser.parse_args(arguments)

@@ -1,9 +1,10 @@
-"""Agreement of pictures with their prompts, distance from real data, and cost: every way of sampling, on the workbench's own models.
+"""Agreement of pictures with their prompts, distance from real data, and cost: every way of sampling, on the
+workbench's own models.
 
     python dev.py bench quality [--quick | --prompts N]
 
-Writes benchmarks/results/quality.json, quality.md and quality.png. The models are those in workbench/models, or `--models DIR`
-after training others.
+Writes benchmarks/results/quality.json, quality.md and quality.png. The models are those in workbench/models,
+or `--models DIR` after training others.
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ LORA_KINDS = {"lcm": "LCM-LoRA", "style": "style LoRA"}
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `main` rows get all prompts; `style` is the weight of the style LoRA; `host_rows` what a real WebUI
-    computes where it differs from this benchmark: A1111's own LCM computes both halves at CFG 1 too."""
+    """One line of the table. `main` rows get all prompts; `style` is the weight of the style LoRA;
+    `host_rows` what a real WebUI computes where it differs from this benchmark: A1111's own LCM computes both
+    halves at CFG 1 too."""
 
     method: Method
     main: bool = True
@@ -66,32 +68,58 @@ class Row:
 def rows_of(name: str) -> list[Row]:
     """The lines for the checkpoint `name`: all of them for sd15, for the others what the claim needs."""
     everything = name == "sd15"
-    is_teacher = LORA_OF[name] == name  # of the second checkpoint the claim is about what the LoRA does on it, not against itself
-    rows = [Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=is_teacher and cfg == TEACHER_CFG) for cfg in (2.0, 3.0)]
-    rows += [Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg), main=is_teacher and cfg <= 3.0) for cfg in (5.0, 3.0, 2.0, 1.0)]
+    is_teacher = (
+        LORA_OF[name] == name
+    )  # of the second checkpoint the claim is about what the LoRA does on it, not against itself
+    rows = [
+        Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=is_teacher and cfg == TEACHER_CFG)
+        for cfg in (2.0, 3.0)
+    ]
+    rows += [
+        Row(Method(f"Euler, 4 steps, CFG {cfg:g}", "euler", 4, cfg), main=is_teacher and cfg <= 3.0)
+        for cfg in (5.0, 3.0, 2.0, 1.0)
+    ]
     rows += [Row(Method("Euler, 4 steps, CFG 1, LCM-LoRA", "euler", 4, lora=1.0), main=False)]
-    rows += [Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps), main=False) for steps in (2, 4)]
+    rows += [
+        Row(Method(f"LCM timesteps, {steps} steps, no LoRA", "reference", steps), main=False)
+        for steps in (2, 4)
+    ]
     rows += _lcm_rows(1.0, main=(1, 2, 3, 4) if everything else (2, 4))
     if not everything:
         return rows
     rows.insert(0, Row(Method(f"Euler, 50 steps, CFG {TEACHER_CFG:g}", "euler", 50, TEACHER_CFG), main=False))
     rows.append(Row(Method(f"{TEACHER}, CFG 5", "euler", 25, 5.0), main=False))
-    rows += [Row(Method(f"Euler, 8 steps, CFG {cfg:g}", "euler", 8, cfg), main=False) for cfg in (5.0, 3.0, 2.0, 1.0)]
+    rows += [
+        Row(Method(f"Euler, 8 steps, CFG {cfg:g}", "euler", 8, cfg), main=False)
+        for cfg in (5.0, 3.0, 2.0, 1.0)
+    ]
     rows += _lcm_rows(1.5)
     rows.append(Row(Method("LCM-LoRA, 4 steps, CFG 5 (misuse)", "reference", 4, 5.0, 1.0), main=False))
     rows.append(Row(Method(f"style LoRA 1, {BEST_TEACHER}", "euler", 25, TEACHER_CFG), main=False, style=1.0))
     for style in (0.8, 1.0):
-        rows.append(Row(Method(f"style LoRA {style:g} + LCM-LoRA, 4 steps", "reference", 4, lora=1.0), main=False, style=style))
+        rows.append(
+            Row(
+                Method(f"style LoRA {style:g} + LCM-LoRA, 4 steps", "reference", 4, lora=1.0),
+                main=False,
+                style=style,
+            )
+        )
     return rows
 
 
 def _lcm_rows(cfg: float, main: Collection[int] = ()) -> Iterator[Row]:
-    """LCM-LoRA in every number of steps, with the reference's timesteps and the WebUI's; those in `main` with all prompts."""
+    """LCM-LoRA in every number of steps, with the reference's timesteps and the WebUI's; those in `main` with
+    all prompts.
+    """
     for steps in LCM_STEPS:
         label = f"LCM-LoRA, {steps} step{'s' if steps > 1 else ''}, CFG {cfg:g}"
         yield Row(Method(label, "reference", steps, cfg, 1.0), main=steps in main)
         if steps > 1:  # a single step starts at 999 either way
-            yield Row(Method(f"{label}, the WebUI's timesteps", "webui", steps, cfg, 1.0), main=steps in main, host_rows=2 * steps)
+            yield Row(
+                Method(f"{label}, the WebUI's timesteps", "webui", steps, cfg, 1.0),
+                main=steps in main,
+                host_rows=2 * steps,
+            )
 
 
 class Bench:
@@ -117,15 +145,25 @@ class Bench:
         if not self.checkpoint(name).exists():
             return {"absent": f"there is no {self.checkpoint(name).name}"}
         look = LOOK_OF.get(name, "plain")
-        files = {"lcm": self.lora(f"lcm_lora_{LORA_OF[name]}"), **({"style": self.lora(STYLE)} if name == "sd15" else {})}
+        files = {
+            "lcm": self.lora(f"lcm_lora_{LORA_OF[name]}"),
+            **({"style": self.lora(STYLE)} if name == "sd15" else {}),
+        }
         model, loras = load_with_loras(self.checkpoint(name), self.device, **files)
         real = self.real_latents(model, look)
-        floor_of = {count: frechet_distance(real[REAL : REAL + count], real[:REAL]) for count in (self.prompts, self.side_prompts)}
-        figures = [_summary("real pictures through the autoencoder", measure_autoencoder(model, self.scenes, look))]
+        floor_of = {
+            count: frechet_distance(real[REAL : REAL + count], real[:REAL])
+            for count in (self.prompts, self.side_prompts)
+        }
+        figures = [
+            _summary("real pictures through the autoencoder", measure_autoencoder(model, self.scenes, look))
+        ]
         for row in tqdm(rows_of(name), desc=f"small-{name}", mininterval=2.0):
             method = row.method
             weights = {"lcm": method.lora, "style": row.style}
-            missing = [LORA_KINDS[name] for name, weight in weights.items() if weight and name not in loras.layers]
+            missing = [
+                LORA_KINDS[name] for name, weight in weights.items() if weight and name not in loras.layers
+            ]
             if missing:
                 figures.append({"label": method.label, "absent": f"no {missing[0]}"})
                 continue
@@ -137,7 +175,9 @@ class Bench:
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             entry = _summary(method.label, agreement(pictures, scenes, row_look))
             if self.classifier:
-                entry["by_classifier"] = round(100 * rates(self.classifier.agreement(pictures, scenes))["all"], 1)
+                entry["by_classifier"] = round(
+                    100 * rates(self.classifier.agreement(pictures, scenes))["all"], 1
+                )
             entry |= {
                 "unet_calls": method.steps,
                 "unet_rows": row.rows,
@@ -179,7 +219,10 @@ class Bench:
         for method in chosen.values():
             loras.apply(lcm=method.lora)
             columns.append([Image.fromarray(picture) for picture in draw(model, method, captions, SEED)[0]])
-        rows = [(caption, pictures) for caption, pictures in zip(captions, zip(*columns, strict=True), strict=True)]
+        rows = [
+            (caption, pictures)
+            for caption, pictures in zip(captions, zip(*columns, strict=True), strict=True)
+        ]
         return contact_sheet("small-sd15", list(chosen), rows)
 
 
@@ -197,7 +240,9 @@ def _summary(label: str, judged: Sequence[dict[str, bool]]) -> dict[str, Any]:
 
 
 def targets(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The comparisons that the claim stands on, in points, each with half the width of its 95 % interval; absent where a row is."""
+    """The comparisons that the claim stands on, in points, each with half the width of its 95 % interval;
+    absent where a row is.
+    """
     by_label = {row["label"]: row for row in figures if "right" in row}
 
     def best(prefix: str) -> dict[str, Any] | None:
@@ -212,19 +257,32 @@ def targets(figures: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ours, theirs = ([flag == "1" for flag in row["right"]] for row in (one, other))
         count = min(len(ours), len(theirs))
         mean, half = paired_difference(ours[:count], theirs[:count])
-        return {"of": one["label"], "over": other["label"], "points": round(100 * mean, 1), "interval": round(100 * half, 1)}
+        return {
+            "of": one["label"],
+            "over": other["label"],
+            "points": round(100 * mean, 1),
+            "interval": round(100 * half, 1),
+        }
 
     four, two = by_label.get("LCM-LoRA, 4 steps, CFG 1"), by_label.get("LCM-LoRA, 2 steps, CFG 1")
     return {
         "4 steps against the teacher (wanted: -5 or more)": points(four, best(TEACHER)),
         "4 steps against Euler 4 at its best CFG, no LoRA (wanted: 30)": points(four, best("Euler, 4 steps")),
-        "2 steps against the WebUI's timesteps (wanted: 20)": points(two, by_label.get("LCM-LoRA, 2 steps, CFG 1, the WebUI's timesteps")),
+        "2 steps against the WebUI's timesteps (wanted: 20)": points(
+            two, by_label.get("LCM-LoRA, 2 steps, CFG 1, the WebUI's timesteps")
+        ),
     }
 
 
 def overview(results: dict[str, Any]) -> list[str]:
-    """A table of the lines that all checkpoints have, with a column for each; ¹ marks those of fewer prompts."""
-    measured = {name: {row["label"]: row for row in result["rows"]} for name, result in results.items() if "rows" in result}
+    """A table of the lines that all checkpoints have, with a column for each; ¹ marks those of fewer
+    prompts.
+    """
+    measured = {
+        name: {row["label"]: row for row in result["rows"]}
+        for name, result in results.items()
+        if "rows" in result
+    }
     if not measured:
         return []
     most = max(row.get("prompts", 0) for rows in measured.values() for row in rows.values())
@@ -232,7 +290,10 @@ def overview(results: dict[str, Any]) -> list[str]:
     def cell(row: dict[str, Any]) -> str:
         return "absent" if "absent" in row else f"{row['all']:.1f} %{'' if row['prompts'] == most else ' ¹'}"
 
-    lines = [f"| method | UNet rows | {' | '.join(f'`{name}`' for name in measured)} |", "|---" * (len(measured) + 2) + "|"]
+    lines = [
+        f"| method | UNet rows | {' | '.join(f'`{name}`' for name in measured)} |",
+        "|---" * (len(measured) + 2) + "|",
+    ]
     for label, first in next(iter(measured.values())).items():
         if all(label in rows for rows in measured.values()):
             cells = [cell(rows[label]) for rows in measured.values()]
@@ -249,13 +310,31 @@ def table(results: dict[str, Any]) -> str:
             lines += [f"Absent: {result['absent']}.", ""]
             continue
         teacher = next((row for row in result["rows"] if row["label"] == BEST_TEACHER), {})
-        columns = ("method", "all", "95 %", "prompts", "all, by the classifier", "held out", "distance (floor)", "UNet rows", "ms")
-        lines += [f"| {' | '.join(columns)} | times as fast as the teacher |", "|---" * (len(columns) + 1) + "|"]
+        columns = (
+            "method",
+            "all",
+            "95 %",
+            "prompts",
+            "all, by the classifier",
+            "held out",
+            "distance (floor)",
+            "UNet rows",
+            "ms",
+        )
+        lines += [
+            f"| {' | '.join(columns)} | times as fast as the teacher |",
+            "|---" * (len(columns) + 1) + "|",
+        ]
         for row in result["rows"]:
             if "absent" in row:
                 lines.append(f"| {row['label']} | absent: {row['absent']} ||||||||||")
                 continue
-            cells = [row["label"], f"{row['all']:.1f} %", "{:.1f}–{:.1f}".format(*row["interval"]), str(row["prompts"])]
+            cells = [
+                row["label"],
+                f"{row['all']:.1f} %",
+                "{:.1f}–{:.1f}".format(*row["interval"]),
+                str(row["prompts"]),
+            ]
             cells.append(f"{row['by_classifier']:.1f} %" if "by_classifier" in row else "absent")
             cells.append(f"{row['held_out']['all']:.1f} %" if "held_out" in row else "")
             far = row.get("latent_distance")
@@ -263,29 +342,47 @@ def table(results: dict[str, Any]) -> str:
             seconds = row.get("seconds_per_picture")
             cells += ["", "", ""] if seconds is None else [str(row["unet_rows"]), f"{1000 * seconds:.1f}"]
             if seconds is not None:
-                cells.append(f"{teacher['seconds_per_picture'] / seconds:.1f}" if "seconds_per_picture" in teacher else "")
+                cells.append(
+                    f"{teacher['seconds_per_picture'] / seconds:.1f}"
+                    if "seconds_per_picture" in teacher
+                    else ""
+                )
             lines.append("| " + " | ".join(cells) + " |")
         lines += ["", *(f"- {name}: {_told(found)}" for name, found in result["targets"].items()), ""]
     first, second = (_four_steps(results.get(name, {})) for name in ("sd15", "sd15-lit"))
     share = f"{100 * second / first:.0f} %" if first and second else "absent"
-    lines += [f"The second checkpoint reaches {share} of what the first one does with the LCM-LoRA in 4 steps (wanted: 90 %)."]
+    lines += [
+        f"The second checkpoint reaches {share} of what the first one does with the LCM-LoRA in 4 steps"
+        " (wanted: 90 %)."
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _told(found: dict[str, Any] | None) -> str:
-    return "absent" if found is None else f"{found['points']:+.1f} ± {found['interval']:.1f} points ({found['of']}; {found['over']})"
+    return (
+        "absent"
+        if found is None
+        else f"{found['points']:+.1f} ± {found['interval']:.1f} points ({found['of']}; {found['over']})"
+    )
 
 
 def _four_steps(result: dict[str, Any]) -> float | None:
-    return next((row.get("all") for row in result.get("rows", ()) if row["label"] == "LCM-LoRA, 4 steps, CFG 1"), None)
+    return next(
+        (row.get("all") for row in result.get("rows", ()) if row["label"] == "LCM-LoRA, 4 steps, CFG 1"), None
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python dev.py bench quality", description=__doc__.splitlines()[0])
     how_many = parser.add_mutually_exclusive_group()
-    how_many.add_argument("--quick", action="store_true", help=f"a look: {QUICK_PROMPTS} prompts, wide intervals")
     how_many.add_argument(
-        "--prompts", type=int, default=PROMPTS, help=f"for the rows that carry the claim ({PROMPTS}); others get an eighth"
+        "--quick", action="store_true", help=f"a look: {QUICK_PROMPTS} prompts, wide intervals"
+    )
+    how_many.add_argument(
+        "--prompts",
+        type=int,
+        default=PROMPTS,
+        help=f"for the rows that carry the claim ({PROMPTS}); others get an eighth",
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with Stable-diffusion and Lora")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

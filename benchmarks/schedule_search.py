@@ -1,11 +1,13 @@
-"""Is there a set of timesteps, and an amount of fresh noise, that beats the reference's at 2, 3 and 4 steps on every model here?
+"""Is there a set of timesteps, and an amount of fresh noise, that beats the reference's at 2, 3 and 4 steps
+on every model here?
 
     python dev.py bench schedule_search [--steps 2 3 4] [--rounds 40]
 
-Searches on one set of prompts and seeds and measures what it found on another, prompts held out of training included, next to the
-reference's timesteps and the WebUI's own. The search climbs: each round moves one timestep, or the amount of noise, of the best so far,
-and keeps what draws more prompts right, all models counted together. A candidate is only believed after twice as many prompts as it was
-found with. It is not told what the answer is judged by afterwards, so an advantage that was luck in the search does not last.
+Searches on one set of prompts and seeds and measures what it found on another, prompts held out of training
+included, next to the reference's timesteps and the WebUI's own. The search climbs: each round moves one
+timestep, or the amount of noise, of the best so far, and keeps what draws more prompts right, all models
+counted together. A candidate is only believed after twice as many prompts as it was found with. It is not
+told what the answer is judged by afterwards, so an advantage that was luck in the search does not last.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ NOISES = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1)
 
 @dataclass(frozen=True)
 class Candidate:
-    """`timesteps` descending; `noise` scales the fresh noise between two steps, 1 being what the noise schedule says."""
+    """`timesteps` descending; `noise` scales the fresh noise between two steps, 1 being what the noise
+    schedule says.
+    """
 
     timesteps: tuple[int, ...]
     noise: float = 1.0
@@ -53,11 +57,17 @@ class Candidate:
         moved = list(self.timesteps)
         place = rng.randrange(len(moved))
         moved[place] = min(TRAIN_STEPS - 1, max(LOWEST, moved[place] + rng.choice(MOVES)))
-        return replace(self, timesteps=tuple(sorted(moved, reverse=True))) if len(set(moved)) == len(moved) else self
+        return (
+            replace(self, timesteps=tuple(sorted(moved, reverse=True)))
+            if len(set(moved)) == len(moved)
+            else self
+        )
 
 
 class Measure:
-    """Draws with one model and its LCM-LoRA, and says of each prompt whether all is right. Remembers what it has measured."""
+    """Draws with one model and its LCM-LoRA, and says of each prompt whether all is right. Remembers what it
+    has measured.
+    """
 
     def __init__(self, checkpoint: Path, lora: Path, look: str, device: torch.device) -> None:
         self.model, loras = load_with_loras(checkpoint, device, lcm=lora)
@@ -73,14 +83,18 @@ class Measure:
                 part = scenes[start : start + BATCH]
                 generator = torch.Generator().manual_seed(seed * 100_003 + start)
                 captions = [scene.caption for scene in part]
-                latents = sample_lcm(self.model, captions, candidate.timesteps, 1.0, generator, noise_scale=candidate.noise)
+                latents = sample_lcm(
+                    self.model, captions, candidate.timesteps, 1.0, generator, noise_scale=candidate.noise
+                )
                 right += [row["all"] for row in agreement(to_pictures(self.model, latents), part, self.look)]
             self._known[key] = right
         return self._known[key]
 
 
 class Together:
-    """Several models measured as one: what is right of every prompt on the first, then on the second, and so on."""
+    """Several models measured as one: what is right of every prompt on the first, then on the second, and so
+    on.
+    """
 
     def __init__(self, measures: Collection[Measure]) -> None:
         self.measures = measures
@@ -89,8 +103,12 @@ class Together:
         return [flag for measure in self.measures for flag in measure(candidate, scenes, seed)]
 
 
-def search(measure: Measure | Together, steps: int, rounds: int, prompts: int, seed: int = SEARCH_SEED) -> list[Candidate]:
-    """Climbs from the reference's timesteps, from the WebUI's and from what was best so far; returns the candidates kept, best last."""
+def search(
+    measure: Measure | Together, steps: int, rounds: int, prompts: int, seed: int = SEARCH_SEED
+) -> list[Candidate]:
+    """Climbs from the reference's timesteps, from the WebUI's and from what was best so far; returns the
+    candidates kept, best last.
+    """
     rng = random.Random(steps)
     scenes = prompts_of(2 * prompts, seed)
     half = scenes[:prompts]
@@ -108,20 +126,28 @@ def search(measure: Measure | Together, steps: int, rounds: int, prompts: int, s
 
 
 def final(measure: Measure, found: Candidate, steps: int, prompts: int) -> dict[str, Any]:
-    """What was found against the reference and the WebUI's timesteps, on prompts and seeds that the search never saw."""
+    """What was found against the reference and the WebUI's timesteps, on prompts and seeds that the search
+    never saw.
+    """
     rivals = {
         "found": found,
         "reference": Candidate(tuple(reference_timesteps(steps))),
         "webui": Candidate(tuple(evenly_to_lowest(steps))),
     }
-    sets = {"seen": prompts_of(prompts, FINAL_SEED), "held_out": prompts_of(prompts // 2, FINAL_SEED, held_out=True)}
+    sets = {
+        "seen": prompts_of(prompts, FINAL_SEED),
+        "held_out": prompts_of(prompts // 2, FINAL_SEED, held_out=True),
+    }
     result: dict[str, Any] = {}
     for kind, scenes in sets.items():
         right = {name: measure(candidate, scenes, FINAL_SEED) for name, candidate in rivals.items()}
         result[kind] = {name: _share(flags) for name, flags in right.items()}
         for rival in ("reference", "webui"):
             mean, half = paired_difference(right["found"], right[rival])
-            result[kind][f"found minus {rival}"] = {"points": round(100 * mean, 1), "interval": round(100 * half, 1)}
+            result[kind][f"found minus {rival}"] = {
+                "points": round(100 * mean, 1),
+                "interval": round(100 * half, 1),
+            }
     return result
 
 
@@ -135,9 +161,13 @@ def told(result: dict[str, Any]) -> str:
     """One line for the terminal: what `final` measured."""
     parts = []
     for kind, name in (("seen", ""), ("held_out", "held-out combinations ")):
-        shares = ", ".join(f"{rival} {result[kind][rival]['all']:.1f} %" for rival in ("found", "reference", "webui"))
+        shares = ", ".join(
+            f"{rival} {result[kind][rival]['all']:.1f} %" for rival in ("found", "reference", "webui")
+        )
         ahead = " and ".join(
-            "{points:+.1f} ± {interval:.1f} against {whose}".format(whose=whose, **result[kind][f"found minus {rival}"])
+            "{points:+.1f} ± {interval:.1f} against {whose}".format(
+                whose=whose, **result[kind][f"found minus {rival}"]
+            )
             for rival, whose in (("reference", "the reference's"), ("webui", "the WebUI's"))
         )
         parts.append(f"{name}{shares} ({ahead})")
@@ -145,10 +175,17 @@ def told(result: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python dev.py bench schedule_search", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python dev.py bench schedule_search", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--steps", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--rounds", type=int, default=40, help="candidates tried for each number of steps")
-    parser.add_argument("--prompts", type=int, default=SEARCH_PROMPTS, help="prompts for each model that a candidate is found with")
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        default=SEARCH_PROMPTS,
+        help="prompts for each model that a candidate is found with",
+    )
     parser.add_argument("--final-prompts", type=int, default=FINAL_PROMPTS)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -158,15 +195,26 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoint = options.models / "Stable-diffusion" / f"small-{name}.safetensors"
         lora = options.models / "Lora" / f"lcm_lora_{family}.safetensors"
         if checkpoint.exists() and lora.exists():
-            measures[name] = Measure(checkpoint, lora, LOOK_OF.get(name, "plain"), torch.device(options.device))
+            measures[name] = Measure(
+                checkpoint, lora, LOOK_OF.get(name, "plain"), torch.device(options.device)
+            )
         else:
             print(f"Absent: there is no {checkpoint.name} with {lora.name}.")
     results: dict[str, Any] = {}
     for steps in options.steps if measures else ():
         kept = search(Together(measures.values()), steps, options.rounds, options.prompts)
         found = kept[-1]
-        print(f"{steps} steps: timesteps {found.timesteps}, noise {found.noise}, after {len(kept) - 1} improvements", flush=True)
-        results[str(steps)] = {"timesteps": list(found.timesteps), "noise": found.noise, "improvements": len(kept) - 1, "models": {}}
+        print(
+            f"{steps} steps: timesteps {found.timesteps}, noise {found.noise}, after {len(kept) - 1}"
+            " improvements",
+            flush=True,
+        )
+        results[str(steps)] = {
+            "timesteps": list(found.timesteps),
+            "noise": found.noise,
+            "improvements": len(kept) - 1,
+            "models": {},
+        }
         for name, measure in measures.items():
             results[str(steps)]["models"][name] = final(measure, found, steps, options.final_prompts)
             print(f"  small-{name}: {told(results[str(steps)]['models'][name])}", flush=True)

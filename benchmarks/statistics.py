@@ -1,4 +1,6 @@
-"""Intervals and distances for the figures: how sure a share is, and how far generated latents are from real ones."""
+"""Intervals and distances for the figures: how sure a share is, and how far generated latents are from real
+ones.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def paired_difference(ours: list[bool], theirs: list[bool]) -> tuple[float, floa
 
 
 def frechet_distance(one: Tensor, other: Tensor) -> float:
-    """Fréchet distance between normal distributions fitted to latents [N, ...] and [M, ...]; falls with N and M, so it needs a floor.
+    """Fréchet distance between normal distributions fitted to latents [N, ...] and [M, ...]; falls with N and
+    M, so it needs a floor.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as the FID, on latents instead of a classifier's features.
     """

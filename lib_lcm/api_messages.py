@@ -1,5 +1,5 @@
-"""What the routes under /lcm/v1 read and write: requests taken apart by hand, so that whatever is wrong with one gets a sentence,
-and answers that name no folder of the machine.
+"""What the routes under /lcm/v1 read and write: requests taken apart by hand, so that whatever is wrong with
+one gets a sentence, and answers that name no folder of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from lib_lcm.plan import PassRequest, Request, hires_side
 
 MAX_DEPTH = 32
 MAX_PROMPT = 20_000
-"""Characters: a tag that no file has the name of makes the LoRA folder be looked at again, and a million of them would take minutes."""
+"""Characters: a tag that no file has the name of makes the LoRA folder be looked at again, and a million of
+them would take minutes.
+"""
 
 # Defaults of the WebUI's own API for fields that a request leaves out.
 DEFAULT_STEPS = 50
@@ -43,7 +45,9 @@ class RequestError(Exception):
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Raises RequestError 400 for what is not JSON, 422 for JSON that is not an object."""
+    """The JSON object in `body`. Raises RequestError 400 for what is not JSON, 422 for JSON that is not an
+    object.
+    """
     try:
         value = json.loads(body, parse_constant=_no_constant)
     except RecursionError:
@@ -72,22 +76,26 @@ def _too_deep() -> RequestError:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [item for container in level for item in (container.values() if isinstance(container, dict) else container)]
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+        ]
         level = [item for item in level if isinstance(item, (dict, list))]
         if not level:
             return
     raise _too_deep()
 
 
-# --- POST /lcm/v1/plan ----------------------------------------------------------------------------------------------------
+# --- POST /lcm/v1/plan --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PlanQuestion:
     """What a dry run is asked about: the script's arguments, complete, and the request around them.
 
-    `styles` are names of saved styles, which are not in the prompts yet; `checkpoint` is the one that `override_settings` ask for;
-    `sampler` may name a schedule in its end.
+    `styles` are names of saved styles, which are not in the prompts yet; `checkpoint` is the one that
+    `override_settings` ask for; `sampler` may name a schedule in its end.
     """
 
     args: list[Any]
@@ -99,13 +107,18 @@ class PlanQuestion:
 
 
 def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence[Any]]) -> PlanQuestion:
-    """Reads the body of a txt2img or img2img request; with "init_images" it is img2img. Fields that decide nothing are not looked at.
+    """Reads the body of a txt2img or img2img request; with "init_images" it is img2img. Fields that decide
+    nothing are not looked at.
 
-    The script's arguments stand where the WebUI has them, in `alwayson_scripts`, or for short in `args`. `first_args(is_img2img)` are
-    what the WebUI fills up with where a request leaves some out. Raises RequestError 422.
+    The script's arguments stand where the WebUI has them, in `alwayson_scripts`, or for short in `args`.
+    `first_args(is_img2img)` are what the WebUI fills up with where a request leaves some out. Raises
+    RequestError 422.
     """
     if body.get("infotext"):
-        raise RequestError(422, "'infotext' is not read here: send the fields that it stands for, prompt, steps and the others.")
+        raise RequestError(
+            422,
+            "'infotext' is not read here: send the fields that it stands for, prompt, steps and the others.",
+        )
     is_img2img = body.get("init_images") is not None
     args = _script_args(body)
     strength = _number(body, "denoising_strength", None, 0.0, 1.0)
@@ -118,9 +131,15 @@ def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence
     hires_steps = _whole(body, "hr_second_pass_steps", 0, 0, MAX_STEPS)
     hires_scale = _number(body, "hr_scale", DEFAULT_HIRES_SCALE, 0.0, MAX_HIRES_SCALE)
     hires_size = (_whole(body, name, 0, 0, MAX_SIDE) for name in ("hr_resize_x", "hr_resize_y"))
-    hires = PassRequest(hires_steps, 1.0 if strength is None else strength, hires_side(width, height, hires_scale, *hires_size))
+    hires = PassRequest(
+        hires_steps,
+        1.0 if strength is None else strength,
+        hires_side(width, height, hires_scale, *hires_size),
+    )
     request = Request(
-        first=PassRequest(_whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength, max(width, height)),
+        first=PassRequest(
+            _whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength, max(width, height)
+        ),
         cfg=_number(body, "cfg_scale", DEFAULT_CFG, -MAX_CFG, MAX_CFG),
         hires=hires if is_hires else None,
         prompt=_text(body, "prompt") or "",
@@ -139,7 +158,11 @@ def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence
 
 def _styles(body: Mapping[str, Any]) -> tuple[str, ...]:
     styles = body.get("styles") or []
-    if not isinstance(styles, list) or len(styles) > MAX_STYLES or not all(isinstance(name, str) for name in styles):
+    if (
+        not isinstance(styles, list)
+        or len(styles) > MAX_STYLES
+        or not all(isinstance(name, str) for name in styles)
+    ):
         raise _wrong("styles", styles, f"a list of at most {MAX_STYLES} names of styles")
     return tuple(styles)
 
@@ -200,13 +223,14 @@ def _text(body: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------------------------------------
 
 
 def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Path] = ()) -> Any:
     """`content` (plain JSON) with every path in its texts cut to what is inside the LoRA folder.
 
-    "/home/me/webui/models/Lora/a.safetensors" becomes "Lora/a.safetensors"; of `others`, such as the home folder, the name goes too.
+    "/home/me/webui/models/Lora/a.safetensors" becomes "Lora/a.safetensors"; of `others`, such as the home
+    folder, the name goes too.
     """
     cuts = {form: folder.name for folder in lora_dirs for form in _forms(folder)}
     cuts |= {form: "..." for folder in others for form in _forms(folder) if form not in cuts}
@@ -228,12 +252,20 @@ def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Pa
 
 
 def _as_whole_path(form: str) -> re.Pattern:
-    """Finds a folder where a path begins with it or is it: "/sd" in "/sd/models", "file:///sd/x" and "in /sd.", not in "lcm/sdxl"."""
+    """Finds a folder where a path begins with it or is it: "/sd" in "/sd/models", "file:///sd/x" and "in
+    /sd.", not in "lcm/sdxl".
+    """
     return re.compile(r"(?<![\w.-])" + re.escape(form) + r"(?=[/\\]|\.?(?:[^\w.-]|$))")
 
 
 def _forms(folder: Path) -> set[str]:
-    """How a folder may be written: as given, absolute, without links; with Windows' backslashes doubled, as `repr` has them."""
+    """How a folder may be written: as given, absolute, without links; with Windows' backslashes doubled, as
+    `repr` has them.
+    """
     paths = {str(folder), os.path.abspath(folder), os.path.realpath(folder)}
-    paths = {path for path in paths if len(Path(path).parts) > 1 and os.path.isabs(path)}  # never "/" or "C:\"
-    return paths | {path.replace("\\", "\\\\") for path in paths} | {path.replace("\\", "/") for path in paths}
+    paths = {
+        path for path in paths if len(Path(path).parts) > 1 and os.path.isabs(path)
+    }  # never "/" or "C:\"
+    return (
+        paths | {path.replace("\\", "\\\\") for path in paths} | {path.replace("\\", "/") for path in paths}
+    )

@@ -13,8 +13,8 @@ LICENCE = "OpenRAIL++"
 class OfficialLora:
     """One published LCM-LoRA file.
 
-    `name` is the conventional name under which it is saved in the WebUI's LoRA folder (without ending), `size` is in bytes.
-    `other_sha256` and `other_sizes` are of earlier uploads of the same weights.
+    `name` is the conventional name under which it is saved in the WebUI's LoRA folder (without ending),
+    `size` is in bytes. `other_sha256` and `other_sizes` are of earlier uploads of the same weights.
     """
 
     family: ModelFamily

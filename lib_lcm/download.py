@@ -30,7 +30,10 @@ ATTEMPTS = 3  # in a row without a new byte
 RETRY_WAIT = 1.0  # seconds before the first repetition; doubled for each one that brings nothing
 LONGEST_WAIT = 60  # seconds; where a server asks for more, the user decides
 
-_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")  # those of huggingface_hub, and what it reads as true
+_OFFLINE_VARIABLES = (
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+)  # those of huggingface_hub, and what it reads as true
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 _under_way: set[Path] = set()
@@ -46,20 +49,28 @@ class DownloadCancelled(DownloadError):
 
 
 def download_lora(
-    lora: OfficialLora, lora_dir: Path, *, mirror: str = "", progress: Progress | None = None, cancel: Cancel | None = None
+    lora: OfficialLora,
+    lora_dir: Path,
+    *,
+    mirror: str = "",
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
 ) -> Path:
     """Puts `lora` into `lora_dir` as `<name>.safetensors` and returns that path.
 
-    A file of that name with the official content is returned as it is, without any request. What arrives is collected in
-    `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the connection breaks or `cancel` returns True,
-    and the next call goes on from there. It gets its final name in one step, once its size and SHA-256 are right.
+    A file of that name with the official content is returned as it is, without any request. What arrives is
+    collected in `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the
+    connection breaks or `cancel` returns True, and the next call goes on from there. It gets its final name
+    in one step, once its size and SHA-256 are right.
 
-    `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT, and no token is sent to it.
-    `progress(done, total)` is called in bytes, at least at the start and the end. HF_ENDPOINT, HF_TOKEN (or a saved login),
-    HF_HUB_OFFLINE, proxies and certificates from the environment are honoured. Several calls for one file do not disturb each other:
-    in one process the later one is refused, and in two they write the same bytes to the same places.
+    `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT,
+    and no token is sent to it. `progress(done, total)` is called in bytes, at least at the start and the end.
+    HF_ENDPOINT, HF_TOKEN (or a saved login), HF_HUB_OFFLINE, proxies and certificates from the environment
+    are honoured. Several calls for one file do not disturb each other: in one process the later one is
+    refused, and in two they write the same bytes to the same places.
 
-    Raises DownloadError (DownloadCancelled after `cancel`) with one sentence; no other exception is meant to come out.
+    Raises DownloadError (DownloadCancelled after `cancel`) with one sentence; no other exception is meant to
+    come out.
     """
     target = Path(lora_dir) / f"{lora.name}.safetensors"
     job = _Job(lora, target, mirror, progress or (lambda done, total: None), cancel or (lambda: False))
@@ -101,7 +112,9 @@ class _Job:
 
     def says(self, template: str, **values) -> Text:
         """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
-        if "{server}" in template:  # a Python without huggingface_hub does not know it, and may have other things to say
+        if (
+            "{server}" in template
+        ):  # a Python without huggingface_hub does not know it, and may have other things to say
             values["server"] = self.endpoint
         return Text(template, lora=self.lora.name, by_hand=self.by_hand, **values)
 
@@ -186,7 +199,11 @@ class _Job:
                         self.progress(file.tell(), self.lora.size)
                     done = file.tell()
                     _to_disk(file)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
             if isinstance(error, requests.exceptions.SSLError):
                 raise DownloadError(self.says(texts.CERTIFICATE_NOT_TRUSTED)) from error
             if not self.size_so_far():
@@ -228,11 +245,15 @@ class _Job:
         if status in (401, 403):
             raise DownloadError(self.says(texts.REFUSED, status=status))
         if status in (404, 410):
-            raise DownloadError(self.says(texts.NOT_ON_SERVER, file=f"{self.lora.repo}/{self.lora.filename}", status=status))
+            raise DownloadError(
+                self.says(texts.NOT_ON_SERVER, file=f"{self.lora.repo}/{self.lora.filename}", status=status)
+            )
         if status == 429 or status >= 500:
             wait = _retry_after(response)
             later = Text(texts.IN_SECONDS, seconds=wait) if wait else Text(texts.IN_MINUTES)
-            sentence = self.says(texts.SERVER_BUSY if status == 429 else texts.SERVER_FAILED, status=status, later=later)
+            sentence = self.says(
+                texts.SERVER_BUSY if status == 429 else texts.SERVER_FAILED, status=status, later=later
+            )
             if wait is not None and wait > LONGEST_WAIT:
                 raise DownloadError(sentence)
             raise _TryAgain(sentence, wait)
@@ -242,7 +263,9 @@ class _Job:
         return DownloadError(self.says(template, offered=size, size=self.lora.size))
 
     def verify(self) -> None:
-        """Reads the `.part` file back from the disk; deletes it and raises DownloadError when it is not the official one."""
+        """Reads the `.part` file back from the disk; deletes it and raises DownloadError when it is not the
+        official one.
+        """
         if self.part.exists() and self.sha256(self.part) != self.lora.sha256:
             self.part.unlink(missing_ok=True)
             raise DownloadError(self.says(texts.WRONG_CONTENT))
@@ -267,7 +290,9 @@ class _Job:
 
 
 class _TryAgain(Exception):
-    """An attempt failed in a way that another one may not, after `wait` seconds where the server named a time."""
+    """An attempt failed in a way that another one may not, after `wait` seconds where the server named a
+    time.
+    """
 
     def __init__(self, sentence: str, wait: float | None = None):
         super().__init__(sentence)
@@ -303,14 +328,21 @@ def _as_sentences(job: _Job) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
             raise DownloadError(Text(texts.DISK_FULL, folder=folder, lora=job.lora.name)) from error
-        raise DownloadError(Text(texts.NOT_SAVED, lora=job.lora.name, folder=folder, error=str(error))) from error
+        raise DownloadError(
+            Text(texts.NOT_SAVED, lora=job.lora.name, folder=folder, error=str(error))
+        ) from error
 
 
 def is_mirror(address: str) -> bool:
     """Whether a text can be the address of a mirror: http or https, a host, and no password."""
     try:
         parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.username or parts.password) and parts.port != 0
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and not (parts.username or parts.password)
+            and parts.port != 0
+        )
     except ValueError:  # a port that is no number, a bracket too many
         return False
 
@@ -323,7 +355,9 @@ def _endpoint() -> str:
 
 
 def _hub_headers() -> dict[str, str]:
-    """User agent and, where there is one, the token; the same call in every huggingface_hub from 0.15 to 2."""
+    """User agent and, where there is one, the token; the same call in every huggingface_hub from 0.15 to
+    2.
+    """
     from huggingface_hub.utils import build_hf_headers
 
     # HF_TOKEN by name: before 0.18 huggingface_hub read another variable. None: it looks for a saved login.
@@ -336,7 +370,9 @@ def _content_range(response: requests.Response) -> tuple[int | None, int | None]
     try:
         unit, _, value = response.headers.get("Content-Range", "").partition(" ")
         positions, _, total = value.partition("/")
-        return (int(positions.partition("-")[0]) if unit == "bytes" else None), (int(total) if total.isdigit() else None)
+        return (int(positions.partition("-")[0]) if unit == "bytes" else None), (
+            int(total) if total.isdigit() else None
+        )
     except ValueError:
         return None, None
 

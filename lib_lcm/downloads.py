@@ -42,16 +42,24 @@ class Downloads:
             if state is not None and state.state == RUNNING:
                 return state
             state = self._states[lora.family] = DownloadState(RUNNING, 0, lora.size)
-        threading.Thread(target=self._run, args=(lora, lora_dir, mirror), name=f"download {lora.name}", daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(lora, lora_dir, mirror), name=f"download {lora.name}", daemon=True
+        ).start()
         return state
 
     def _run(self, lora: OfficialLora, lora_dir: Path, mirror: str) -> None:
         try:
-            self._download(lora, lora_dir, mirror=mirror, progress=lambda done, total: self._update(lora, done=done))
+            self._download(
+                lora, lora_dir, mirror=mirror, progress=lambda done, total: self._update(lora, done=done)
+            )
         except DownloadError as error:
             self._update(lora, state=FAILED, problem=str(error))
         except Exception as error:  # a thread has nobody to raise to, and "running" for ever would be a lie
-            self._update(lora, state=FAILED, problem=f"The download of {lora.name} failed: {type(error).__name__}: {error}.")
+            self._update(
+                lora,
+                state=FAILED,
+                problem=f"The download of {lora.name} failed: {type(error).__name__}: {error}.",
+            )
             raise
         else:
             self._update(lora, state=DONE, done=lora.size)

@@ -40,8 +40,8 @@ _LABELS = {
     ModelFamily.unknown: "unknown",
 }
 
-# Input width of the cross-attention keys (`attn2.to_k`), the one figure that every SD-like UNet and LoRA carries.
-# SSD-1B shares 2048 with SDXL and is told apart by its layout (see `unet_layouts`).
+# Input width of the cross-attention keys (`attn2.to_k`), the one figure that every SD-like UNet and LoRA
+# carries. SSD-1B shares 2048 with SDXL and is told apart by its layout (see `unet_layouts`).
 FAMILY_OF_CROSS_ATTENTION_WIDTH = {
     768: ModelFamily.sd15,
     1024: ModelFamily.sd2,

@@ -1,6 +1,7 @@
 """What a LoRA's file name says of the few-step method that it was distilled for.
 
-The LoRAs of other few-step methods have the layers of an LCM-LoRA, so that their names are all that tells them apart.
+The LoRAs of other few-step methods have the layers of an LCM-LoRA, so that their names are all that tells
+them apart.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import os
 
 OTHER_METHODS = ("hyper", "lightning", "turbo", "tcd", "pcm", "dmd", "flash")
-"""Hyper-SD, SDXL Lightning and Turbo, trajectory (TCD) and phased (PCM) consistency distillation, distribution matching (DMD), Flash
-Diffusion. Their LoRAs want other timesteps than LCM's."""
+"""Hyper-SD, SDXL Lightning and Turbo, trajectory (TCD) and phased (PCM) consistency distillation,
+distribution matching (DMD), Flash Diffusion. Their LoRAs want other timesteps than LCM's."""
 
 
 def other_method(relative: str) -> str | None:
-    """The method other than LCM that a file's name speaks of, or None. `relative` is its path in the LoRA folder, with forward slashes.
+    """The method other than LCM that a file's name speaks of, or None. `relative` is its path in the LoRA
+    folder, with forward slashes.
 
     "hyper" may be a style's as well ("hyperrealistic").
     """

@@ -20,7 +20,9 @@ class Version(NamedTuple):
 
 
 class FileHashes:
-    """Asks `sha256_of` (path -> hex digits or None) once for each version of a file. All methods may be called from any thread."""
+    """Asks `sha256_of` (path -> hex digits or None) once for each version of a file. All methods may be
+    called from any thread.
+    """
 
     def __init__(self, sha256_of: Callable[[Path], str | None] | None = None):
         self._sha256_of = sha256_of or sha256_of_file
@@ -51,7 +53,8 @@ class FileHashes:
                 version, future = self._queue.popleft()
             try:
                 future.set_result(self._sha256_of(Path(version.path)))
-            except Exception as error:  # vanished, unreadable just now, a host's cache that is locked: whoever asks again tries again
+            except Exception as error:
+                # vanished, unreadable just now, a host's cache that is locked: whoever asks again tries again
                 future.set_exception(error)
 
 

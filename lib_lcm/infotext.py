@@ -1,6 +1,7 @@
 """Generation parameters (infotext): what a picture made with LCM carries, and the way back to its options.
 
-`pasted` is what the WebUI reads from an infotext: a mapping of keys to texts. Steps, CFG scale and Sampler are the WebUI's own.
+`pasted` is what the WebUI reads from an infotext: a mapping of keys to texts. Steps, CFG scale and Sampler
+are the WebUI's own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from typing import Any
 from lib_lcm.lora_entries import AUTO_LABEL, NO_LORA
 from lib_lcm.lora_files import LoraFile
 from lib_lcm.lora_use import LcmTag, Loras, lcm_tags, option_name
-from lib_lcm.options import AUTO, DEFAULT_LIMITS, LCM, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING, WEBUI, shown_number
+from lib_lcm.options import (
+    AUTO,
+    DEFAULT_LIMITS,
+    LCM,
+    NONE,
+    OPTIONS,
+    SAMPLER_LABELS,
+    SCHEDULE_LABELS,
+    TRAILING,
+    WEBUI,
+    shown_number,
+)
 from lib_lcm.plan import Plan
 
 KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
@@ -44,7 +56,9 @@ def _unmistakable(file: LoraFile, loras: Loras) -> str:
 
 
 def _quoted(name: str) -> str:
-    """`name` in quotes where the WebUI, which quotes texts with a comma, a colon or a line break, would not and should."""
+    """`name` in quotes where the WebUI, which quotes texts with a comma, a colon or a line break, would not
+    and should.
+    """
     if any(char in name for char in ",:\n") or ('"' not in name and name == name.strip()):
         return name
     return json.dumps(name, ensure_ascii=False)
@@ -56,14 +70,18 @@ def is_lcm(pasted: Mapping[str, str]) -> bool:
 
 
 def was_made_with_lcm(infotext: str) -> bool:
-    """Whether the generation parameters as they stand in a picture are those of one made with this extension."""
+    """Whether the generation parameters as they stand in a picture are those of one made with this
+    extension.
+    """
     return _OF_LCM.search(infotext.rstrip().rpartition("\n")[2]) is not None
 
 
 def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
-    """Whether it is a picture of the sampler LCM, made elsewhere, whose prompt names the LCM-LoRA as no file is called here.
+    """Whether it is a picture of the sampler LCM, made elsewhere, whose prompt names the LCM-LoRA as no file
+    is called here.
 
-    The WebUI would draw it without the LoRA; LCM finds the file that is meant, and hands over to the WebUI's own sampler.
+    The WebUI would draw it without the LoRA; LCM finds the file that is meant, and hands over to the WebUI's
+    own sampler.
     """
     tags = _tags_of_lcm_sampler(pasted, loras)
     return bool(tags) and all(tag.file is None and loras.choose(tag.family).file is not None for tag in tags)
@@ -81,10 +99,12 @@ def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[LcmTag
 
 
 def completed(pasted: Mapping[str, str], loras: Loras, version: str | None) -> Mapping[str, str]:
-    """`pasted` as LCM would have written it, where it is of another WebUI's own LCM sampler and an LCM-LoRA's tag.
+    """`pasted` as LCM would have written it, where it is of another WebUI's own LCM sampler and an LCM-LoRA's
+    tag.
 
-    For a WebUI without an LCM sampler of its own, whose version, as infotexts have it, is `version`: picked by hand, ours would draw that
-    picture at other timesteps. One of this very version, or of none, may have been drawn so, and is left alone.
+    For a WebUI without an LCM sampler of its own, whose version, as infotexts have it, is `version`: picked
+    by hand, ours would draw that picture at other timesteps. One of this very version, or of none, may have
+    been drawn so, and is left alone.
     """
     if is_lcm(pasted) or pasted.get("Version") in (None, version):
         return pasted
@@ -112,9 +132,11 @@ def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
 
 
 def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True) -> str | None:
-    """The choice that draws the picture again here, where the file may have another name: Auto, unless it was none or a special one.
+    """The choice that draws the picture again here, where the file may have another name: Auto, unless it was
+    none or a special one.
 
-    `is_auto_the_best` is false where Auto may mean another file than the best of its family, as the user had it remembered.
+    `is_auto_the_best` is false where Auto may mean another file than the best of its family, as the user had
+    it remembered.
     """
     name = pasted.get(KEYS["lora"])
     if name is None:
@@ -162,4 +184,6 @@ RESTORE: dict[str, Callable[[Mapping[str, str], Loras], Any]] = {
     "sampler": _sampler,
     "gamma": _gamma,
 }
-"""Option name -> what reads it from pasted generation parameters, as the page shows it; None leaves the control as it is."""
+"""Option name -> what reads it from pasted generation parameters, as the page shows it; None leaves the
+control as it is.
+"""

@@ -1,8 +1,8 @@
 """The LoRA folder as a whole: which files are in it, and which of them serves which model family.
 
-A `LoraLibrary` looks at every file once and remembers what it saw for as long as the file's size and time of change stay the same, so
-that asking again costs little more than listing the folder. What a single file is, `lora_files` decides; here is only the choice
-between them.
+A `LoraLibrary` looks at every file once and remembers what it saw for as long as the file's size and time of
+change stay the same, so that asking again costs little more than listing the folder. What a single file is,
+`lora_files` decides; here is only the choice between them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _REASONS = (_FROM_CATALOG, _FROM_HEADER, _FROM_NAME)  # in order of preference
 class Choice:
     """Which LCM-LoRA serves `family`.
 
-    Either `file` is set, and `reason` says why: "catalog" (it is a published file, by its SHA-256), "header" (its layers are those of an
-    LCM-LoRA of this family) or "name" (it has the conventional name and a header of this family). Or `file` is None and `problem` is
-    one sentence for the user that says what to do.
+    Either `file` is set, and `reason` says why: "catalog" (it is a published file, by its SHA-256), "header"
+    (its layers are those of an LCM-LoRA of this family) or "name" (it has the conventional name and a header
+    of this family). Or `file` is None and `problem` is one sentence for the user that says what to do.
     """
 
     family: ModelFamily
@@ -51,7 +51,9 @@ class Choice:
 
 
 class _Place(NamedTuple):
-    """Where a file lies: `path` as the system listed it, `relative` to its LoRA folder with forward slashes, and how many folders down."""
+    """Where a file lies: `path` as the system listed it, `relative` to its LoRA folder with forward slashes,
+    and how many folders down.
+    """
 
     path: str
     relative: str
@@ -78,17 +80,24 @@ class _Contender(NamedTuple):
     order: tuple[int, str, str]
 
     def decided_reason(self) -> str | None:
-        """Why the file counts as an LCM-LoRA of the family, as far as is known by now, or None if it does not."""
+        """Why the file counts as an LCM-LoRA of the family, as far as is known by now, or None if it does
+        not.
+        """
         is_hashed = self.sha256 is not None and self.sha256.done() and self.sha256.exception() is None
-        return _FROM_CATALOG if is_hashed and family_of_sha256(self.sha256.result() or "") is self.family else self.reason
+        return (
+            _FROM_CATALOG
+            if is_hashed and family_of_sha256(self.sha256.result() or "") is self.family
+            else self.reason
+        )
 
 
 class LoraLibrary:
     """The LoRA files in one or more folders and their sub-folders.
 
-    `lora_dirs` are the WebUI's LoRA folders; ones that do not exist count as empty. `sha256_of` returns the SHA-256 of a file as hex
-    digits, or None; by default the file is read. It is only called for LoRAs that have the size of a published one, in a thread of its
-    own from the first scan on, and its answers are remembered. All methods may be called from any thread.
+    `lora_dirs` are the WebUI's LoRA folders; ones that do not exist count as empty. `sha256_of` returns the
+    SHA-256 of a file as hex digits, or None; by default the file is read. It is only called for LoRAs that
+    have the size of a published one, in a thread of its own from the first scan on, and its answers are
+    remembered. All methods may be called from any thread.
     """
 
     def __init__(
@@ -111,12 +120,16 @@ class LoraLibrary:
 
     @property
     def files(self) -> list[LoraFile]:
-        """All LoRA files of the last scan (the first is made here), whole or not, in order of depth and name."""
+        """All LoRA files of the last scan (the first is made here), whole or not, in order of depth and
+        name.
+        """
         with self._lock:
             return list(self._scanned())
 
     def scan(self) -> list[LoraFile]:
-        """Look at the folders again and return the files now in them. Only new and changed files are opened."""
+        """Look at the folders again and return the files now in them. Only new and changed files are
+        opened.
+        """
         with self._lock:
             if getattr(self._this_thread, "has_seen", False) and self._files is not None:
                 return list(self._files)
@@ -134,8 +147,13 @@ class LoraLibrary:
                 except OSError:
                     size, mtime_ns = -1, -1  # vanished, or a dangling link: `inspect_lora` finds the words
                 known = self._seen.get(entry.path)
-                # A file with a problem is looked at again: a permission can come back without the size or the time changing.
-                if known is None or (known.size, known.mtime_ns) != (size, mtime_ns) or known.file.problem is not None:
+                # A file with a problem is looked at again: a permission can come back without the size or the
+                # time changing.
+                if (
+                    known is None
+                    or (known.size, known.mtime_ns) != (size, mtime_ns)
+                    or known.file.problem is not None
+                ):
                     known = _Seen(size, mtime_ns, inspect_lora(entry.path))
                 seen[entry.path] = known
                 places[known.file.path] = place
@@ -150,7 +168,9 @@ class LoraLibrary:
 
     @contextmanager
     def seen_once(self):
-        """While inside, this thread looks at the folders at most once, however much it asks: on a network disk a look takes its time."""
+        """While inside, this thread looks at the folders at most once, however much it asks: on a network
+        disk a look takes its time.
+        """
         self._this_thread.sees_once = True
         try:
             yield self
@@ -158,14 +178,18 @@ class LoraLibrary:
             self._this_thread.sees_once = self._this_thread.has_seen = False
 
     def candidates(self, family: ModelFamily) -> list[LoraFile]:
-        """The LCM-LoRAs of `family` now in the folders, best first. Never a file of another family, nor one with a problem.
+        """The LCM-LoRAs of `family` now in the folders, best first. Never a file of another family, nor one
+        with a problem.
 
-        The order is that of the reasons in `Choice`; equals go by conventional name, then fewer sub-folders, then name.
+        The order is that of the reasons in `Choice`; equals go by conventional name, then fewer sub-folders,
+        then name.
         """
         return [file for _, file in self._ranked(family)]
 
     def choose(self, family: ModelFamily) -> Choice:
-        """The best LCM-LoRA of `family` now in the folders, or the sentence that says why there is none and what to do."""
+        """The best LCM-LoRA of `family` now in the folders, or the sentence that says why there is none and
+        what to do.
+        """
         family = ModelFamily(family)
         if family not in FAMILIES_WITH_LORA:
             known = ", ".join(lora.family.label for lora in OFFICIAL_LORAS)
@@ -195,10 +219,17 @@ class LoraLibrary:
         return [file for file in self.scan() if self.is_lcm_lora(file)]
 
     def is_few_step_lora(self, file: LoraFile) -> bool:
-        """Whether `file`, found in the folders, makes pictures in few steps by another method than LCM's: TCD, Hyper-SD and the like."""
+        """Whether `file`, found in the folders, makes pictures in few steps by another method than LCM's:
+        TCD, Hyper-SD and the like.
+        """
         with self._lock:
             place = self._places.get(file.path)
-            if place is None or file.problem is not None or file.family is None or other_method(place.relative) is None:
+            if (
+                place is None
+                or file.problem is not None
+                or file.family is None
+                or other_method(place.relative) is None
+            ):
                 return False
             return file.is_lcm or names_steps(place.relative)  # the name alone may be a style's
 
@@ -207,17 +238,26 @@ class LoraLibrary:
         return [file for file in self.scan() if self.is_few_step_lora(file)]
 
     def unchecked(self) -> list[LoraFile]:
-        """Files of the last scan that are LCM-LoRAs by their name and of a kind that is never opened (`.pt`, `.ckpt`)."""
-        return [file for file in self.files if file.path.suffix.lower() in PICKLE_ENDINGS and "lcm" in file.name.lower()]
+        """Files of the last scan that are LCM-LoRAs by their name and of a kind that is never opened (`.pt`,
+        `.ckpt`).
+        """
+        return [
+            file
+            for file in self.files
+            if file.path.suffix.lower() in PICKLE_ENDINGS and "lcm" in file.name.lower()
+        ]
 
     def find(self, name: str) -> LoraFile | None:
-        """The file that the LoRA name `name` means, or None: a file name or a path within the LoRA folder, with or without its ending.
+        """The file that the LoRA name `name` means, or None: a file name or a path within the LoRA folder,
+        with or without its ending.
 
-        Upper and lower case count only where two files differ in nothing else. Of several files of one name, the one in the fewest
-        sub-folders.
+        Upper and lower case count only where two files differ in nothing else. Of several files of one name,
+        the one in the fewest sub-folders.
         """
         # as it stands comes first: a file's name may begin with a space or, but on Windows, hold a backslash
-        names = [text for text in dict.fromkeys((name, name.strip().replace("\\", "/").strip("/"))) if text.strip()]
+        names = [
+            text for text in dict.fromkeys((name, name.strip().replace("\\", "/").strip("/"))) if text.strip()
+        ]
         with self._lock:
             file = self._look_up_first(names)
             if file is None or not _is_unchanged(self._seen[self._places[file.path].path]):
@@ -237,7 +277,8 @@ class LoraLibrary:
             return None if known is None else known.file
 
     def name_of(self, file: LoraFile) -> str:
-        """What `file` is called: its name without ending or, where other files have that too, its path in the LoRA folder.
+        """What `file` is called: its name without ending or, where other files have that too, its path in the
+        LoRA folder.
 
         Forward slashes; `find` of this name gives the file again.
         """
@@ -248,13 +289,15 @@ class LoraLibrary:
             if self._stems is None:
                 self._stems = Counter(other.name.casefold() for other in self._scanned())
             is_only_one = self._stems[file.name.casefold()] == 1
-            for name in ([file.name, file.path.name] if is_only_one else []) + [os.path.splitext(place.relative)[0]]:
+            for name in ([file.name, file.path.name] if is_only_one else []) + [
+                os.path.splitext(place.relative)[0]
+            ]:
                 found = self._look_up(name)
                 if found is not None and found.path == file.path:
                     return name
             return place.relative
 
-    # -------------------------------------------------------------------------------------------------------------- how it is done
+    # --------------------------------------------------------------------------------------------------------
 
     def _scanned(self) -> list[LoraFile]:
         return self.scan() if self._files is None else self._files
@@ -283,7 +326,9 @@ class LoraLibrary:
         if family is ModelFamily.unknown:
             return []
         with self._lock:
-            contenders = [contender for file in self.scan() if (contender := self._contender(file, family)) is not None]
+            contenders = [
+                contender for file in self.scan() if (contender := self._contender(file, family)) is not None
+            ]
         if len(contenders) > 1 or any(contender.reason is None for contender in contenders):
             # without the lock; a single one is taken whatever its hash
             wait([contender.sha256 for contender in contenders if contender.sha256 is not None])
@@ -291,7 +336,15 @@ class LoraLibrary:
         for contender in contenders:
             reason = contender.decided_reason()
             if reason is not None:
-                ranked.append((_REASONS.index(reason), not contender.has_conventional_name, contender.order, reason, contender.file))
+                ranked.append(
+                    (
+                        _REASONS.index(reason),
+                        not contender.has_conventional_name,
+                        contender.order,
+                        reason,
+                        contender.file,
+                    )
+                )
         ranked.sort(key=lambda entry: entry[:3])
         return [(reason, file) for *_, reason, file in ranked]
 
@@ -303,9 +356,17 @@ class LoraLibrary:
         if is_conventional:
             reason = _FROM_HEADER if file.is_lcm else _FROM_NAME
         else:
-            reason = _FROM_HEADER if file.is_lcm and other_method(self._places[file.path].relative) is None else None
+            reason = (
+                _FROM_HEADER
+                if file.is_lcm and other_method(self._places[file.path].relative) is None
+                else None
+            )
         sha256 = self._sha256(file)
-        return None if reason is None and sha256 is None else _Contender(family, file, reason, sha256, is_conventional, self._order(file))
+        return (
+            None
+            if reason is None and sha256 is None
+            else _Contender(family, file, reason, sha256, is_conventional, self._order(file))
+        )
 
     def _has_conventional_name(self, file: LoraFile, family: ModelFamily) -> bool:
         return conventional_family(self._places[file.path].relative) is family
@@ -319,12 +380,23 @@ class LoraLibrary:
 
     def _why_none(self, family: ModelFamily) -> str:
         official = official_lora(family)
-        misses = [*self._mistyped_endings(official), *self._misnamed(official), *self._other_distillations(family)]
+        misses = [
+            *self._mistyped_endings(official),
+            *self._misnamed(official),
+            *self._other_distillations(family),
+        ]
         said = {"family": family.label, "short": family.value}
         if misses:
             return Text(texts.NO_USABLE_LORA_FOUND, misses=joined(misses[:3], texts.SEMICOLON), **said)
         folder = str(self.lora_dirs[0]) if self.lora_dirs else Text(texts.THE_LORA_FOLDER)
-        return Text(texts.NO_LORA_FOUND, file=official.filename, url=official.url, folder=folder, name=official.name, **said)
+        return Text(
+            texts.NO_LORA_FOUND,
+            file=official.filename,
+            url=official.url,
+            folder=folder,
+            name=official.name,
+            **said,
+        )
 
     def _mistyped_endings(self, official: OfficialLora) -> Iterable[str]:
         for path in self._mistyped:
@@ -333,22 +405,32 @@ class LoraLibrary:
                     yield Text(texts.DOWNLOAD_UNFINISHED, file=shown_name(path))
                 continue
             file = inspect_lora(path)
-            if file.family is official.family and (file.is_lcm or conventional_family(path.stem) is official.family):
-                yield Text(texts.ENDING_MISTYPED, file=shown_name(path), right=f"{shown_name(path.stem)}.safetensors")
+            if file.family is official.family and (
+                file.is_lcm or conventional_family(path.stem) is official.family
+            ):
+                yield Text(
+                    texts.ENDING_MISTYPED, file=shown_name(path), right=f"{shown_name(path.stem)}.safetensors"
+                )
             elif file.problem and conventional_family(path.stem) is official.family:
                 yield listed_problem(file)
 
     def _misnamed(self, official: OfficialLora) -> Iterable[str]:
         for file in self._scanned():
             is_conventional = self._has_conventional_name(file, official.family)
-            # The published files are all downloaded under one name: a broken one may be of this family unless its header says otherwise.
-            is_download = file.path.name.lower() == official.filename and file.family in (None, official.family)
+            # The published files are all downloaded under one name: a broken one may be of this family unless
+            # its header says otherwise.
+            is_download = file.path.name.lower() == official.filename and file.family in (
+                None,
+                official.family,
+            )
             if file.problem:
                 if is_conventional or is_download:
                     yield listed_problem(file)
             elif is_conventional:
                 template = texts.MADE_FOR_OTHER_FAMILY if file.family else texts.NOT_MADE_FOR_FAMILY
-                yield Text(template, file=shown_name(file.path), family=(file.family or official.family).label)
+                yield Text(
+                    template, file=shown_name(file.path), family=(file.family or official.family).label
+                )
 
     def _other_distillations(self, family: ModelFamily) -> Iterable[str]:
         for file in self._scanned():
@@ -358,7 +440,9 @@ class LoraLibrary:
 
 
 def _walk(folders: Iterable[Path]) -> Iterable[tuple[os.DirEntry[str], _Place]]:
-    """Every file below `folders` with its place, each real folder once (links may form loops), in a fixed order."""
+    """Every file below `folders` with its place, each real folder once (links may form loops), in a fixed
+    order.
+    """
     visited = set()
     for root in folders:
         level = [(str(root), "")]
@@ -391,7 +475,9 @@ def _walk(folders: Iterable[Path]) -> Iterable[tuple[os.DirEntry[str], _Place]]:
 
 
 def _is_mistyped(relative: str) -> bool:
-    """Whether a file that no WebUI lists was probably meant as a safetensors file: a misspelt ending, or none after an LCM-LoRA's name."""
+    """Whether a file that no WebUI lists was probably meant as a safetensors file: a misspelt ending, or none
+    after an LCM-LoRA's name.
+    """
     stem, ending = os.path.splitext(relative)
     ending = ending.lower().lstrip(".")
     if conventional_family(stem) is not None:
@@ -402,7 +488,25 @@ def _is_mistyped(relative: str) -> bool:
 # What browsers and downloaders add to a file's name until it is whole.
 _UNFINISHED = frozenset({"part", "partial", "crdownload", "download", "tmp", "incomplete", "aria2"})
 # Files that lie beside a LoRA under its name: previews, notes, the extensions' data.
-_COMPANIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif", "mp4", "txt", "json", "info", "md", "html", "yaml", "yml", "csv", "sha256"})
+_COMPANIONS = frozenset(
+    {
+        "png",
+        "jpg",
+        "jpeg",
+        "webp",
+        "gif",
+        "mp4",
+        "txt",
+        "json",
+        "info",
+        "md",
+        "html",
+        "yaml",
+        "yml",
+        "csv",
+        "sha256",
+    }
+)
 
 
 def _is_unchanged(seen: _Seen) -> bool:

@@ -1,8 +1,9 @@
 """The entries of the LCM-LoRA drop-down, and the option that each of them stands for.
 
-A drop-down of gradio 3 has no values behind its texts: what is shown is what comes back, also long after the checkpoint or the files
-have changed, from a page that was open all the while, another tab, or saved defaults. So an entry is the option itself and, after
-SEPARATOR, a note that whoever reads it leaves out: "Auto · lcm_lora_sd15" is always Auto, "mine · SDXL" always the LoRA "mine".
+A drop-down of gradio 3 has no values behind its texts: what is shown is what comes back, also long after the
+checkpoint or the files have changed, from a page that was open all the while, another tab, or saved defaults.
+So an entry is the option itself and, after SEPARATOR, a note that whoever reads it leaves out: "Auto ·
+lcm_lora_sd15" is always Auto, "mine · SDXL" always the LoRA "mine".
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ SEPARATOR = "\u00a0\u00b7\u00a0"
 
 @dataclass(frozen=True)
 class ListedLora:
-    """A LoRA that the drop-down offers: `name` as the option takes it, `family` None for a file that cannot be checked."""
+    """A LoRA that the drop-down offers: `name` as the option takes it, `family` None for a file that cannot
+    be checked.
+    """
 
     name: str
     family: ModelFamily | None
@@ -35,12 +38,16 @@ def option_of(entry: str) -> str:
 
 
 def entries(
-    loras: Iterable[ListedLora], checkpoint: ModelFamily | None = None, auto: str | None = None, words: Translations | None = None
+    loras: Iterable[ListedLora],
+    checkpoint: ModelFamily | None = None,
+    auto: str | None = None,
+    words: Translations | None = None,
 ) -> list[str]:
-    """All entries: Auto, None, the LoRAs that fit the checkpoint, those that do not (marked), those that could not be checked.
+    """All entries: Auto, None, the LoRAs that fit the checkpoint, those that do not (marked), those that
+    could not be checked.
 
-    `checkpoint` is the loaded model's family, None where none is loaded; `auto` is what Auto means for it, None where that is unknown.
-    The notes are in English without `words`.
+    `checkpoint` is the loaded model's family, None where none is loaded; `auto` is what Auto means for it,
+    None where that is unknown. The notes are in English without `words`.
     """
     words = words or {}
 
@@ -48,7 +55,11 @@ def entries(
         fits = lora.family is not None and checkpoint in (None, lora.family)
         return not fits, lora.family is None, lora.name.casefold(), lora.name
 
-    return [auto_entry(translated(auto, words)), NO_LORA, *(lora_entry(lora, checkpoint, words) for lora in sorted(loras, key=order))]
+    return [
+        auto_entry(translated(auto, words)),
+        NO_LORA,
+        *(lora_entry(lora, checkpoint, words) for lora in sorted(loras, key=order)),
+    ]
 
 
 def auto_entry(meaning: str | None = None) -> str:
@@ -56,7 +67,9 @@ def auto_entry(meaning: str | None = None) -> str:
     return AUTO_LABEL if meaning is None else AUTO_LABEL + SEPARATOR + meaning
 
 
-def lora_entry(lora: ListedLora, checkpoint: ModelFamily | None = None, words: Translations | None = None) -> str:
+def lora_entry(
+    lora: ListedLora, checkpoint: ModelFamily | None = None, words: Translations | None = None
+) -> str:
     """The entry of a LoRA with its family; it says so where the checkpoint is of another one."""
     if lora.family is None:
         note = Text(texts.NOT_CHECKED)
@@ -68,7 +81,9 @@ def lora_entry(lora: ListedLora, checkpoint: ModelFamily | None = None, words: T
 
 
 def entry_for(option: str, among: Iterable[str]) -> str:
-    """The entry that shows `option` (an entry itself, perhaps an outdated one); the option as it is where it is not `among` them."""
+    """The entry that shows `option` (an entry itself, perhaps an outdated one); the option as it is where it
+    is not `among` them.
+    """
     wanted = option_of(option)
     for fold in (str, str.casefold):
         for entry in among:

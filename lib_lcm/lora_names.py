@@ -1,4 +1,6 @@
-"""Takes tensor names of LoRAs apart, in the styles of kohya, peft, diffusers and LyCORIS: which layer, and which part of its change."""
+"""Takes tensor names of LoRAs apart, in the styles of kohya, peft, diffusers and LyCORIS: which layer, and
+which part of its change.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,11 @@ from typing import NamedTuple
 class Key(NamedTuple):
     """One tensor name taken apart.
 
-    `component` is "unet", "text_encoder", "video" (layers that work across frames) or "other". `module` is the layer's path with
-    underscores, a UNet's always in diffusers' names. `part` is the tensor's role in its module ("down", "up", "alpha", "hada_w1_a", ...)
-    and `kind` the kind of network that has such a part, None if any kind does. `ldm_names`: the name was in the original (LDM) naming.
-    `is_cross_attention_input`: the module takes the text's embedding as input, so its width tells the family.
+    `component` is "unet", "text_encoder", "video" (layers that work across frames) or "other". `module` is
+    the layer's path with underscores, a UNet's always in diffusers' names. `part` is the tensor's role in its
+    module ("down", "up", "alpha", "hada_w1_a", ...) and `kind` the kind of network that has such a part, None
+    if any kind does. `ldm_names`: the name was in the original (LDM) naming. `is_cross_attention_input`: the
+    module takes the text's embedding as input, so its width tells the family.
     """
 
     component: str
@@ -33,7 +36,9 @@ _KIND_OF_PART = {
     "dora_scale": "dora",
     "lora_magnitude_vector": "dora",
     **dict.fromkeys(("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"), "loha"),
-    **dict.fromkeys(("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"), "lokr"),
+    **dict.fromkeys(
+        ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"), "lokr"
+    ),
     "on_input": "ia3",
     **dict.fromkeys(("diff", "diff_b"), "full"),
     **dict.fromkeys(("w_norm", "b_norm"), "norm"),
@@ -49,7 +54,10 @@ _UNET_PREFIX = re.compile(
 _UNET_MODULE = re.compile(
     r"(?:down_blocks_\d+|up_blocks_\d+|mid_block)_(?:attentions|resnets|downsamplers|upsamplers)_\d+_|conv_(?:in|out)$|(?:time|add)_embedding_linear_"
 )
-_LDM_MODULE = re.compile(r"(input_blocks|output_blocks)_(\d{1,2})_(\d)_(.+)|middle_block_(\d)_(.+)|(time_embed|label_emb|out)_(.+)", re.S)
+_LDM_MODULE = re.compile(
+    r"(input_blocks|output_blocks)_(\d{1,2})_(\d)_(.+)|middle_block_(\d)_(.+)|(time_embed|label_emb|out)_(.+)",
+    re.S,
+)
 _LDM_RESNET = {
     "in_layers_0": "norm1",
     "in_layers_2": "conv1",
@@ -76,7 +84,9 @@ def split_key(name: str) -> Key:
     if _TEXT_ENCODER.match(name):
         return Key("text_encoder", module, part, kind)
     path = module[_UNET_PREFIX.match(module).end() :].replace(".", "_")
-    path = path.replace("_processor_to_", "_to_")  # diffusers' first LoRA format hung its layers on attention processors
+    path = path.replace(
+        "_processor_to_", "_to_"
+    )  # diffusers' first LoRA format hung its layers on attention processors
     if path.endswith("_to_out"):
         path += "_0"
     if "temporal" in path or "motion_modules" in path or "_temp_" in path:
@@ -90,7 +100,9 @@ def split_key(name: str) -> Key:
 
 
 def _diffusers_name(ldm: re.Match[str]) -> str:
-    """diffusers' name of a layer of the original UNet, whose blocks are numbered through: three to a level, the third a downsampler."""
+    """diffusers' name of a layer of the original UNet, whose blocks are numbered through: three to a level,
+    the third a downsampler.
+    """
     side, block, sub, inner, middle_sub, middle_inner, rest, _ = ldm.groups()
     if rest:
         return ldm[0]

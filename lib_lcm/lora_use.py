@@ -14,8 +14,9 @@ from lib_lcm.options import AUTO, NONE, TCD, Defaults, LcmOptions
 from lib_lcm.prompt_tags import LoraTag, conventional_family, find_tags
 from lib_lcm.texts import Text
 
-# A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's on SDXL) or in none (key
-# names that the WebUI does not know). What lies between is for layers that a WebUI counts differently.
+# A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's
+# on SDXL) or in none (key names that the WebUI does not know). What lies between is for layers that a WebUI
+# counts differently.
 LEAST_SHARE_MATCHED = 0.9
 
 
@@ -35,10 +36,11 @@ class Loras(Protocol):
 
 @dataclass(frozen=True)
 class LoraUse:
-    """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the generation must fail.
+    """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the
+    generation must fail.
 
-    `reason` says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does), "remembered" (for the checkpoint),
-    or the `reason` of a `library.Choice`; None where there is a problem.
+    `reason` says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does),
+    "remembered" (for the checkpoint), or the `reason` of a `library.Choice`; None where there is a problem.
     """
 
     file: LoraFile | None = None
@@ -63,7 +65,9 @@ def lcm_tags(prompt: str, loras: Loras) -> list[LcmTag]:
 
 
 def lcm_among(tags: Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
-    """The tags that mean an LCM-LoRA, by the content of the file they name or, where there is none, by its usual name."""
+    """The tags that mean an LCM-LoRA, by the content of the file they name or, where there is none, by its
+    usual name.
+    """
     found = []
     for tag in tags:
         file = loras.find(tag.name)
@@ -81,18 +85,24 @@ FROM_TAG, FROM_OPTION, REMEMBERED = "tag", "option", "remembered"
 
 
 def option_name(file: LoraFile, loras: Loras) -> str:
-    """The value of the option `lora` that means this file: its name, with its ending where the name alone would mean something else."""
+    """The value of the option `lora` that means this file: its name, with its ending where the name alone
+    would mean something else.
+    """
     name = loras.name_of(file)
     return name + file.path.suffix if name.lower() in (AUTO, NONE) else name
 
 
 def resolve_lora(
-    tags: str | Sequence[LoraTag], options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None = None
+    tags: str | Sequence[LoraTag],
+    options: LcmOptions,
+    family: ModelFamily,
+    loras: Loras,
+    remembered: str | None = None,
 ) -> LoraUse:
     """The LCM-LoRA for a model of `family`: typed tags win, then the options (DESIGN rules 1-3).
 
-    `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means for this checkpoint, as the
-    option `lora` has it, None where nothing is remembered.
+    `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means
+    for this checkpoint, as the option `lora` has it, None where nothing is remembered.
     """
     options = Defaults().fill(options)  # a weight at least, for callers without settings
     if options.lora == NONE:
@@ -121,11 +131,18 @@ def resolve_lora(
         if item.family is not None and item.family is not family:
             used = loras.name_of(found.file)
             template = texts.TAG_OF_OTHER_FAMILY
-            messages.append(Text(template, lora=item.tag.name, family=item.family.label, checkpoint=family.label, used=used))
+            messages.append(
+                Text(
+                    template, lora=item.tag.name, family=item.family.label, checkpoint=family.label, used=used
+                )
+            )
     if len(typed) > 1:
         messages.append(Text(texts.NAMED_SEVERAL_TIMES, count=len(typed), weight=typed[-1].tag.weight))
-    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever kind it is
-    meant = [tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)]
+    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever
+    # kind it is
+    meant = [
+        tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)
+    ]
     for tag in meant:
         if tag.problem:
             return LoraUse(problem=tag.problem)
@@ -134,7 +151,9 @@ def resolve_lora(
 
 
 def _few_step_lora(tags: Sequence[LoraTag], family: ModelFamily, loras: Loras) -> str | None:
-    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does, or None."""
+    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does,
+    or None.
+    """
     for tag in reversed(tags):
         file = loras.find(tag.name)
         if file is not None and file.family is family and loras.is_few_step_lora(file):
@@ -178,19 +197,26 @@ def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile 
     if file.problem is not None:
         return None, file.problem
     if file.family is not None and file.family is not family:
-        return None, Text(texts.LORA_OF_OTHER_FAMILY, name=name, family=file.family.label, checkpoint=family.label)
+        return None, Text(
+            texts.LORA_OF_OTHER_FAMILY, name=name, family=file.family.label, checkpoint=family.label
+        )
     return file, None
 
 
 def other_tags(tags: Iterable[LoraTag], loras: Loras, used: LoraFile | None = None) -> list[LoraTag]:
-    """The tags that mean neither an LCM-LoRA nor the file that is used as one: the LoRAs that are left as they are beside it."""
+    """The tags that mean neither an LCM-LoRA nor the file that is used as one: the LoRAs that are left as
+    they are beside it.
+    """
     tags = list(tags)
     lcm = [item.tag for item in lcm_among(tags, loras)]
-    return [tag for tag in tags if not any(tag is other for other in lcm) and not _is_tag_of(tag, used, loras)]
+    return [
+        tag for tag in tags if not any(tag is other for other in lcm) and not _is_tag_of(tag, used, loras)
+    ]
 
 
 def why_not_held(file: LoraFile, matched: int | None) -> str | None:
-    """The sentence for a LoRA that the host reports as loaded but that changes too few of the model's layers, else None.
+    """The sentence for a LoRA that the host reports as loaded but that changes too few of the model's layers,
+    else None.
 
     `matched` is how many layers the host applied it to, None where the host does not tell.
     """
@@ -200,14 +226,18 @@ def why_not_held(file: LoraFile, matched: int | None) -> str | None:
 
 
 def why_partly_held(file: LoraFile, failed: int) -> str | None:
-    """The sentence for a LoRA that the host could not put into `failed` layers, else None: where they are few it is LCM all the same."""
+    """The sentence for a LoRA that the host could not put into `failed` layers, else None: where they are few
+    it is LCM all the same.
+    """
     if file.modules - failed >= LEAST_SHARE_MATCHED * file.modules:
         return None
     return Text(texts.PARTLY_HELD, file=shown_name(file.path), failed=failed, modules=file.modules)
 
 
 def first_prompt(prompts: Sequence[str] | str) -> str:
-    """The prompt whose tags count: the WebUI applies the networks of a batch's first prompt to the whole batch."""
+    """The prompt whose tags count: the WebUI applies the networks of a batch's first prompt to the whole
+    batch.
+    """
     if isinstance(prompts, str):
         return prompts
     return prompts[0] if prompts else ""

@@ -1,4 +1,6 @@
-"""LcmOptions: every setting of one generation, its bounds, and its names in the API, the page and the infotext, in one table."""
+"""LcmOptions: every setting of one generation, its bounds, and its names in the API, the page and the
+infotext, in one table.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class OptionsError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """The range in which LCM works: what a request is clamped to, and what an LCM option must lie in. Both are settings."""
+    """The range in which LCM works: what a request is clamped to, and what an LCM option must lie in. Both
+    are settings.
+    """
 
     min_steps: int = 1
     max_steps: int = 8
@@ -46,7 +50,8 @@ DEFAULT_LIMITS = Limits()
 class Option:
     """One row of the table: an attribute of LcmOptions and what it is called elsewhere.
 
-    `infotext` is the key in a picture's generation parameters, None where the WebUI's own key (Steps, CFG scale) serves.
+    `infotext` is the key in a picture's generation parameters, None where the WebUI's own key (Steps, CFG
+    scale) serves.
     """
 
     name: str
@@ -57,25 +62,48 @@ class Option:
 
 OPTIONS: tuple[Option, ...] = (
     Option("enabled", "LCM", "Make pictures in 2 to 8 steps with an LCM-LoRA and the LCM sampler."),
-    Option("weight", "LoRA weight", "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.", "LCM weight"),
+    Option(
+        "weight",
+        "LoRA weight",
+        "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.",
+        "LCM weight",
+    ),
     Option("steps", "Steps", "Sampling steps: 4 is the usual choice, 1 a sketch, 8 the finest."),
-    Option("cfg", "CFG scale", "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the work."),
-    Option("lora", "LCM-LoRA", "Auto takes what fits the checkpoint; None is for checkpoints that are LCMs themselves.", "LCM LoRA"),
+    Option(
+        "cfg",
+        "CFG scale",
+        "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the"
+        " work.",
+    ),
+    Option(
+        "lora",
+        "LCM-LoRA",
+        "Auto takes what fits the checkpoint; None is for checkpoints that are LCMs themselves.",
+        "LCM LoRA",
+    ),
     Option(
         "schedule",
         "Schedule",
-        "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own LCM sampler.",
+        "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own"
+        " LCM sampler.",
         "LCM schedule",
     ),
-    Option("sampler", "Sampler", "LCM is what LCM-LoRAs were made for; TCD is for the LoRAs of TCD and Hyper-SD, and keeps more detail."),
+    Option(
+        "sampler",
+        "Sampler",
+        "LCM is what LCM-LoRAs were made for; TCD is for the LoRAs of TCD and Hyper-SD, and keeps more"
+        " detail.",
+    ),
     Option(
         "gamma",
         "TCD gamma",
-        "How much of the noise a TCD step renews: 0 none, 1 all; 0.3 is the usual choice, and more steps can do with more.",
+        "How much of the noise a TCD step renews: 0 none, 1 all; 0.3 is the usual choice, and more steps can"
+        " do with more.",
         "LCM gamma",
     ),
 )
-"""In the order of the page and of the API's positional arguments. New options are appended, never inserted."""
+"""In the order of the page and of the API's positional arguments. New options are appended, never inserted.
+"""
 
 MIN_WEIGHT, MAX_WEIGHT = 0.0, 1.5
 MIN_GAMMA, MAX_GAMMA = 0.0, 1.0
@@ -87,10 +115,11 @@ DEFAULT_GAMMA = 0.3
 class LcmOptions:
     """What the user asked of LCM for one generation.
 
-    `steps` and `cfg` are None where the request's own values are to be used, clamped to the LCM range; `weight` and `schedule` are None
-    where nothing was asked for, and then `Defaults` has them.
-    `lora` is "auto" (which may be remembered for the checkpoint), "none" or the name of a LoRA; `schedule` is "trailing" or "webui";
-    `sampler` is "lcm" or "tcd". `gamma` is how much of the noise TCD renews in each step, 0 to 1; LCM has no use for it.
+    `steps` and `cfg` are None where the request's own values are to be used, clamped to the LCM range;
+    `weight` and `schedule` are None where nothing was asked for, and then `Defaults` has them. `lora` is
+    "auto" (which may be remembered for the checkpoint), "none" or the name of a LoRA; `schedule` is
+    "trailing" or "webui"; `sampler` is "lcm" or "tcd". `gamma` is how much of the noise TCD renews in each
+    step, 0 to 1; LCM has no use for it.
     """
 
     enabled: bool = False
@@ -105,7 +134,9 @@ class LcmOptions:
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the page starts with for checkpoints of one family, and what stands for a weight or a schedule that is not given. Settings."""
+    """What the page starts with for checkpoints of one family, and what stands for a weight or a schedule
+    that is not given. Settings.
+    """
 
     steps: int = 4
     cfg: float = 1.0
@@ -124,9 +155,9 @@ class Defaults:
 def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> LcmOptions:
     """The options from a script's arguments as the page and the API send them.
 
-    Either the values of OPTIONS in order, trailing ones left out, or one object whose keys are the options' names.
-    Raises OptionsError for an unknown key, a wrong type or a value outside the bounds. The other values are not looked at
-    while LCM is off, so a request that does not use LCM cannot fail here.
+    Either the values of OPTIONS in order, trailing ones left out, or one object whose keys are the options'
+    names. Raises OptionsError for an unknown key, a wrong type or a value outside the bounds. The other
+    values are not looked at while LCM is off, so a request that does not use LCM cannot fail here.
     """
     if len(args) > 0 and isinstance(args[0], Mapping):
         values = dict(args[0])
@@ -165,7 +196,10 @@ def shown_value(value: Any) -> str:
     """A value out of a request as it can stand in a sentence: short, and one line."""
     try:
         text = repr(value)
-    except (RecursionError, ValueError):  # nested as deep as Python can read but not write; a number of thousands of digits
+    except (
+        RecursionError,
+        ValueError,
+    ):  # nested as deep as Python can read but not write; a number of thousands of digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 

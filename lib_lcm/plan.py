@@ -12,7 +12,17 @@ from lib_lcm import texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import LoraFile
 from lib_lcm.lora_use import Loras, resolve_lora
-from lib_lcm.options import DEFAULT_LIMITS, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI, Defaults, LcmOptions, Limits
+from lib_lcm.options import (
+    DEFAULT_LIMITS,
+    LCM,
+    SAMPLER_LABELS,
+    TCD,
+    TRAILING,
+    WEBUI,
+    Defaults,
+    LcmOptions,
+    Limits,
+)
 from lib_lcm.prompt_parts import part_weights
 from lib_lcm.schedule import lcm_timesteps, usable_steps, webui_unet_timesteps
 from lib_lcm.status import status_line, steps_text
@@ -32,12 +42,16 @@ def is_cfg_one(cfg: float) -> bool:
 
 
 def edits_image(is_editing_checkpoint: bool, image_cfg: float | None) -> bool:
-    """Whether guidance has the third term of image editing (InstructPix2Pix); at an image CFG scale of 1 it cancels out."""
+    """Whether guidance has the third term of image editing (InstructPix2Pix); at an image CFG scale of 1 it
+    cancels out.
+    """
     return is_editing_checkpoint and image_cfg not in (None, 1.0)
 
 
 def is_cond_enough(cfg: float, weights: Sequence[float], is_editing: bool) -> bool:
-    """Whether the guided result is the conditional prediction alone: CFG 1, one part of the prompt at weight 1, no image editing."""
+    """Whether the guided result is the conditional prediction alone: CFG 1, one part of the prompt at weight
+    1, no image editing.
+    """
     return is_cfg_one(cfg) and list(weights) == [1.0] and not is_editing
 
 
@@ -45,7 +59,8 @@ def is_cond_enough(cfg: float, weights: Sequence[float], is_editing: bool) -> bo
 class PassRequest:
     """What was asked of one sampling pass.
 
-    `strength` is the denoising strength, 1 for a pass that starts from noise; `side` is the picture's longer side in pixels, 0 if unknown.
+    `strength` is the denoising strength, 1 for a pass that starts from noise; `side` is the picture's longer
+    side in pixels, 0 if unknown.
     """
 
     steps: int
@@ -57,9 +72,9 @@ class PassRequest:
 class Request:
     """The parts of a generation request that decide something.
 
-    `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img. The hires pass has the prompts of the first one
-    where its own are empty, as in the WebUI, and the same checkpoint where `hires_checkpoint` is one of SAME_CHECKPOINT; there is no
-    refiner where that is one of NO_REFINER.
+    `image_cfg` is the image CFG scale, which image-editing checkpoints have in img2img. The hires pass has
+    the prompts of the first one where its own are empty, as in the WebUI, and the same checkpoint where
+    `hires_checkpoint` is one of SAME_CHECKPOINT; there is no refiner where that is one of NO_REFINER.
     """
 
     first: PassRequest
@@ -77,12 +92,14 @@ class Request:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What the host has to offer: the loaded model's family, the LoRA folder, and which of the samplers "LCM" and "TCD" are its own.
+    """What the host has to offer: the loaded model's family, the LoRA folder, and which of the samplers "LCM"
+    and "TCD" are its own.
 
-    `remembered_lora` is what Auto means for the loaded checkpoint where the user had one remembered, as the option `lora` has it.
-    `defaults` are what its settings say for that family. `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`:
-    the host itself computes nothing of the negative prompt at CFG 1, whatever the prompt. `is_on_grid`: its own LCM sampler tells the UNet
-    the timesteps of the distillation grid alone.
+    `remembered_lora` is what Auto means for the loaded checkpoint where the user had one remembered, as the
+    option `lora` has it. `defaults` are what its settings say for that family. `is_image_editing`: the
+    checkpoint is an image-editing one. `leaves_out_uncond`: the host itself computes nothing of the negative
+    prompt at CFG 1, whatever the prompt. `is_on_grid`: its own LCM sampler tells the UNet the timesteps of
+    the distillation grid alone.
     """
 
     family: ModelFamily
@@ -99,7 +116,8 @@ class HostFacts:
 class Pass:
     """One sampling pass.
 
-    `timesteps`, as the UNet is told them, is empty where the host decides them (a schedule picked by hand, its own img2img rule).
+    `timesteps`, as the UNet is told them, is empty where the host decides them (a schedule picked by hand,
+    its own img2img rule).
     """
 
     steps: int
@@ -111,8 +129,9 @@ class Pass:
 class Plan:
     """What one generation will do.
 
-    `schedule` is "trailing", "webui" or, where `host_scheduler` is set, that scheduler of the host's own drop-down.
-    `problem` is a sentence where the generation must fail, and then nothing else of the plan is to be used.
+    `schedule` is "trailing", "webui" or, where `host_scheduler` is set, that scheduler of the host's own
+    drop-down. `problem` is a sentence where the generation must fail, and then nothing else of the plan is to
+    be used.
     """
 
     family: ModelFamily
@@ -130,7 +149,9 @@ class Plan:
     hires_ignores_negative_prompt: bool = False
     """The same of the hires pass."""
     rows: int = 1
-    """How often a picture stands in the UNet's batch: for each part of the prompt, and above CFG 1 for the negative prompt too."""
+    """How often a picture stands in the UNet's batch: for each part of the prompt, and above CFG 1 for the
+    negative prompt too.
+    """
     hires_rows: int | None = None
     """The same of the hires pass; None where there is none."""
     messages: tuple[str, ...] = ()
@@ -146,10 +167,11 @@ class Plan:
     """Why it is this one, as in `lora_use.LoraUse`."""
     hires_lora_name: str | None = None
     hires_weight: float | None = None
-    """LoRA and weight of the hires pass, whose prompt may have a tag of its own; None where there is no such pass, and where it is on a
-    checkpoint of its own, whose family is not known before it is loaded."""
+    """LoRA and weight of the hires pass, whose prompt may have a tag of its own; None where there is no such
+    pass, and where it is on a checkpoint of its own, whose family is not known before it is loaded."""
     gamma: float | None = None
-    """TCD's gamma; None with LCM, which has none, and where the WebUI's own TCD is used, which has its own."""
+    """TCD's gamma; None with LCM, which has none, and where the WebUI's own TCD is used, which has its own.
+    """
 
     @property
     def unet_calls(self) -> int | None:
@@ -159,8 +181,14 @@ class Plan:
 
     @property
     def unet_calls_of_rows(self) -> list[tuple[int, int]] | None:
-        """(rows, calls): how often the UNet is run with how many rows, once for both passes where these agree; None as above."""
-        passes = [(self.rows, self.first)] if self.hires is None else [(self.rows, self.first), (self.hires_rows, self.hires)]
+        """(rows, calls): how often the UNet is run with how many rows, once for both passes where these
+        agree; None as above.
+        """
+        passes = (
+            [(self.rows, self.first)]
+            if self.hires is None
+            else [(self.rows, self.first), (self.hires_rows, self.hires)]
+        )
         if any(one.steps and not one.timesteps for _, one in passes):
             return None
         counted: dict[int, int] = {}
@@ -196,20 +224,34 @@ class Plan:
         }
 
 
-def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Limits = DEFAULT_LIMITS) -> Plan:
-    """All decisions about one generation with LCM on (`options.enabled`). No side effects, never raises for a user's mistake."""
+def make_plan(
+    options: LcmOptions, request: Request, host: HostFacts, limits: Limits = DEFAULT_LIMITS
+) -> Plan:
+    """All decisions about one generation with LCM on (`options.enabled`). No side effects, never raises for a
+    user's mistake.
+    """
     options = host.defaults.fill(options)
     messages: list[str] = []
     changes: list[Text] = []
     problems: list[str] = []
     host_scheduler = None if request.scheduler in (None, "", AUTOMATIC_SCHEDULER) else request.scheduler
-    cfg = options.cfg if options.cfg is not None else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, texts.CFG_NAME, changes)
+    cfg = (
+        options.cfg
+        if options.cfg is not None
+        else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, texts.CFG_NAME, changes)
+    )
     if is_cfg_one(cfg):
         cfg = 1.0  # exactly: hosts that leave out the unconditional half by themselves compare with 1
     step_bounds = limits.min_steps, limits.max_steps
-    wanted = options.steps if options.steps is not None else _clamped(request.first.steps, *step_bounds, texts.STEPS_NAME, changes)
+    wanted = (
+        options.steps
+        if options.steps is not None
+        else _clamped(request.first.steps, *step_bounds, texts.STEPS_NAME, changes)
+    )
     hires_wanted = wanted
-    if request.hires is not None and request.hires.steps:  # 0 means "as many as the first pass", in the WebUI and so here
+    if (
+        request.hires is not None and request.hires.steps
+    ):  # 0 means "as many as the first pass", in the WebUI and so here
         hires_wanted = _clamped(request.hires.steps, *step_bounds, texts.HIRES_STEPS_NAME, changes)
     if changes:
         steps_range = Text(texts.RANGE, low=limits.min_steps, high=limits.max_steps)
@@ -235,21 +277,42 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         if len(timesteps) < steps:
             points = usable_steps(strength=strength)
             messages.append(
-                Text(texts.STRENGTH_LEAVES_FEWER, strength=strength, points=points, name=term(name), before=steps, after=len(timesteps))
+                Text(
+                    texts.STRENGTH_LEAVES_FEWER,
+                    strength=strength,
+                    points=points,
+                    name=term(name),
+                    before=steps,
+                    after=len(timesteps),
+                )
             )
         return Pass(len(timesteps), timesteps, strength)
 
     first = planned(wanted, request.first.strength, texts.OF_THE_PASS)
-    hires = None if request.hires is None else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
+    hires = (
+        None
+        if request.hires is None
+        else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
+    )
     if host_scheduler is not None:
-        messages.append(Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER)))
+        messages.append(
+            Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER))
+        )
     is_editing = edits_image(host.is_image_editing, request.image_cfg)
     prompts = [(request.prompt, request.negative_prompt)]
     if hires is not None:
-        prompts.append((request.hires_prompt or request.prompt, request.hires_negative_prompt or request.negative_prompt))
-    guided = [_guided(cfg, prompt, negative_prompt, is_editing, is_handed_over, host) for prompt, negative_prompt in prompts]
+        prompts.append(
+            (request.hires_prompt or request.prompt, request.hires_negative_prompt or request.negative_prompt)
+        )
+    guided = [
+        _guided(cfg, prompt, negative_prompt, is_editing, is_handed_over, host)
+        for prompt, negative_prompt in prompts
+    ]
     on_loaded = prompts if request.hires_checkpoint in SAME_CHECKPOINT else prompts[:1]
-    uses = [resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora) for prompt, _ in on_loaded]
+    uses = [
+        resolve_lora(prompt, options, host.family, host.loras, host.remembered_lora)
+        for prompt, _ in on_loaded
+    ]
     if any(one.ignores_negative_prompt for one in guided):
         messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
     has_refiner = request.refiner not in NO_REFINER
@@ -281,7 +344,9 @@ def make_plan(options: LcmOptions, request: Request, host: HostFacts, limits: Li
         sampler=sampler,
         lora_name=None if use.file is None else host.loras.name_of(use.file),
         lora_reason=use.reason,
-        hires_lora_name=None if hires_use is None or hires_use.file is None else host.loras.name_of(hires_use.file),
+        hires_lora_name=(
+            None if hires_use is None or hires_use.file is None else host.loras.name_of(hires_use.file)
+        ),
         hires_weight=None if hires_use is None else hires_use.weight,
         gamma=options.gamma if options.sampler == TCD and not is_handed_over else None,
     )
@@ -296,7 +361,9 @@ class _Guided:
     rows: int
 
 
-def _guided(cfg: float, prompt: str, negative_prompt: str, is_editing: bool, is_handed_over: bool, host: HostFacts) -> _Guided:
+def _guided(
+    cfg: float, prompt: str, negative_prompt: str, is_editing: bool, is_handed_over: bool, host: HostFacts
+) -> _Guided:
     weights = part_weights(prompt)
     is_left_out_by_us = not is_handed_over and is_cond_enough(cfg, weights, is_editing)
     leaves_out_uncond = is_left_out_by_us or (is_cfg_one(cfg) and host.leaves_out_uncond)
@@ -310,7 +377,12 @@ def _guided(cfg: float, prompt: str, negative_prompt: str, is_editing: bool, is_
 def _hints(family: ModelFamily, passes) -> Iterator[str]:
     """`passes` are pairs of a Pass and the PassRequest that it came from, or of None and None."""
     for one, asked in passes:
-        if one is not None and family is ModelFamily.sdxl and asked.side >= GRID_SIDE and one.steps < GRID_STEPS:
+        if (
+            one is not None
+            and family is ModelFamily.sdxl
+            and asked.side >= GRID_SIDE
+            and one.steps < GRID_STEPS
+        ):
             yield Text(texts.MORE_STEPS_AGAINST_GRID, side=asked.side, steps=steps_text(one.steps))
 
 
@@ -325,7 +397,8 @@ def _clamped(value, minimum, maximum, name: str, changes: list[Text]):
 def hires_side(width: int, height: int, scale: float, resize_x: int, resize_y: int) -> int:
     """The longer side in pixels of what the hires pass draws, from the first pass's `width` and `height`.
 
-    Resized to `resize_x` and `resize_y`, of which one may be 0 and then follows from the other, or by `scale` where both are 0.
+    Resized to `resize_x` and `resize_y`, of which one may be 0 and then follows from the other, or by `scale`
+    where both are 0.
     """
     if resize_x and resize_y:
         return max(resize_x, resize_y)

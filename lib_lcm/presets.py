@@ -1,4 +1,6 @@
-"""The quality presets of the page: names for a number of steps at CFG scale 1, which set the sliders and are nothing more."""
+"""The quality presets of the page: names for a number of steps at CFG scale 1, which set the sliders and are
+nothing more.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def preset_labels(limits: Limits) -> list[str]:
     """What the page offers: the presets that lie within the limits, and "Custom" for everything else."""
     if not limits.min_cfg <= PRESET_CFG <= limits.max_cfg:
         return [CUSTOM]
-    return [*(preset.label for preset in PRESETS if limits.min_steps <= preset.steps <= limits.max_steps), CUSTOM]
+    return [
+        *(preset.label for preset in PRESETS if limits.min_steps <= preset.steps <= limits.max_steps),
+        CUSTOM,
+    ]
 
 
 def preset_of(steps: float, cfg: float) -> str:

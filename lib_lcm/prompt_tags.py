@@ -1,7 +1,8 @@
 """`<lora:name:weight>` tags in a prompt: finding and reading them, and the names people give LCM-LoRAs.
 
-Tags are read as the WebUI reads them (`<kind:item:item...>`; items with one "=" are named, the others positional: name, text-encoder
-multiplier, UNet multiplier, dynamic rank), so that what is found here is what the WebUI would apply.
+Tags are read as the WebUI reads them (`<kind:item:item...>`; items with one "=" are named, the others
+positional: name, text-encoder multiplier, UNet multiplier, dynamic rank), so that what is found here is what
+the WebUI would apply.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _TAG = re.compile(r"<(\w+):([^>]+)>")
 class LoraTag:
     """One `<lora:...>` or `<lyco:...>` tag.
 
-    `weight` is the multiplier of the UNet's layers, the one that matters for an LCM-LoRA. `text` is the tag as typed and
-    `start`, `end` its place in the prompt. `problem` is None or one sentence on why the WebUI cannot apply the tag; `weight` is 1.0 and
-    `name` may be empty then.
+    `weight` is the multiplier of the UNet's layers, the one that matters for an LCM-LoRA. `text` is the tag
+    as typed and `start`, `end` its place in the prompt. `problem` is None or one sentence on why the WebUI
+    cannot apply the tag; `weight` is 1.0 and `name` may be empty then.
     """
 
     kind: str
@@ -42,7 +43,10 @@ class LoraTag:
 def find_tags(prompt: str) -> list[LoraTag]:
     """All LoRA tags of `prompt`, in order."""
     found = (match for match in _TAG.finditer(prompt) if match[1] in LORA_KINDS)
-    return [_read_tag(match[1], tuple(match[2].split(":")), match[0], match.start(), match.end()) for match in found]
+    return [
+        _read_tag(match[1], tuple(match[2].split(":")), match[0], match.start(), match.end())
+        for match in found
+    ]
 
 
 def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
@@ -52,7 +56,8 @@ def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
 
 
 def with_tag(prompt: str, name: str, weight: float, instead_of: Iterable[LoraTag] = ()) -> str | None:
-    """`prompt` with `<lora:name:weight>` at its end and without the tags `instead_of`, which were found in it.
+    """`prompt` with `<lora:name:weight>` at its end and without the tags `instead_of`, which were found in
+    it.
 
     None where no tag can hold the name.
     """
@@ -74,7 +79,8 @@ def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int)
         problem = Text(texts.TAG_WITHOUT_NAME, tag=text, kind=kind)
     else:
         try:
-            # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so both must be numbers.
+            # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so
+            # both must be numbers.
             weight = _number(positional[1]) if len(positional) > 1 else 1.0
             weight = _number(named.get("te", weight))
             weight = _number(positional[2]) if len(positional) > 2 else weight
@@ -107,7 +113,8 @@ def _number(text: str | float) -> float:
     return number
 
 
-# Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's name.
+# Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's
+# name.
 _FILLER = frozenset({"lora", "loras", "pytorch", "weights", "fp16", "safetensors"})
 _FAMILY_WORDS = {
     **dict.fromkeys(("15", "v15", "sd15", "sdv15", "sdv1", "sd1"), ModelFamily.sd15),
@@ -116,18 +123,19 @@ _FAMILY_WORDS = {
 }
 _ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.I)
 _COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.I)
-# "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below. "lcm" also parts from
-# what may be glued to it ("lcmlora", "lcmxl").
+# "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below.
+# "lcm" also parts from what may be glued to it ("lcmlora", "lcmxl").
 _WORD = re.compile(r"fp16|lcm(?=(?:lora|sdxl|ssd|sdv?|xl)(?![a-z]))|[a-z]+|\d+|[^\sa-z\d_.()\[\]-]+")
 _MOST_FOLDERS = 3
 
 
 def conventional_family(name: str) -> ModelFamily | None:
-    """The family that `name` promises if it is a name that people give the published LCM-LoRAs, otherwise None.
+    """The family that `name` promises if it is a name that people give the published LCM-LoRAs, otherwise
+    None.
 
-    `name` may have folders and an ending: `lcm_lora_sdxl`, `lcm-lora-sdv1-5`, `LCM_15`, `lcm/SDXL/pytorch_lora_weights.safetensors`.
-    Every word of it has to belong to such a name, so that a style called `calcmania_sdxl` or `lcm_comic_sdxl` does not count. A name
-    proves nothing about the content.
+    `name` may have folders and an ending: `lcm_lora_sdxl`, `lcm-lora-sdv1-5`, `LCM_15`,
+    `lcm/SDXL/pytorch_lora_weights.safetensors`. Every word of it has to belong to such a name, so that a
+    style called `calcmania_sdxl` or `lcm_comic_sdxl` does not count. A name proves nothing about the content.
     """
     if "lcm" not in name.lower():
         return None

@@ -1,4 +1,6 @@
-"""Which LCM-LoRA a user wants for which checkpoint: a small JSON file that several WebUIs may share, read again when it changes."""
+"""Which LCM-LoRA a user wants for which checkpoint: a small JSON file that several WebUIs may share, read
+again when it changes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from lib_lcm import texts
 from lib_lcm.texts import Text
 
 REPLACE_ATTEMPTS = 10
-REPLACE_WAIT = 0.05  # seconds; on Windows a file cannot be replaced while a virus scanner or a backup reads it
+REPLACE_WAIT = (
+    0.05  # seconds; on Windows a file cannot be replaced while a virus scanner or a backup reads it
+)
 
 
 class NotRemembered(Exception):
@@ -23,15 +27,17 @@ class NotRemembered(Exception):
 
 @dataclass(frozen=True)
 class _Contents:
-    loras: dict[str, dict]  # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
+    loras: dict[
+        str, dict
+    ]  # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
     problem: str | None = None
 
 
 class RememberedLoras:
     """What `path` says. Its folder must exist, the file need not. All methods may be called from any thread.
 
-    Checkpoints are known by their SHA-256 (hex, any case), so that renaming or moving one changes nothing. The values are those of the
-    option `lora`: the name of a LoRA, or "none".
+    Checkpoints are known by their SHA-256 (hex, any case), so that renaming or moving one changes nothing.
+    The values are those of the option `lora`: the name of a LoRA, or "none".
     """
 
     def __init__(self, path: Path):
@@ -47,7 +53,9 @@ class RememberedLoras:
             return self._read().problem
 
     def get(self, checkpoint: str | None) -> str | None:
-        """The option remembered for a checkpoint, or None; None too for a checkpoint whose hash is not known."""
+        """The option remembered for a checkpoint, or None; None too for a checkpoint whose hash is not
+        known.
+        """
         if checkpoint is None:
             return None
         with self._lock:
@@ -78,7 +86,9 @@ class RememberedLoras:
                     _replace(self.path, self.path.with_name(self.path.name + ".broken"))
                 _write(self.path, json.dumps(loras, indent=4) + "\n")
             except OSError as error:
-                raise NotRemembered(Text(texts.REMEMBERED_NOT_WRITTEN, path=self.path, reason=str(error.strerror or error))) from error
+                raise NotRemembered(
+                    Text(texts.REMEMBERED_NOT_WRITTEN, path=self.path, reason=str(error.strerror or error))
+                ) from error
             self._state = None
 
     def _read(self) -> _Contents:
@@ -100,8 +110,16 @@ def _parse(path: Path) -> _Contents:
         if not isinstance(loras, dict):
             raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
-        return _Contents({}, f"{path} cannot be read ({type(error).__name__}), so no LCM-LoRA is remembered: mend it or delete it.")
-    whole = {key.lower(): entry for key, entry in loras.items() if isinstance(entry, dict) and _is_name(entry.get("lora"))}
+        return _Contents(
+            {},
+            f"{path} cannot be read ({type(error).__name__}), so no LCM-LoRA is remembered: mend it or"
+            " delete it.",
+        )
+    whole = {
+        key.lower(): entry
+        for key, entry in loras.items()
+        if isinstance(entry, dict) and _is_name(entry.get("lora"))
+    }
     return _Contents(whole)
 
 
@@ -110,7 +128,9 @@ def _is_name(value: object) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes beside `path` and renames: nobody sees half a file, and a power cut leaves the old one or the new one."""
+    """Writes beside `path` and renames: nobody sees half a file, and a power cut leaves the old one or the
+    new one.
+    """
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         with open(new, "w", encoding="utf-8") as file:

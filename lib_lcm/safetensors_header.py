@@ -1,7 +1,9 @@
-"""Reads and checks the header of a safetensors file, and says in words for the user why a file cannot be used.
+"""Reads and checks the header of a safetensors file, and says in words for the user why a file cannot be
+used.
 
-Only the header is read (format: https://huggingface.co/docs/safetensors), never the weights, so looking at a file costs a few
-milliseconds whatever its size. The header holds the names, shapes and positions of the tensors, and the metadata.
+Only the header is read (format: https://huggingface.co/docs/safetensors), never the weights, so looking at a
+file costs a few milliseconds whatever its size. The header holds the names, shapes and positions of the
+tensors, and the metadata.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def read_header(path: Path) -> tuple[bytes, int]:
         if not start:
             raise Unusable(Text(texts.IS_EMPTY))
         length = int.from_bytes(start[:8], "little")
-        if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(b"{"):  # no header begins in another way
+        if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(
+            b"{"
+        ):  # no header begins in another way
             for pattern, problem in _MISTAKEN_FOR_LORA:
                 if pattern.match(start.removeprefix(b"\xef\xbb\xbf")):
                     raise Unusable(Text(problem))
@@ -69,7 +73,8 @@ _METADATA_END = re.compile(r"[ \t\r\n]*(,|\})")
 def split_metadata(header: bytes) -> tuple[str, dict[str, str]]:
     """The JSON text of the tensor table alone, and the metadata. Raises `Unusable`.
 
-    The two are parsed apart because the tables of LoRAs from one trainer at one rank are the same to the letter, the metadata are not.
+    The two are parsed apart because the tables of LoRAs from one trainer at one rank are the same to the
+    letter, the metadata are not.
     """
     table, metadata = "", None
     try:
@@ -98,8 +103,8 @@ def split_metadata(header: bytes) -> tuple[str, dict[str, str]]:
 
 
 def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
-    """Tensor shapes by name, and the bytes that the weights take. Raises `Unusable` for what the safetensors library would refuse,
-    and for repeated names.
+    """Tensor shapes by name, and the bytes that the weights take. Raises `Unusable` for what the safetensors
+    library would refuse, and for repeated names.
     """
     try:
         content = json.loads(table, parse_constant=_no_constant)
@@ -120,7 +125,13 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
                 if type(length) is not int or length < 0:  # `type`, because True is an int too
                     raise ValueError
                 count *= length
-            if type(shape) is not list or type(dtype) is not str or type(begin) is not int or type(end) is not int or begin < 0:
+            if (
+                type(shape) is not list
+                or type(dtype) is not str
+                or type(begin) is not int
+                or type(end) is not int
+                or begin < 0
+            ):
                 raise ValueError
         except (TypeError, ValueError, KeyError):
             raise Unusable(Text(texts.TENSOR_MISDESCRIBED, tensor=_shown(name))) from None
@@ -133,8 +144,9 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
         in_order = in_order and begin == position
         position = end
     if names != table.count(":"):
-        # Every name in the text is followed by a colon, so as many colons as names means that none was repeated. Otherwise some colon
-        # is part of a name, or a name was repeated and the parser kept the last: parse again, slowly, to see which.
+        # Every name in the text is followed by a colon, so as many colons as names means that none was
+        # repeated. Otherwise some colon is part of a name, or a name was repeated and the parser kept the
+        # last: parse again, slowly, to see which.
         try:
             _STRICT_JSON.decode(table)
         except (ValueError, RecursionError):

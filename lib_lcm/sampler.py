@@ -13,9 +13,11 @@ TIMESTEP_SCALING = 10.0
 
 
 def boundary_scalings(timestep: float) -> tuple[float, float]:
-    """c_skip and c_out of the consistency function at a timestep (LCM paper, appendix C; diffusers' LCMScheduler).
+    """c_skip and c_out of the consistency function at a timestep (LCM paper, appendix C; diffusers'
+    LCMScheduler).
 
-    They make the function the identity at t = 0. At t = 19, the cleanest timestep that is ever visited, c_skip is 7e-6.
+    They make the function the identity at t = 0. At t = 19, the cleanest timestep that is ever visited,
+    c_skip is 7e-6.
     """
     scaled = timestep * TIMESTEP_SCALING
     c_skip = SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2)
@@ -38,14 +40,18 @@ def sample_lcm(
     """Multistep latent consistency sampling (LCM, arXiv 2310.04378, algorithm 3).
 
     model: `model(x, sigma, **extra_args)` returns the denoised latent, shape of x; sigma has shape [batch].
-    x: noisy latent [batch, channels, height, width] in k-diffusion's variance-exploding scaling, at noise level sigmas[0].
+    x: noisy latent [batch, channels, height, width] in k-diffusion's variance-exploding scaling, at noise
+        level sigmas[0].
     sigmas: descending noise levels [steps + 1]; the last is 0.
-    callback: called after each model call with x, i, sigma, sigma_hat and denoised, as by k-diffusion's samplers.
-    noise_sampler: `noise_sampler(sigma, sigma_next)` returns fresh unit noise of x's shape; torch.randn_like by default.
-    timesteps: one per step, for the boundary scalings; without them the consistency function is the denoiser itself.
+    callback: called after each model call with x, i, sigma, sigma_hat and denoised, as by k-diffusion's
+        samplers.
+    noise_sampler: `noise_sampler(sigma, sigma_next)` returns fresh unit noise of x's shape; torch.randn_like
+        by default.
+    timesteps: one per step, for the boundary scalings; without them the consistency function is the denoiser
+        itself.
 
-    Returns the denoised latent. Neither `x` nor any tensor returned by `model` is changed in place: a live preview may hold it.
-    Raises ValueError when `timesteps` and `sigmas` do not belong together.
+    Returns the denoised latent. Neither `x` nor any tensor returned by `model` is changed in place: a live
+    preview may hold it. Raises ValueError when `timesteps` and `sigmas` do not belong together.
     """
     steps = len(sigmas) - 1
     if timesteps is not None and len(timesteps) != steps:
@@ -87,14 +93,18 @@ def sample_tcd(
     *,
     jump_sigmas: Sequence[float],
 ) -> torch.Tensor:
-    """Strategic stochastic sampling with trajectory consistency (TCD, arXiv 2402.19159, algorithm 4; diffusers' TCDScheduler).
+    """Strategic stochastic sampling with trajectory consistency (TCD, arXiv 2402.19159, algorithm 4;
+    diffusers' TCDScheduler).
 
-    Each step follows the trajectory down to a noise level below the next one, and adds the noise that is missing there.
+    Each step follows the trajectory down to a noise level below the next one, and adds the noise that is
+    missing there.
 
     model, x, extra_args, callback, noise_sampler: as for `sample_lcm`.
-    sigmas: descending noise levels [steps + 1]. The reference ends at t = 0, whose level is not quite 0; 0 is fine too.
-    jump_sigmas: the level that each step goes down to, one per step: the next of `sigmas` (or anything above) for a
-        deterministic step, the lowest there is for one that renews all noise; `schedule.tcd_jumps` gives their timesteps.
+    sigmas: descending noise levels [steps + 1]. The reference ends at t = 0, whose level is not quite 0; 0 is
+        fine too.
+    jump_sigmas: the level that each step goes down to, one per step: the next of `sigmas` (or anything above)
+        for a deterministic step, the lowest there is for one that renews all noise; `schedule.tcd_jumps`
+        gives their timesteps.
 
     Returns the latent at the last of `sigmas`, scaled to the data's variance as the reference does.
     Neither `x` nor any tensor returned by `model` is changed in place: a live preview may hold it.
@@ -103,7 +113,9 @@ def sample_tcd(
     levels = sigmas.tolist()  # once: reading a level from a GPU tensor at every step would wait for the GPU
     steps = len(levels) - 1
     if len(jump_sigmas) != steps:
-        raise ValueError(f"There are {len(jump_sigmas)} levels to jump to for {steps} steps; give one for each.")
+        raise ValueError(
+            f"There are {len(jump_sigmas)} levels to jump to for {steps} steps; give one for each."
+        )
     jumps = [min(max(jump, 0.0), following) for jump, following in zip(jump_sigmas, levels[1:], strict=True)]
     extra_args = {} if extra_args is None else extra_args
     if noise_sampler is None:

@@ -1,6 +1,7 @@
 """Which timesteps a consistency model visits, and the noise level at each.
 
-The reference is diffusers' `LCMScheduler.set_timesteps` (schedulers/scheduling_lcm.py); tests/unit/test_schedule.py compares with it.
+The reference is diffusers' `LCMScheduler.set_timesteps` (schedulers/scheduling_lcm.py);
+tests/unit/test_schedule.py compares with it.
 """
 
 from __future__ import annotations
@@ -18,23 +19,31 @@ ORIGINAL_STEPS = 50
 
 
 def usable_steps(*, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0) -> int:
-    """How many points of the distillation grid a denoising strength of `strength` leaves; no run can have more steps."""
+    """How many points of the distillation grid a denoising strength of `strength` leaves; no run can have
+    more steps.
+    """
     return int(original_steps * strength)
 
 
-def lcm_timesteps(steps: int, *, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0, train_steps: int = TRAIN_STEPS) -> list[int]:
+def lcm_timesteps(
+    steps: int, *, original_steps: int = ORIGINAL_STEPS, strength: float = 1.0, train_steps: int = TRAIN_STEPS
+) -> list[int]:
     """The timesteps that a run of `steps` steps visits, in descending order.
 
-    The distillation grid (`original_steps` points) is cut at `int(original_steps * strength)` points, and `steps` of the
-    rest are taken, evenly by index, starting at the noisiest. Where the cut leaves fewer points than `steps` (diffusers
-    raises there), all that are left are visited, so the list can be shorter than `steps`, and empty for strength 0.
+    The distillation grid (`original_steps` points) is cut at `int(original_steps * strength)` points, and
+    `steps` of the rest are taken, evenly by index, starting at the noisiest. Where the cut leaves fewer
+    points than `steps` (diffusers raises there), all that are left are visited, so the list can be shorter
+    than `steps`, and empty for strength 0.
 
     Raises ValueError when an argument is out of its range.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1.")
     if not 1 <= original_steps <= train_steps:
-        raise ValueError(f"original_steps is {original_steps}; it must be between 1 and {train_steps}, the timesteps of the model.")
+        raise ValueError(
+            f"original_steps is {original_steps}; it must be between 1 and {train_steps}, the timesteps of"
+            " the model."
+        )
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"strength is {strength}; it must be between 0 and 1.")
     skip = train_steps // original_steps
@@ -42,17 +51,18 @@ def lcm_timesteps(steps: int, *, original_steps: int = ORIGINAL_STEPS, strength:
     count = min(steps, points)
     if count == 0:
         return []
-    # The reference floors np.linspace(0, points, count, endpoint=False), whose rounding (i * spacing in floats) decides
-    # which of two points some of the longer runs visit: 22 steps at strength 0.6, for one.
+    # The reference floors np.linspace(0, points, count, endpoint=False), whose rounding (i * spacing in
+    # floats) decides which of two points some of the longer runs visit: 22 steps at strength 0.6, for one.
     spacing = points / count
     return [(points - math.floor(i * spacing)) * skip - 1 for i in range(count)]
 
 
 def tcd_jumps(timesteps: Sequence[float], gamma: float) -> list[int]:
-    """The timestep that each step of TCD follows the trajectory to, before it adds noise up to the next of `timesteps`.
+    """The timestep that each step of TCD follows the trajectory to, before it adds noise up to the next of
+    `timesteps`.
 
-    The last step goes to t = 0, the lowest of the model's table, which still has a little noise. Exactly the reference's arithmetic
-    (`TCDScheduler.step`, where gamma is called `eta`), which is done in float32.
+    The last step goes to t = 0, the lowest of the model's table, which still has a little noise. Exactly the
+    reference's arithmetic (`TCDScheduler.step`, where gamma is called `eta`), which is done in float32.
     Raises ValueError for a gamma outside 0 to 1.
     """
     if not 0.0 <= gamma <= 1.0:
@@ -61,10 +71,14 @@ def tcd_jumps(timesteps: Sequence[float], gamma: float) -> list[int]:
     return torch.floor((1.0 - gamma) * following).long().tolist()
 
 
-def webui_timesteps(steps: int, *, train_steps: int = TRAIN_STEPS, original_steps: int = ORIGINAL_STEPS) -> list[float]:
-    """The (fractional) timesteps of the WebUI's own LCM sampler, A1111 1.8.0 and later: evenly from 999 down to 19.
+def webui_timesteps(
+    steps: int, *, train_steps: int = TRAIN_STEPS, original_steps: int = ORIGINAL_STEPS
+) -> list[float]:
+    """The (fractional) timesteps of the WebUI's own LCM sampler, A1111 1.8.0 and later: evenly from 999 down
+    to 19.
 
-    They leave the distillation grid for most step counts, which is why "trailing" is the default of this extension.
+    They leave the distillation grid for most step counts, which is why "trailing" is the default of this
+    extension.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1.")
@@ -78,20 +92,23 @@ def webui_timesteps(steps: int, *, train_steps: int = TRAIN_STEPS, original_step
 def webui_unet_timesteps(steps: int, *, is_on_grid: bool) -> list[int]:
     """The timesteps that the WebUI's own LCM sampler tells the UNet at the noise levels of `webui_timesteps`.
 
-    A1111 tells it the nearest point of the distillation grid (`is_on_grid`), Forge and reForge the nearest of all timesteps. Where an odd
-    number of steps has its middle one halfway between two points, the last bit of a float decides; it does as here on a CPU.
+    A1111 tells it the nearest point of the distillation grid (`is_on_grid`), Forge and reForge the nearest of
+    all timesteps. Where an odd number of steps has its middle one halfway between two points, the last bit of
+    a float decides; it does as here on a CPU.
     """
     if not is_on_grid:
         return [round(timestep) for timestep in webui_timesteps(steps)]
     skip = TRAIN_STEPS // ORIGINAL_STEPS
-    return [math.ceil((timestep - skip + 1) / skip - 0.5) * skip + skip - 1 for timestep in webui_timesteps(steps)]
+    return [
+        math.ceil((timestep - skip + 1) / skip - 0.5) * skip + skip - 1 for timestep in webui_timesteps(steps)
+    ]
 
 
 def sigma_at(timestep: float, sigmas: Sequence[float], *, original_steps: int | None = None) -> float:
     """The noise level at a timestep, from a model's table `sigmas` (ascending, one per timestep).
 
-    Between two entries the logarithm is interpolated, as k-diffusion does. With `original_steps` the interpolation runs
-    between points of the distillation grid, as in the WebUI's own LCM sampler.
+    Between two entries the logarithm is interpolated, as k-diffusion does. With `original_steps` the
+    interpolation runs between points of the distillation grid, as in the WebUI's own LCM sampler.
     """
     if original_steps is None:
         step, offset = 1, 0

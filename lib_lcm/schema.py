@@ -21,11 +21,16 @@ from lib_lcm.options import (
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-# What JSON Schema says of each option's values. null is what the WebUI passes for an argument that it does not know.
+# What JSON Schema says of each option's values. null is what the WebUI passes for an argument that it does
+# not know.
 _VALUES: dict[str, Callable[[Limits], dict]] = {
     "enabled": lambda limits: {"type": ["boolean", "null"]},
     "weight": lambda limits: {"type": ["number", "null"], "minimum": MIN_WEIGHT, "maximum": MAX_WEIGHT},
-    "steps": lambda limits: {"type": ["integer", "null"], "minimum": limits.min_steps, "maximum": limits.max_steps},
+    "steps": lambda limits: {
+        "type": ["integer", "null"],
+        "minimum": limits.min_steps,
+        "maximum": limits.max_steps,
+    },
     "cfg": lambda limits: {"type": ["number", "null"], "minimum": limits.min_cfg, "maximum": limits.max_cfg},
     "lora": lambda limits: {"type": ["string", "null"], "pattern": r"\S"},
     "schedule": lambda limits: {"enum": [*SCHEDULE_LABELS, *SCHEDULE_LABELS.values(), None]},
@@ -38,8 +43,8 @@ assert list(_VALUES) == [option.name for option in OPTIONS]
 def args_schema(limits: Limits, lora_names: Iterable[str] = (), defaults: Defaults = Defaults()) -> dict:
     """JSON schema (draft 2020-12) of `alwayson_scripts.LCM.args`: all values in order, or one object.
 
-    It holds while LCM is on; with `enabled` false nothing else is looked at. `lora_names` are given as examples; `defaults` are those of
-    the loaded checkpoint's family.
+    It holds while LCM is on; with `enabled` false nothing else is looked at. `lora_names` are given as
+    examples; `defaults` are those of the loaded checkpoint's family.
     """
     default = defaults.fill(LcmOptions())
     properties = {
@@ -57,8 +62,10 @@ def args_schema(limits: Limits, lora_names: Iterable[str] = (), defaults: Defaul
         "$schema": DRAFT,
         "title": "LCM",
         "description": (
-            f'The "args" of the always-on script "LCM": the values of {", ".join(names)} in this order, where missing trailing ones '
-            f"have the page's values; or one object with these keys. [] means off. While enabled is false, nothing else is looked at."
+            f'The "args" of the always-on script "LCM": the values of {", ".join(names)} in this order, where'
+            " missing trailing ones "
+            f"have the page's values; or one object with these keys. [] means off. While enabled is false,"
+            f" nothing else is looked at."
         ),
         "type": "array",
         "anyOf": [

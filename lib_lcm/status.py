@@ -16,7 +16,9 @@ SEPARATOR = " · "
 
 
 def status_line(plan: Plan, translations: Translations | None = None) -> str:
-    """What a generation will do, or the sentence that says why it cannot; in English without `translations`."""
+    """What a generation will do, or the sentence that says why it cannot; in English without
+    `translations`.
+    """
     parts = [plan.problem] if plan.problem else _parts(plan)
     return SEPARATOR.join(translated(part, translations or {}) for part in parts)
 
@@ -36,7 +38,9 @@ def _parts(plan: Plan) -> list[str]:
         parts.append(Text(texts.SCHEDULE, schedule=SCHEDULE_LABELS[plan.schedule]))
     parts.append(_cfg(plan))
     if plan.unet_calls_of_rows is not None:
-        parts.append(joined([_unet_calls(rows, calls) for rows, calls in plan.unet_calls_of_rows], texts.PLUS))
+        parts.append(
+            joined([_unet_calls(rows, calls) for rows, calls in plan.unet_calls_of_rows], texts.PLUS)
+        )
     return parts
 
 
@@ -49,7 +53,10 @@ def _lora(plan: Plan) -> str:
 
 def _hires(plan: Plan) -> Text:
     steps = _steps(plan.hires)
-    if plan.hires_weight is None or (plan.hires_lora_name, plan.hires_weight) == (plan.lora_name, plan.weight):
+    if plan.hires_weight is None or (plan.hires_lora_name, plan.hires_weight) == (
+        plan.lora_name,
+        plan.weight,
+    ):
         return Text(texts.HIRES, steps=steps)
     if plan.hires_lora_name is None:
         lora = Text(texts.NO_LORA_USED)
@@ -68,7 +75,9 @@ def _steps(one: Pass) -> Text:
     if one.strength < 1.0:
         text = Text(texts.AT_STRENGTH, steps=text, strength=one.strength)
     if one.timesteps:
-        text = Text(texts.VISITING, steps=text, timesteps=" ".join(f"{timestep:.0f}" for timestep in one.timesteps))
+        text = Text(
+            texts.VISITING, steps=text, timesteps=" ".join(f"{timestep:.0f}" for timestep in one.timesteps)
+        )
     return text
 
 

@@ -29,7 +29,9 @@ def last_lcm_lora(prompt: str, loras: Loras) -> str | None:
 
 
 def unfit_pass(passes: Sequence[PlainPass], loras: Loras, limits: Limits) -> tuple[PlainPass, Text] | None:
-    """The first pass with an LCM-LoRA in its prompt that its settings do not suit, and the sentence about it; None where there is none."""
+    """The first pass with an LCM-LoRA in its prompt that its settings do not suit, and the sentence about it;
+    None where there is none.
+    """
     for one in passes:
         lora = last_lcm_lora(one.prompt, loras)
         unfit = [] if lora is None else _unfit(one, limits)

@@ -6,7 +6,9 @@ try:
     _missing = host.missing_parts()
     if not _missing:
         from lib_lcm.webui import script
-except ImportError as error:  # a WebUI that lacks what even the probing needs, or a part that the probing does not know
+except (
+    ImportError
+) as error:  # a WebUI that lacks what even the probing needs, or a part that the probing does not know
     _missing = [error.name or str(error)]
     if _missing[0].startswith("lib_lcm"):
         raise  # not the WebUI's fault
@@ -19,7 +21,10 @@ if not _missing:
         _missing = [f"something that LCM builds on ({type(error).__name__}: {error})"]
 
 if _missing:
-    print(f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.")
+    print(
+        f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later, Forge"
+        " or reForge."
+    )
 else:
 
     class LcmScript(script.LcmScript):

@@ -8,11 +8,20 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Without these, Chromium as root does not start, and looks for hosts outside the machine.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 VIEWPORT = {"width": 1280, "height": 1400}
 
-needs_chromium = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+needs_chromium = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
 
 
 def with_chromium(test):
@@ -23,9 +32,11 @@ def with_chromium(test):
 
 
 def open_page(browser, url: str, errors: list[str] | None = None, blocked: str | None = None):
-    """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into `errors`.
+    """The WebUI's page at `url`, loaded as far as its Generate button; errors of its scripts go into
+    `errors`.
 
-    Files whose address matches the pattern `blocked` do not arrive. `page.said` holds the last that page and server said to each other.
+    Files whose address matches the pattern `blocked` do not arrive. `page.said` holds the last that page and
+    server said to each other.
     """
     page = browser.new_page()
     page.said = _overhear(page)
@@ -40,7 +51,9 @@ def open_page(browser, url: str, errors: list[str] | None = None, blocked: str |
 
 
 def _overhear(page) -> deque[str]:
-    """From now on, the last of what the page and gradio say to each other: seconds, and the beginning of each message."""
+    """From now on, the last of what the page and gradio say to each other: seconds, and the beginning of each
+    message.
+    """
     said, begun = deque(maxlen=40), time.monotonic()
 
     def note(kind: str, text) -> None:
@@ -53,7 +66,12 @@ def _overhear(page) -> deque[str]:
 
     page.on("websocket", listen)
     for event in ("request", "requestfinished", "requestfailed"):
-        page.on(event, lambda request, event=event: note(event, request.post_data or request.url) if "/run/" in request.url else None)
+        page.on(
+            event,
+            lambda request, event=event: (
+                note(event, request.post_data or request.url) if "/run/" in request.url else None
+            ),
+        )
     return said
 
 
@@ -67,7 +85,9 @@ def wait_until(page, holds) -> None:
 
 
 def open_accordion(page, tab: str = "txt2img") -> None:
-    """A click on the header of LCM opens it and, on a page on which nobody has clicked its tick yet, ticks it; else the tick is clicked."""
+    """A click on the header of LCM opens it and, on a page on which nobody has clicked its tick yet, ticks
+    it; else the tick is clicked.
+    """
     accordion = page.locator(f"#script_{tab}_lcm_enabled").first
     accordion.locator(".label-wrap").first.click(position={"x": 200, "y": 8})
     page.wait_for_selector(f"#script_{tab}_lcm_steps input[type=number]", state="visible")

@@ -14,8 +14,8 @@ from tests.browser import CHROMIUM, FLAGS
 # Before huggingface_hub is imported anywhere. Tests that download do so from a server of their own.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HF_TOKEN", None)
-# Before torch is. With all cores busy, threads that wait for each other cost more than they save. An installed
-# WebUI, which would get the variable too, is tested alone.
+# Before torch is. With all cores busy, threads that wait for each other cost more than they save. An
+# installed WebUI, which would get the variable too, is tested alone.
 if not any(argument.startswith("--webui") for argument in sys.argv):
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -27,32 +27,68 @@ settings.load_profile("reproducible")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("LCM for the WebUI")
     group.addoption("--all", action="store_true", help="run the long tests too")
-    group.addoption("--webui-url", metavar="URL", help="run tests/live against the WebUI that listens here, not the workbench")
-    group.addoption("--webui", metavar="DIR", type=Path, help="run tests/live against the WebUI installed here, started for it")
-    group.addoption("--webui-python", metavar="FILE", type=Path, help="the Python that runs --webui; default: its own venv's")
-    group.addoption("--webui-models", metavar="DIR", type=Path, help="holds Stable-diffusion and Lora for --webui; default: its own models")
-    group.addoption("--webui-args", metavar="ARGS", default="", help='more arguments for --webui, such as "--use-cpu all --no-half"')
+    group.addoption(
+        "--webui-url",
+        metavar="URL",
+        help="run tests/live against the WebUI that listens here, not the workbench",
+    )
+    group.addoption(
+        "--webui",
+        metavar="DIR",
+        type=Path,
+        help="run tests/live against the WebUI installed here, started for it",
+    )
+    group.addoption(
+        "--webui-python",
+        metavar="FILE",
+        type=Path,
+        help="the Python that runs --webui; default: its own venv's",
+    )
+    group.addoption(
+        "--webui-models",
+        metavar="DIR",
+        type=Path,
+        help="holds Stable-diffusion and Lora for --webui; default: its own models",
+    )
+    group.addoption(
+        "--webui-args",
+        metavar="ARGS",
+        default="",
+        help='more arguments for --webui, such as "--use-cpu all --no-half"',
+    )
     group.addoption("--worker-url", metavar="URL", help="a second WebUI, to which that one distributes work")
     hosts = "a1111-1.6 ... a1111-1.10, forge, reforge"
-    group.addoption("--webui-name", metavar="NAME", help=f"what that WebUI is ({hosts}), where it is not to be found out")
+    group.addoption(
+        "--webui-name", metavar="NAME", help=f"what that WebUI is ({hosts}), where it is not to be found out"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--webui") and config.getoption("--webui-url"):
-        raise pytest.UsageError("--webui starts a WebUI and --webui-url takes a running one: give one of the two.")
+        raise pytest.UsageError(
+            "--webui starts a WebUI and --webui-url takes a running one: give one of the two."
+        )
     if config.getoption("--all"):
         os.environ.setdefault("LCM_FUZZ_REQUESTS", "5000")  # before the tests that read it are imported
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    return None if config.getoption("--all") else "without the tests marked long; `python dev.py test --all` runs them too"
+    return (
+        None
+        if config.getoption("--all")
+        else "without the tests marked long; `python dev.py test --all` runs them too"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out the long tests, save where they are asked for: by `--all`, or by their whole node id."""
     if config.getoption("--all"):
         return
-    long = {item for item in items if item.get_closest_marker("long") and not any(arg.endswith(item.nodeid) for arg in config.args)}
+    long = {
+        item
+        for item in items
+        if item.get_closest_marker("long") and not any(arg.endswith(item.nodeid) for arg in config.args)
+    }
     items[:] = [item for item in items if item not in long]
     config.hook.pytest_deselected(items=list(long))
 
@@ -61,11 +97,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def browser(tmp_path_factory):
     """Headless Chromium through Playwright; tests that use it are marked with `tests.browser.needs_chromium`.
 
-    With a profile on disk, so that it keeps the fifty scripts of gradio's page, which each file opens anew, fetched and compiled.
+    With a profile on disk, so that it keeps the fifty scripts of gradio's page, which each file opens anew,
+    fetched and compiled.
     """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(tmp_path_factory.mktemp("chromium"), executable_path=CHROMIUM, args=FLAGS)
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("chromium"), executable_path=CHROMIUM, args=FLAGS
+        )
         yield context
         context.close()

@@ -1,4 +1,6 @@
-"""What a process of `tests.prepared` does once it is forked. On its own, as all that it imports is there for the program too."""
+"""What a process of `tests.prepared` does once it is forked. On its own, as all that it imports is there for
+the program too.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def run(arguments: list[str], folder: str, environment: dict[str, str], output: 
     os.environ.update(environment)
     kind, program, *rest = arguments
     # Asked of an ordinary process, as multiprocessing has put the tests' own here.
-    path = subprocess.check_output([sys.executable, "-c", "import sys; print(*sys.path[1:], sep='\\n')"], text=True)
+    path = subprocess.check_output(
+        [sys.executable, "-c", "import sys; print(*sys.path[1:], sep='\\n')"], text=True
+    )
     sys.path[:] = [folder if kind == "-m" else "", *path.splitlines()]
     sys.argv[:] = [kind, *rest]
     del sys.modules["tests"], sys.modules[__name__]  # as the tests find them, not the program

@@ -1,4 +1,6 @@
-"""A server on this machine that behaves as the Hugging Face Hub does, with one file or none, and with the faults that a test asks for."""
+"""A server on this machine that behaves as the Hugging Face Hub does, with one file or none, and with the
+faults that a test asks for.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,14 @@ import threading
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """Has `content` under every address, or nothing where it is None. `requests` are (address, headers), in lower case.
+    """Has `content` under every address, or nothing where it is None. `requests` are (address, headers), in
+    lower case.
 
-    To each request it does what the next of `script` says; after the script it just serves. Steps: "cut" (ends after 30% of the bytes
-    that it announced), "stall" (sends 30% and then nothing until `may_go_on` is set), an int (that status), ("redirect", url),
-    ("status", code, headers), "no range" (the whole file whatever was asked), "no length" (the end of the connection ends the file),
-    "elsewhere" (another range). With `gate`, every answer waits until as many requests are there as it says.
+    To each request it does what the next of `script` says; after the script it just serves. Steps: "cut"
+    (ends after 30% of the bytes that it announced), "stall" (sends 30% and then nothing until `may_go_on` is
+    set), an int (that status), ("redirect", url), ("status", code, headers), "no range" (the whole file
+    whatever was asked), "no length" (the end of the connection ends the file), "elsewhere" (another range).
+    With `gate`, every answer waits until as many requests are there as it says.
     """
 
     def __init__(self, content: bytes | None = None) -> None:
@@ -45,7 +49,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Hub
 
     def do_GET(self) -> None:
-        self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        self.server.requests.append(
+            (self.path, {name.lower(): value for name, value in self.headers.items()})
+        )
         step = self.server.script.pop(0) if self.server.script else None
         if self.server.gate is not None:
             self.server.gate.wait(60)

@@ -1,7 +1,8 @@
 """Programs in a Python that has imported the libraries already: five seconds less for each start.
 
-`run` and `Server` fork them from multiprocessing's fork server, which has imported torch, gradio and the like, but
-nothing of this repository; see tests/forked.py. Forking is safe on Linux alone: elsewhere they are ordinary processes.
+`run` and `Server` fork them from multiprocessing's fork server, which has imported torch, gradio and the
+like, but nothing of this repository; see tests/forked.py. Forking is safe on Linux alone: elsewhere they are
+ordinary processes.
 """
 
 from __future__ import annotations
@@ -30,15 +31,33 @@ def context():
 
 
 class Program:
-    """A forked program without input, its output and errors in one stream. What it has of `subprocess.Popen` means the same.
+    """A forked program without input, its output and errors in one stream. What it has of `subprocess.Popen`
+    means the same.
 
     Of the environment, what Python reads as it starts is not heeded, PYTHONPATH excepted.
     """
 
-    def __init__(self, command: Sequence[str], *, cwd=None, env=None, encoding: str, errors: str, stdin, stdout, stderr, text=True):
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd=None,
+        env=None,
+        encoding: str,
+        errors: str,
+        stdin,
+        stdout,
+        stderr,
+        text=True,
+    ):
         assert text and (stdin, stdout, stderr) == (DEVNULL, PIPE, STDOUT)
         ours, theirs = context().Pipe(duplex=False)
-        arguments = (list(command[1:]), str(cwd or os.getcwd()), dict(os.environ if env is None else env), theirs)
+        arguments = (
+            list(command[1:]),
+            str(cwd or os.getcwd()),
+            dict(os.environ if env is None else env),
+            theirs,
+        )
         self._process = context().Process(target=forked.run, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -61,7 +80,9 @@ popen = Program if sys.platform == "linux" else subprocess.Popen
 def run(*arguments: str, cwd=None, env=None) -> tuple[int, str]:
     """`python *arguments`, which begin with -m or -c: its exit status and all that it has printed."""
     text = {"encoding": "utf-8", "errors": "replace"}
-    process = popen([sys.executable, *arguments], cwd=cwd, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, **text)
+    process = popen(
+        [sys.executable, *arguments], cwd=cwd, env=env, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, **text
+    )
     with process.stdout:
         printed = process.stdout.read()
     return process.wait(), printed

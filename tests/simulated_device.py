@@ -1,10 +1,12 @@
-"""A device that is not there: it computes on the CPU, but is as strict as a GPU, and as an Apple one about doubles.
+"""A device that is not there: it computes on the CPU, but is as strict as a GPU, and as an Apple one about
+doubles.
 
     with SimulatedDevice() as device:
         x = torch.zeros(3).to(device.name)
 
-A tensor of it meets no tensor of the CPU, numbers (tensors without dimensions) excepted; there is no float64 on it; and what goes to
-and fro is counted. PyTorch knows the device as "meta", which has all names but no numbers; here it has numbers.
+A tensor of it meets no tensor of the CPU, numbers (tensors without dimensions) excepted; there is no float64
+on it; and what goes to and fro is counted. PyTorch knows the device as "meta", which has all names but no
+numbers; here it has numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ class DeviceTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, numbers):
         tensor = torch.Tensor._make_wrapper_subclass(
-            cls, numbers.size(), strides=numbers.stride(), storage_offset=numbers.storage_offset(), dtype=numbers.dtype, device=NAME
+            cls,
+            numbers.size(),
+            strides=numbers.stride(),
+            storage_offset=numbers.storage_offset(),
+            dtype=numbers.dtype,
+            device=NAME,
         )
         tensor.numbers = numbers
         return tensor
@@ -36,7 +43,9 @@ class DeviceTensor(torch.Tensor):
 
 
 class SimulatedDevice(TorchDispatchMode):
-    """While entered, the device exists. `copies` counts tensors that went to it or came from it, `reads` numbers that were waited for."""
+    """While entered, the device exists. `copies` counts tensors that went to it or came from it, `reads`
+    numbers that were waited for.
+    """
 
     name = NAME
 
@@ -55,7 +64,11 @@ class SimulatedDevice(TorchDispatchMode):
             goes_here = torch.device(target).type == NAME
         else:
             goes_here = isinstance(args[0], DeviceTensor) if is_moved else is_here
-        strangers = [leaf for leaf in leaves if leaf.ndim > 0 and not isinstance(leaf, DeviceTensor)] if is_here and not is_moved else []
+        strangers = (
+            [leaf for leaf in leaves if leaf.ndim > 0 and not isinstance(leaf, DeviceTensor)]
+            if is_here and not is_moved
+            else []
+        )
         if strangers and function.overloadpacket is torch.ops.aten.index:
             self.copies += len(strangers)  # positions may be on the CPU, from where they are fetched
         elif strangers:

@@ -15,16 +15,29 @@ WEBUI = Path(__file__).resolve().parent / "webui"
 
 
 def parse_arguments(argv=None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workbench", description="LCM workbench: a small stand-in for the WebUI.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workbench", description="LCM workbench: a small stand-in for the WebUI."
+    )
     models = Path(__file__).resolve().parent / "models"
     parser.add_argument("--port", type=int, default=7861)
-    parser.add_argument("--profile", choices=sorted(profiles.PROFILES), default=profiles.A1111_1_10.name, help="which WebUI to play")
-    parser.add_argument("--api-auth", metavar="USER:PASSWORD", help="password of the API; several are separated by commas")
+    parser.add_argument(
+        "--profile",
+        choices=sorted(profiles.PROFILES),
+        default=profiles.A1111_1_10.name,
+        help="which WebUI to play",
+    )
+    parser.add_argument(
+        "--api-auth", metavar="USER:PASSWORD", help="password of the API; several are separated by commas"
+    )
     parser.add_argument("--data-dir", default=str(ROOT / "workbench-data"), help="settings and pictures")
     parser.add_argument("--ckpt-dir", default=str(models / "Stable-diffusion"))
     parser.add_argument("--lora-dir", default=str(models / "Lora"))
-    parser.add_argument("--extension", action="append", default=[], metavar="DIR", help="load this extension too")
-    parser.add_argument("--no-gradio-queue", action="store_true", help="the page's events go past gradio's queue")
+    parser.add_argument(
+        "--extension", action="append", default=[], metavar="DIR", help="load this extension too"
+    )
+    parser.add_argument(
+        "--no-gradio-queue", action="store_true", help="the page's events go past gradio's queue"
+    )
     parser.add_argument("--no-lcm", action="store_true", help="leave out the extension of this repository")
     return parser.parse_args(argv)
 
@@ -34,9 +47,12 @@ def main(argv=None) -> None:
     profiles.select(args.profile)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")  # about image codecs and an unfinished part
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module="torchvision"
+    )  # about image codecs and an unfinished part
 
-    # Extensions are imported the WebUI's way, by `sys.path` while they are loaded; the repository's root must not help them.
+    # Extensions are imported the WebUI's way, by `sys.path` while they are loaded; the repository's root must
+    # not help them.
     here = {"", str(ROOT), os.getcwd()}
     sys.path[:] = [str(WEBUI), *(entry for entry in sys.path if entry not in here)]
 

@@ -1,4 +1,5 @@
-"""`python dev.py demo --check`: starts the workbench, makes pictures over its API with LCM on and off, and checks what came out.
+"""`python dev.py demo --check`: starts the workbench, makes pictures over its API with LCM on and off, and
+checks what came out.
 
 One line per check; exit status 0 when all hold, else 1. Pictures and contact-sheet.png are left in demo-out/.
 """
@@ -45,7 +46,9 @@ class Checks:
         self.failed = 0
 
     def __call__(self, name: str, check: Callable[[], object]) -> None:
-        """`check` returns what is to be shown, and raises AssertionError or ApiError where it does not hold."""
+        """`check` returns what is to be shown, and raises AssertionError or ApiError where it does not
+        hold.
+        """
         start = time.monotonic()
         try:
             shown = check()
@@ -73,10 +76,22 @@ def expect_in(parts, text: str) -> None:
 
 def lcm_on(client: Client, checkpoint: str, lora: str) -> str:
     client.unet_calls()
-    made = client.txt2img(PROMPTS[0], lcm=LCM_FOUR, steps=20, cfg_scale=7, override_settings={"sd_model_checkpoint": checkpoint})
+    made = client.txt2img(
+        PROMPTS[0], lcm=LCM_FOUR, steps=20, cfg_scale=7, override_settings={"sd_model_checkpoint": checkpoint}
+    )
     calls = client.unet_calls()
     expect(made.image.size == (64, 64), f"the picture is {made.image.size}")
-    expect_in(["Steps: 4", "Sampler: LCM", "CFG scale: 1", f"LCM LoRA: {lora}", "LCM weight: 1", "LCM schedule: Trailing"], made.infotext)
+    expect_in(
+        [
+            "Steps: 4",
+            "Sampler: LCM",
+            "CFG scale: 1",
+            f"LCM LoRA: {lora}",
+            "LCM weight: 1",
+            "LCM schedule: Trailing",
+        ],
+        made.infotext,
+    )
     expect(made.infotext.startswith(PROMPTS[0] + "\n"), "the prompt is not as typed")
     timesteps = [call["timesteps"] for call in calls]
     expect(timesteps == [[step] for step in FOUR_TIMESTEPS], f"the UNet saw {timesteps}")
@@ -84,7 +99,9 @@ def lcm_on(client: Client, checkpoint: str, lora: str) -> str:
 
 
 def lcm_off(client: Client, checkpoint: str) -> Generated:
-    return client.txt2img(PROMPTS[0], steps=8, cfg_scale=3, override_settings={"sd_model_checkpoint": checkpoint})
+    return client.txt2img(
+        PROMPTS[0], steps=8, cfg_scale=3, override_settings={"sd_model_checkpoint": checkpoint}
+    )
 
 
 def off_is_untouched(client: Client, checkpoint: str) -> str:
@@ -126,7 +143,9 @@ def refusal(client: Client) -> str:
 
 
 def draw_sheet(client: Client) -> str:
-    """Every prompt on the families of ON_SHEET: LCM in 4 steps, Euler in as many at the teacher's CFG and at 1, the teacher in 50."""
+    """Every prompt on the families of ON_SHEET: LCM in 4 steps, Euler in as many at the teacher's CFG and at
+    1, the teacher in 50.
+    """
     recipes = {
         "LCM\n4 steps, CFG 1": {"lcm": LCM_FOUR},
         f"Euler\n4 steps, CFG {TEACHER_CFG:g}": {"steps": 4, "cfg_scale": TEACHER_CFG},
@@ -138,12 +157,16 @@ def draw_sheet(client: Client) -> str:
         checkpoint, _ = CHECKPOINTS[family]
         for seed, prompt in enumerate(PROMPTS, start=1):
             for recipe in recipes.values():
-                made = client.txt2img(prompt, seed=seed, override_settings={"sd_model_checkpoint": checkpoint}, **recipe)
+                made = client.txt2img(
+                    prompt, seed=seed, override_settings={"sd_model_checkpoint": checkpoint}, **recipe
+                )
                 pictures[prompt].append(made.image)
                 made.image.save(OUT / f"{checkpoint}-{seed}-{len(pictures[prompt])}.png")
     columns = [f"{family}, {name}" for family in ON_SHEET for name in recipes]
     path = OUT / "contact-sheet.png"
-    contact_sheet("LCM for the WebUI: the small models of the workbench", columns, list(pictures.items())).save(path)
+    contact_sheet(
+        "LCM for the WebUI: the small models of the workbench", columns, list(pictures.items())
+    ).save(path)
     return str(path)
 
 
@@ -160,8 +183,13 @@ def main(argv: list[str] | None = None) -> int:
             client = server.client
             checks("sampler registered once", lambda: one_sampler(client))
             for family, (checkpoint, lora) in CHECKPOINTS.items():
-                checks(f"{family}, LCM on", lambda checkpoint=checkpoint, lora=lora: lcm_on(client, checkpoint, lora))
-                checks(f"{family}, LCM off", lambda checkpoint=checkpoint: off_is_untouched(client, checkpoint))
+                checks(
+                    f"{family}, LCM on",
+                    lambda checkpoint=checkpoint, lora=lora: lcm_on(client, checkpoint, lora),
+                )
+                checks(
+                    f"{family}, LCM off", lambda checkpoint=checkpoint: off_is_untouched(client, checkpoint)
+                )
             checks("img2img", lambda: image_to_image(client))
             checks("request clamped", lambda: clamping(client))
             checks("bad value refused", lambda: refusal(client))

@@ -1,4 +1,6 @@
-"""A running WebUI, seen from outside: its HTTP API, as checks and tests use it. The standard library is enough."""
+"""A running WebUI, seen from outside: its HTTP API, as checks and tests use it. The standard library is
+enough.
+"""
 
 from __future__ import annotations
 
@@ -72,10 +74,14 @@ class Client:
         return self.request("POST", path, {} if payload is None else payload)
 
     def txt2img(self, prompt: str, *, lcm=None, **payload) -> Generated:
-        """A picture from text. `lcm` is the LCM script's argument object or argument list, None to leave it out."""
+        """A picture from text. `lcm` is the LCM script's argument object or argument list, None to leave it
+        out.
+        """
         return self._generate("/sdapi/v1/txt2img", prompt, lcm, payload)
 
-    def img2img(self, prompt: str, images: list[Image.Image], *, lcm=None, mask: Image.Image | None = None, **payload) -> Generated:
+    def img2img(
+        self, prompt: str, images: list[Image.Image], *, lcm=None, mask: Image.Image | None = None, **payload
+    ) -> Generated:
         """A picture from pictures; see `txt2img`."""
         payload["init_images"] = [encode_image(image) for image in images]
         if mask is not None:
@@ -92,7 +98,9 @@ class Client:
         return Generated([decode_image(image) for image in answer["images"]], info["infotexts"], info)
 
     def unet_calls(self) -> list[dict]:
-        """The workbench's log of UNet forwards since the last call of this: `{"timesteps": [...], "rows": n}` each."""
+        """The workbench's log of UNet forwards since the last call of this: `{"timesteps": [...], "rows": n}`
+        each.
+        """
         calls = self.get("/workbench/v1/unet-calls")
         self.request("DELETE", "/workbench/v1/unet-calls")
         return calls["calls"] if isinstance(calls, dict) else calls

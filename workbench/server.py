@@ -28,11 +28,13 @@ def free_port() -> int:
 
 
 class HostProcess:
-    """A WebUI in a process of its own on this machine, served on 127.0.0.1 at `port`. Use as a context manager.
+    """A WebUI in a process of its own on this machine, served on 127.0.0.1 at `port`. Use as a context
+    manager.
 
-    It counts as started once it has printed its line "Startup time:": a real WebUI does not survive requests that come earlier.
-    `name` is what errors call it, `environment` are variables for it beside this process's own, `timeout` is in seconds.
-    `log` holds the lines that it has printed. Raises RuntimeError, with the end of the log, when it does not start.
+    It counts as started once it has printed its line "Startup time:": a real WebUI does not survive requests
+    that come earlier. `name` is what errors call it, `environment` are variables for it beside this process's
+    own, `timeout` is in seconds. `log` holds the lines that it has printed. Raises RuntimeError, with the end
+    of the log, when it does not start.
     """
 
     _popen = subprocess.Popen  # the tests have a quicker one
@@ -137,7 +139,9 @@ class HostProcess:
 
 
 class Server(HostProcess):
-    """`python -m workbench` with the given arguments, on a free port where none is given; see `HostProcess`."""
+    """`python -m workbench` with the given arguments, on a free port where none is given; see
+    `HostProcess`.
+    """
 
     def __init__(
         self,
@@ -153,4 +157,12 @@ class Server(HostProcess):
         if auth:
             command += ["--api-auth", auth]
         environment = {"OMP_NUM_THREADS": "1", **(environment or {})}
-        super().__init__("The workbench", command, folder=ROOT, port=port, auth=auth, environment=environment, timeout=timeout)
+        super().__init__(
+            "The workbench",
+            command,
+            folder=ROOT,
+            port=port,
+            auth=auth,
+            environment=environment,
+            timeout=timeout,
+        )

@@ -1,9 +1,10 @@
 """The workbench's small diffusion models: Stable Diffusion's layout and names at a hundredth of the size.
 
-Three families exist. `sd15` has SD 1.5's UNet blocks and 768-wide text; `sdxl` has SDXL's blocks, 2048-wide text, a pooled text vector
-and size ids; `ssd1b` is SDXL without the attention in the middle and with fewer transformer blocks, as SSD-1B is. All make 64x64
-pictures from 4x8x8 latents; of what, `workbench.scenes` says. A checkpoint is one safetensors file with the prefixes `unet.`, `vae.` and
-`text_encoder.`, diffusers' and transformers' parameter names, and its configuration in the header under the key `workbench`.
+Three families exist. `sd15` has SD 1.5's UNet blocks and 768-wide text; `sdxl` has SDXL's blocks, 2048-wide
+text, a pooled text vector and size ids; `ssd1b` is SDXL without the attention in the middle and with fewer
+transformer blocks, as SSD-1B is. All make 64x64 pictures from 4x8x8 latents; of what, `workbench.scenes`
+says. A checkpoint is one safetensors file with the prefixes `unet.`, `vae.` and `text_encoder.`, diffusers'
+and transformers' parameter names, and its configuration in the header under the key `workbench`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ TEXT_CONFIG = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers":
 VAE_CONFIG = {
     "block_out_channels": [8, 16, 32, 64],
     "layers_per_block": 1,
-    "norm_num_groups": 1,  # norms over a channel or two take away the mean, and with it the colour of a background
+    # norms over a channel or two take away the mean, and with it the colour of a background
+    "norm_num_groups": 1,
     "down_block_types": ["DownEncoderBlock2D"] * 4,
     "up_block_types": ["UpDecoderBlock2D"] * 4,
     "latent_channels": 4,
@@ -79,9 +81,13 @@ SSD1B_LAYOUT: dict[str, Any] = {
     "reverse_transformer_layers_per_block": [[1, 1, 2], [1, 1, 1], 1],
 }
 LAYOUTS = {"sd15": SD15_LAYOUT, "sdxl": SDXL_LAYOUT, "ssd1b": SSD1B_LAYOUT}
-"""Sizes with which two SD 1.5 checkpoints, one of SDXL, one of SSD-1B and their LoRAs stay under 40 MB in fp16."""
+"""Sizes with which two SD 1.5 checkpoints, one of SDXL, one of SSD-1B and their LoRAs stay under 40 MB in
+fp16.
+"""
 DEFAULT_SIZE_IDS = (64.0, 64.0, 0.0, 0.0, 64.0, 64.0)
-"""SDXL's six size ids (original height and width, crop top and left, target height and width) that every training picture had."""
+"""SDXL's six size ids (original height and width, crop top and left, target height and width) that every
+training picture had.
+"""
 
 
 Text = tuple[Tensor, Tensor | None]
@@ -91,17 +97,22 @@ Text = tuple[Tensor, Tensor | None]
 class SmallTextEncoder(nn.Module):
     """A small CLIP text transformer whose output is widened to what the UNet's cross-attention expects.
 
-    Positions after the end-of-text token are zero in the output, so a caption means the same whatever it is padded to.
+    Positions after the end-of-text token are zero in the output, so a caption means the same whatever it is
+    padded to.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         self.config = dict(config)
         self.eos_id = int(config["eos_token_id"])
-        clip_keys = {key: value for key, value in config.items() if key not in ("output_width", "pooled_width")}
+        clip_keys = {
+            key: value for key, value in config.items() if key not in ("output_width", "pooled_width")
+        }
         self.clip = CLIPTextModel(CLIPTextConfig(**clip_keys))
         self.text_proj = nn.Linear(config["hidden_size"], config["output_width"])
-        self.pooled_proj = nn.Linear(config["hidden_size"], config["pooled_width"]) if config.get("pooled_width") else None
+        self.pooled_proj = (
+            nn.Linear(config["hidden_size"], config["pooled_width"]) if config.get("pooled_width") else None
+        )
 
     def forward(self, input_ids: Tensor) -> Text:
         """Encodes `input_ids`, int [B, L], L <= 77."""
@@ -110,7 +121,11 @@ class SmallTextEncoder(nn.Module):
         is_eos = input_ids == self.eos_id
         end = torch.where(is_eos.any(dim=1), is_eos.int().argmax(dim=1), length - 1)
         used = torch.arange(length, device=input_ids.device) <= end[:, None]
-        pooled = self.pooled_proj(hidden[torch.arange(len(end), device=end.device), end]) if self.pooled_proj is not None else None
+        pooled = (
+            self.pooled_proj(hidden[torch.arange(len(end), device=end.device), end])
+            if self.pooled_proj is not None
+            else None
+        )
         return self.text_proj(hidden) * used[..., None], pooled
 
 
@@ -118,7 +133,8 @@ class SmallTextEncoder(nn.Module):
 class SmallModel:
     """One checkpoint in memory.
 
-    `scaling_factor`: latents that the UNet sees are VAE means times this. `alphas_cumprod`: float32 [1000], alpha-bar of each timestep.
+    `scaling_factor`: latents that the UNet sees are VAE means times this. `alphas_cumprod`: float32 [1000],
+    alpha-bar of each timestep.
     """
 
     family: str
@@ -169,9 +185,13 @@ class SmallModel:
         return {"text_embeds": pooled, "time_ids": size_ids.repeat(len(pooled), 1)}
 
     def predict(self, sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
-        """The UNet's answer to variance-preserving `sample` [B, 4, h, w] at `timesteps` [B], for encoded `text`; [B, 4, h, w]."""
+        """The UNet's answer to variance-preserving `sample` [B, 4, h, w] at `timesteps` [B], for encoded
+        `text`; [B, 4, h, w].
+        """
         hidden, pooled = text
-        return self.unet(sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=self.added_conditions(pooled)).sample
+        return self.unet(
+            sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=self.added_conditions(pooled)
+        ).sample
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:
         """[B, 3, H, W] in -1..1 -> scaled latents [B, 4, H/8, W/8] (the posterior's mean)."""
@@ -238,7 +258,11 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mappi
     """Writes beside `path` and renames, so that a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file({key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}, partial, metadata=dict(metadata))
+    save_file(
+        {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()},
+        partial,
+        metadata=dict(metadata),
+    )
     os.replace(partial, path)
 
 
@@ -275,10 +299,13 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return json.loads(metadata[METADATA_KEY])
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> SmallModel:
+def load_checkpoint(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> SmallModel:
     """Reads a checkpoint, in evaluation mode and without gradients.
 
-    Raises ValueError when the file is not a workbench checkpoint, RuntimeError when weights are missing or of the wrong shape.
+    Raises ValueError when the file is not a workbench checkpoint, RuntimeError when weights are missing or of
+    the wrong shape.
     """
     path = Path(path)
     model = _assemble(read_settings(path))
@@ -286,6 +313,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu", dtype:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is not iterable)
     for name, module in model.modules.items():
         prefix = f"{name}."
-        module.load_state_dict({key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)})
+        module.load_state_dict(
+            {key[len(prefix) :]: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+        )
     model.path = path
     return model.to(device, dtype).eval()

@@ -1,4 +1,6 @@
-"""A word-level tokenizer with a small vocabulary, in CLIP's layout: BOS, words, EOS, padding, 77 ids in all."""
+"""A word-level tokenizer with a small vocabulary, in CLIP's layout: BOS, words, EOS, padding, 77 ids in
+all.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ MAX_LENGTH = 77
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 PUNCTUATION = (",", ".", ":", ";", "!", "?", "(", ")", "[", "]", "-", "'", '"')
 FILLERS = (
-    "a", "an", "the", "on", "of", "in", "and", "with", "at", "is", "background", "picture", "image", "photo", "drawing",
+    "a", "an", "the", "on", "of", "in", "and", "with", "at", "is", "background", "picture", "image", "photo",
+    "drawing",
     "shape", "one", "two", "large", "little", "tiny", "huge", "grey", "orange", "purple", "brown",
 )  # fmt: skip
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")

@@ -1,20 +1,24 @@
-"""Latent consistency distillation of an LCM-LoRA: Algorithm 1 of the LCM-LoRA report (arXiv 2311.05556; LCM: arXiv 2310.04378).
+"""Latent consistency distillation of an LCM-LoRA: Algorithm 1 of the LCM-LoRA report (arXiv 2311.05556; LCM:
+arXiv 2310.04378).
 
-The student is the teacher plus a LoRA. A noisy latent x_t is taken to an earlier timestep s by the teacher's guided DDIM solver, and the
-student is asked to answer from x_t what it already answers from x_s. At s = 0 the answer is x_s itself, so the clean end of the
-trajectory spreads backwards until one evaluation anywhere lands on it.
+The student is the teacher plus a LoRA. A noisy latent x_t is taken to an earlier timestep s by the teacher's
+guided DDIM solver, and the student is asked to answer from x_t what it already answers from x_s. At s = 0 the
+answer is x_s itself, so the clean end of the trajectory spreads backwards until one evaluation anywhere lands
+on it.
 
-The student is a callable `student(sample, timesteps, cond) -> prediction` (epsilon or v, as the configuration says), with `sample`
-[B, ...] variance preserving, `timesteps` int64 [B], and `cond` whatever it wants. The teacher, `teacher(sample, timesteps, cond, uncond)`,
-returns both of its predictions, so that it may make them in one batch. Nothing here knows a host or a model library.
+The student is a callable `student(sample, timesteps, cond) -> prediction` (epsilon or v, as the configuration
+says), with `sample` [B, ...] variance preserving, `timesteps` int64 [B], and `cond` whatever it wants. The
+teacher, `teacher(sample, timesteps, cond, uncond)`, returns both of its predictions, so that it may make them
+in one batch. Nothing here knows a host or a model library.
 
-    adapter = LoraAdapter(unet, config.rank, config.alpha, config.targets)
-    distillation = Distillation(unet, adapter, student, teacher, alphas_cumprod, batch, config)
-    distillation.run(state_path="distillation.state")
-    with distillation.averaged():
-        save_lora(adapter, "lcm_lora.safetensors", lora_metadata(config, base_model_sha256=..., steps=distillation.step, description=...))
+    adapter = LoraAdapter(unet, config.rank, config.alpha, config.targets) distillation = Distillation(unet,
+    adapter, student, teacher, alphas_cumprod, batch, config)
+    distillation.run(state_path="distillation.state") with distillation.averaged(): save_lora(adapter,
+    "lcm_lora.safetensors", lora_metadata(config, base_model_sha256=..., steps=distillation.step,
+    description=...))
 
-The student is the UNet itself, called with the LoRA on; `with adapter.disabled():` the same UNet is the teacher.
+The student is the UNet itself, called with the LoRA on; `with adapter.disabled():` the same UNet is the
+teacher.
 """
 
 from lib_lcm.distill.algorithm import (

@@ -1,4 +1,6 @@
-"""Algorithm 1 of the LCM-LoRA report: the teacher's guided solver, the consistency function, and the loss between two of its answers."""
+"""Algorithm 1 of the LCM-LoRA report: the teacher's guided solver, the consistency function, and the loss
+between two of its answers.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,20 @@ Teacher = Callable[[Tensor, Tensor, Any, Any], tuple[Tensor, Tensor]]
 
 
 def boundary_scalings(timesteps: Tensor, config: DistillConfig) -> tuple[Tensor, Tensor]:
-    """(c_skip, c_out) [B]: 1 and 0 at timestep 0, so that a consistency function leaves a clean sample as it is."""
+    """(c_skip, c_out) [B]: 1 and 0 at timestep 0, so that a consistency function leaves a clean sample as it
+    is.
+    """
     scaled = timesteps.double() * config.timestep_scaling
     total = scaled**2 + config.sigma_data**2
     return (config.sigma_data**2 / total).float(), (scaled / total.sqrt()).float()
 
 
-def denoised_and_noise(prediction: Tensor, sample: Tensor, abar: Tensor, prediction_type: str) -> tuple[Tensor, Tensor]:
-    """(x0, epsilon), each [B, ...], from a network's prediction; `abar` is alpha-bar broadcastable to `sample`."""
+def denoised_and_noise(
+    prediction: Tensor, sample: Tensor, abar: Tensor, prediction_type: str
+) -> tuple[Tensor, Tensor]:
+    """(x0, epsilon), each [B, ...], from a network's prediction; `abar` is alpha-bar broadcastable to
+    `sample`.
+    """
     signal, noise_level = abar.sqrt(), (1.0 - abar).sqrt()
     if prediction_type == "epsilon":
         return (sample - noise_level * prediction) / signal, prediction
@@ -41,7 +49,9 @@ def ddim_solve(
     alphas_cumprod: Tensor,
     prediction_type: str = "epsilon",
 ) -> Tensor:
-    """Takes `sample` [B, ...] from timesteps `starts` to `ends` (int64 [B]) in `substeps` guided DDIM steps; `w` [B]."""
+    """Takes `sample` [B, ...] from timesteps `starts` to `ends` (int64 [B]) in `substeps` guided DDIM steps;
+    `w` [B].
+    """
     w = _column(w, sample)
     now = starts
     for index in range(substeps):
@@ -49,23 +59,37 @@ def ddim_solve(
         abar, abar_after = (_column(alphas_cumprod[t], sample) for t in (now, after))
         # What a network answers in half precision is used in the sample's own.
         with_cond, without = (prediction.to(sample) for prediction in teacher(sample, now, cond, uncond))
-        # x0 and epsilon are both affine in the prediction, so guiding the prediction guides the two of them alike.
-        denoised, noise = denoised_and_noise(with_cond + w * (with_cond - without), sample, abar, prediction_type)
+        # x0 and epsilon are both affine in the prediction, so guiding the prediction guides the two of them
+        # alike.
+        denoised, noise = denoised_and_noise(
+            with_cond + w * (with_cond - without), sample, abar, prediction_type
+        )
         sample = abar_after.sqrt() * denoised + (1.0 - abar_after).sqrt() * noise
         now = after
     return sample
 
 
-def consistency(network: Student, sample: Tensor, timesteps: Tensor, cond: Any, alphas_cumprod: Tensor, config: DistillConfig) -> Tensor:
+def consistency(
+    network: Student,
+    sample: Tensor,
+    timesteps: Tensor,
+    cond: Any,
+    alphas_cumprod: Tensor,
+    config: DistillConfig,
+) -> Tensor:
     """The consistency function f(x_t, t) = c_skip x_t + c_out x0(x_t, t), [B, ...]."""
     c_skip, c_out = (_column(scaling, sample) for scaling in boundary_scalings(timesteps, config))
     abar = _column(alphas_cumprod[timesteps], sample)
-    denoised, _ = denoised_and_noise(network(sample, timesteps, cond).to(sample), sample, abar, config.prediction_type)
+    denoised, _ = denoised_and_noise(
+        network(sample, timesteps, cond).to(sample), sample, abar, config.prediction_type
+    )
     return c_skip * sample + c_out * denoised
 
 
 def distance(predicted: Tensor, target: Tensor, config: DistillConfig) -> Tensor:
-    """Mean loss between [B, ...] tensors: pseudo-Huber sqrt(d^2 + c^2) - c, or the mean squared difference."""
+    """Mean loss between [B, ...] tensors: pseudo-Huber sqrt(d^2 + c^2) - c, or the mean squared
+    difference.
+    """
     difference = predicted.float() - target.float()
     if config.loss == "l2":
         return difference.square().mean()
@@ -73,11 +97,19 @@ def distance(predicted: Tensor, target: Tensor, config: DistillConfig) -> Tensor
 
 
 def distillation_loss(
-    student: Student, teacher: Teacher, latents: Tensor, cond: Any, uncond: Any, alphas_cumprod: Tensor, config: DistillConfig
+    student: Student,
+    teacher: Teacher,
+    latents: Tensor,
+    cond: Any,
+    uncond: Any,
+    alphas_cumprod: Tensor,
+    config: DistillConfig,
 ) -> Tensor:
-    """One step of Algorithm 1 on clean `latents` [B, ...]: draws timesteps, noise and w from torch's random state, returns the loss.
+    """One step of Algorithm 1 on clean `latents` [B, ...]: draws timesteps, noise and w from torch's random
+    state, returns the loss.
 
-    The target comes from the student itself, without gradient, at the timestep where the teacher's solver ends.
+    The target comes from the student itself, without gradient, at the timestep where the teacher's solver
+    ends.
     """
     count = len(latents)
     starts = config.grid[torch.randint(config.grid_points, (count,))].to(latents.device)
@@ -88,7 +120,9 @@ def distillation_loss(
     abar = _column(alphas_cumprod[starts], latents)
     sample = abar.sqrt() * latents + (1.0 - abar).sqrt() * torch.randn_like(latents)
     with torch.no_grad():
-        earlier = ddim_solve(teacher, sample, starts, ends, substeps, w, cond, uncond, alphas_cumprod, config.prediction_type)
+        earlier = ddim_solve(
+            teacher, sample, starts, ends, substeps, w, cond, uncond, alphas_cumprod, config.prediction_type
+        )
         target = consistency(student, earlier, ends, cond, alphas_cumprod, config)
     return distance(consistency(student, sample, starts, cond, alphas_cumprod, config), target, config)
 

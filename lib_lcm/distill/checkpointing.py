@@ -1,4 +1,6 @@
-"""Gradient checkpointing for any UNet with diffusers' block names: less memory for more time, the same gradients."""
+"""Gradient checkpointing for any UNet with diffusers' block names: less memory for more time, the same
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,17 @@ def blocks_of(unet: nn.Module) -> list[nn.Module]:
     """The residual and attention blocks of `unet`. ValueError when it has none under diffusers' names."""
     blocks = [module for name, module in unet.named_modules() if _BLOCK.fullmatch(name)]
     if not blocks:
-        raise ValueError("this network has no blocks named `resnets` or `attentions`, which gradient checkpointing works on")
+        raise ValueError(
+            "this network has no blocks named `resnets` or `attentions`, which gradient checkpointing"
+            " works on"
+        )
     return blocks
 
 
 def checkpoint_blocks(unet: nn.Module) -> Callable[[], None]:
-    """Makes every block of `unet` compute its inside again in the backward pass; call what is returned to undo it."""
+    """Makes every block of `unet` compute its inside again in the backward pass; call what is returned to
+    undo it.
+    """
     blocks = blocks_of(unet)
     for block in blocks:
         block.forward = _checkpointed(block.forward)

@@ -19,20 +19,21 @@ TARGETS = (
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """Parameters of a distillation; the defaults are the published ones for SD 1.5 (hop and grid: LCM, table of section 5).
+    """Parameters of a distillation; the defaults are the published ones for SD 1.5 (hop and grid: LCM, table
+    of section 5).
 
-    `grid_points`: length of the grid of start timesteps, which are 19, 39, ..., 999 for 50 points and 1000 `train_steps`.
-    `hop`: least and greatest number of timesteps between start and end (the paper's k); the end is never below 0.
-    `substeps`: least and greatest number of DDIM steps that the teacher takes for one hop.
-    `guidance`: bounds of w, drawn evenly; the teacher's x0 is cond + w (cond - uncond), that is, CFG scale 1 + w.
-    `loss`: "huber" (pseudo-Huber with constant `huber_c`) or "l2".
-    `alpha` / `rank` scales the LoRA. `ema_decay` of the exported LoRA: 0 keeps the last weights, as the reference does.
-    `sigma_data`, `timestep_scaling`: of the boundary scalings. `prediction_type`: "epsilon" or "v_prediction".
-    `steps` are those of the optimiser; each takes `accumulation` batches of `batch` latents. The learning rate rises over `warmup`
-    steps and then stays ("constant") or falls along half a cosine to a fiftieth at the last one ("cosine").
-    `precision`: "fp32", "bf16" or "fp16" (CUDA only), that of the UNet; the LoRA, its optimiser and the loss are always float32.
-    `gradient_checkpointing` computes the UNet's blocks again in the backward pass instead of keeping what they computed: a quarter
-    more time, a fraction of the memory.
+    `grid_points`: length of the grid of start timesteps, which are 19, 39, ..., 999 for 50 points and 1000
+    `train_steps`. `hop`: least and greatest number of timesteps between start and end (the paper's k); the
+    end is never below 0. `substeps`: least and greatest number of DDIM steps that the teacher takes for one
+    hop. `guidance`: bounds of w, drawn evenly; the teacher's x0 is cond + w (cond - uncond), that is, CFG
+    scale 1 + w. `loss`: "huber" (pseudo-Huber with constant `huber_c`) or "l2". `alpha` / `rank` scales the
+    LoRA. `ema_decay` of the exported LoRA: 0 keeps the last weights, as the reference does. `sigma_data`,
+    `timestep_scaling`: of the boundary scalings. `prediction_type`: "epsilon" or "v_prediction". `steps` are
+    those of the optimiser; each takes `accumulation` batches of `batch` latents. The learning rate rises over
+    `warmup` steps and then stays ("constant") or falls along half a cosine to a fiftieth at the last one
+    ("cosine"). `precision`: "fp32", "bf16" or "fp16" (CUDA only), that of the UNet; the LoRA, its optimiser
+    and the loss are always float32. `gradient_checkpointing` computes the UNet's blocks again in the backward
+    pass instead of keeping what they computed: a quarter more time, a fraction of the memory.
     """
 
     train_steps: int = 1000
@@ -66,9 +67,14 @@ class DistillConfig:
         for name in ("hop", "substeps", "guidance"):
             low, high = getattr(self, name)
             if low > high or (name != "guidance" and low < 1):
-                raise ValueError(f"{name} must be (least, greatest){'' if name == 'guidance' else ' and at least 1'}, got {(low, high)}")
+                raise ValueError(
+                    f"{name} must be (least, greatest){'' if name == 'guidance' else ' and at least 1'}, got"
+                    f" {(low, high)}"
+                )
         if not 1 <= self.grid_points <= self.train_steps:
-            raise ValueError(f"grid_points must be between 1 and train_steps ({self.train_steps}), got {self.grid_points}")
+            raise ValueError(
+                f"grid_points must be between 1 and train_steps ({self.train_steps}), got {self.grid_points}"
+            )
         for name in ("batch", "accumulation", "steps", "rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -81,7 +87,9 @@ class DistillConfig:
             ("precision", ("fp32", "bf16", "fp16")),
         ):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(self, name)!r}"
+                )
 
     @classmethod
     def sdxl(cls) -> DistillConfig:
@@ -90,11 +98,14 @@ class DistillConfig:
 
     @classmethod
     def small_model(cls, **changes: Any) -> DistillConfig:
-        """For models of a few million parameters and minutes of training: long hops in few DDIM steps, mild guidance, a coarse Huber
-        constant, a high learning rate and a small rank. The published hop of 20 shows no gain in that time."""
+        """For models of a few million parameters and minutes of training: long hops in few DDIM steps, mild
+        guidance, a coarse Huber constant, a high learning rate and a small rank. The published hop of 20
+        shows no gain in that time."""
         small = cls(
-            hop=(200, 240), substeps=(2, 3), guidance=(2.0, 4.0), huber_c=0.03, learning_rate=3e-3, betas=(0.9, 0.99),
-            weight_decay=0.0, learning_rate_schedule="cosine", warmup=20, batch=24, rank=8, alpha=8.0, ema_decay=0.98,
+            hop=(200, 240), substeps=(2, 3), guidance=(2.0, 4.0), huber_c=0.03, learning_rate=3e-3,
+            betas=(0.9, 0.99),
+            weight_decay=0.0, learning_rate_schedule="cosine", warmup=20, batch=24, rank=8, alpha=8.0,
+            ema_decay=0.98,
         )  # fmt: skip
         return replace(small, **changes)
 

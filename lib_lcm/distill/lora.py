@@ -1,4 +1,6 @@
-"""The LoRA that is trained: beside the layers of any UNet with diffusers' names, and as a file in kohya's format."""
+"""The LoRA that is trained: beside the layers of any UNet with diffusers' names, and as a file in kohya's
+format.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ class LoraLayer(nn.Module):
         self.scale = alpha / rank
         if isinstance(layer, nn.Conv2d):
             self.down: nn.Module = nn.Conv2d(
-                layer.in_channels, rank, layer.kernel_size, layer.stride, layer.padding, layer.dilation, bias=False
+                layer.in_channels,
+                rank,
+                layer.kernel_size,
+                layer.stride,
+                layer.padding,
+                layer.dilation,
+                bias=False,
             )
             self.up: nn.Module = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
         else:
@@ -37,9 +45,11 @@ class LoraLayer(nn.Module):
 
 
 class LoraAdapter(nn.Module):
-    """A LoRA on every target layer of `unet`, through forward hooks: the UNet's own weights and names stay as they are.
+    """A LoRA on every target layer of `unet`, through forward hooks: the UNet's own weights and names stay as
+    they are.
 
-    `targets` are ends of layer names. Raises ValueError when no layer of `unet` is a target. `remove()` takes the hooks off again.
+    `targets` are ends of layer names. Raises ValueError when no layer of `unet` is a target. `remove()` takes
+    the hooks off again.
     """
 
     def __init__(self, unet: nn.Module, rank: int, alpha: float, targets: tuple[str, ...] = TARGETS) -> None:
@@ -89,29 +99,43 @@ class LoraAdapter(nn.Module):
 
     @torch.no_grad()
     def load_kohya_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes weights from `kohya_state` or a file. ValueError when keys are missing, left over, or of another rank or alpha."""
+        """Takes weights from `kohya_state` or a file. ValueError when keys are missing, left over, or of
+        another rank or alpha.
+        """
         expected = set(self.kohya_state())
         if expected != set(state):
-            raise ValueError(f"{len(expected - set(state))} keys are missing and {len(set(state) - expected)} are unknown")
+            raise ValueError(
+                f"{len(expected - set(state))} keys are missing and {len(set(state) - expected)} are unknown"
+            )
         for key, layer in self.layers.items():
-            down, up, alpha = (state[f"{key}.{part}"] for part in ("lora_down.weight", "lora_up.weight", "alpha"))
+            down, up, alpha = (
+                state[f"{key}.{part}"] for part in ("lora_down.weight", "lora_up.weight", "alpha")
+            )
             if down.shape != layer.down.weight.shape or up.shape != layer.up.weight.shape:
-                raise ValueError(f"{key} has the shapes {list(down.shape)} and {list(up.shape)}, not those of rank {self.rank}")
+                raise ValueError(
+                    f"{key} has the shapes {list(down.shape)} and {list(up.shape)}, not those of rank"
+                    f" {self.rank}"
+                )
             layer.down.weight.copy_(down)
             layer.up.weight.copy_(up)
             layer.scale = float(alpha) / self.rank
 
 
 def kohya_name(name: str) -> str:
-    """The name that kohya's LoRA files give a layer, from its diffusers name; "mid_block.proj_in" is "lora_unet_mid_block_proj_in"."""
+    """The name that kohya's LoRA files give a layer, from its diffusers name; "mid_block.proj_in" is
+    "lora_unet_mid_block_proj_in".
+    """
     return "lora_unet_" + name.replace(".", "_")
 
 
-def lora_metadata(config: DistillConfig, *, base_model_sha256: str, steps: int, description: str) -> dict[str, str]:
-    """What a file says about how it was made: the model it was distilled from, every hyper-parameter, and the steps really taken.
+def lora_metadata(
+    config: DistillConfig, *, base_model_sha256: str, steps: int, description: str
+) -> dict[str, str]:
+    """What a file says about how it was made: the model it was distilled from, every hyper-parameter, and the
+    steps really taken.
 
-    The entry of `DISTILLATION_METADATA` is what `inspect_lora` knows our LCM-LoRAs by. The list of target layers is left out: the file's
-    own keys say it.
+    The entry of `DISTILLATION_METADATA` is what `inspect_lora` knows our LCM-LoRAs by. The list of target
+    layers is left out: the file's own keys say it.
     """
     settings = {name: value for name, value in asdict(config).items() if name != "targets"}
     made = {**settings, "planned_steps": config.steps, "steps": steps, "base_model_sha256": base_model_sha256}
@@ -119,7 +143,9 @@ def lora_metadata(config: DistillConfig, *, base_model_sha256: str, steps: int, 
 
 
 def save_lora(adapter: LoraAdapter, path: str | Path, metadata: Mapping[str, str]) -> None:
-    """Writes the LoRA as fp16 safetensors; `metadata` are plain strings that say how it was made. The file appears whole or not at all."""
+    """Writes the LoRA as fp16 safetensors; `metadata` are plain strings that say how it was made. The file
+    appears whole or not at all.
+    """
     from safetensors.torch import save_file
 
     path = Path(path)

@@ -18,13 +18,15 @@ from lib_lcm.distill.config import DistillConfig
 from lib_lcm.distill.lora import LoraAdapter
 
 MARGIN = 1.1
-"""For what is not counted: gradients of activations on their way back, workspaces, the allocator's own losses."""
+"""For what is not counted: gradients of activations on their way back, workspaces, the allocator's own
+losses.
+"""
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on the device: the frozen UNet, the LoRA, its gradients, Adam's two moments, the moving average, and what the forward pass
-    keeps for the backward pass."""
+    """Bytes on the device: the frozen UNet, the LoRA, its gradients, Adam's two moments, the moving average,
+    and what the forward pass keeps for the backward pass."""
 
     unet: int
     lora: int
@@ -41,9 +43,10 @@ class MemoryEstimate:
     def __str__(self) -> str:
         training = self.lora + self.gradients + self.optimizer + self.average
         return (
-            f"Distillation needs about {self.total / 2**30:.2f} GiB: UNet {self.unet / 2**30:.2f}, LoRA and optimiser "
-            f"{training / 2**30:.2f}, activations {self.activations / 2**30:.2f}, and a margin. The teacher, if it is another network "
-            "than the student, the autoencoder and the text encoder come on top."
+            f"Distillation needs about {self.total / 2**30:.2f} GiB: UNet {self.unet / 2**30:.2f}, LoRA and"
+            f" optimiser {training / 2**30:.2f}, activations {self.activations / 2**30:.2f}, and a margin."
+            " The teacher, if it is another network than the student, the autoencoder and the text encoder"
+            " come on top."
         )
 
 
@@ -52,8 +55,9 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """What distilling with batches like `latents` [B, ...] and `cond` will take.
 
-    The student's forward pass runs on fake tensors, which have shapes but no contents, so the estimate itself costs no memory. What
-    autograd keeps is counted, each storage once. Raises RuntimeError or NotImplementedError for a student that needs contents.
+    The student's forward pass runs on fake tensors, which have shapes but no contents, so the estimate itself
+    costs no memory. What autograd keeps is counted, each storage once. Raises RuntimeError or
+    NotImplementedError for a student that needs contents.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -63,7 +67,10 @@ def estimate_memory(
         def fake(value: Any) -> Any:
             return mode.from_tensor(value) if isinstance(value, Tensor) else value
 
-        weights = {name: fake(tensor.detach()) for name, tensor in (*holder.named_parameters(), *holder.named_buffers())}
+        weights = {
+            name: fake(tensor.detach())
+            for name, tensor in (*holder.named_parameters(), *holder.named_buffers())
+        }
         for name, parameter in holder.named_parameters():
             weights[name].requires_grad_(parameter.requires_grad)
         ledger = _Ledger({tensor.untyped_storage()._cdata for tensor in weights.values()})
@@ -114,7 +121,9 @@ class _Ledger:
 
     @property
     def total(self) -> int:
-        """With checkpointing: what is kept outside of blocks, the blocks' inputs, and the inside of one block at a time."""
+        """With checkpointing: what is kept outside of blocks, the blocks' inputs, and the inside of one block
+        at a time.
+        """
         return self._outside + self._inputs + max(self._inside, default=0)
 
     def _size_of_new(self, tensor: Tensor) -> int:
@@ -145,7 +154,10 @@ class _Ledger:
         """Inside, the forward pass is counted."""
         handles = []
         for block in blocks_of(unet) if checkpointing else ():
-            handles += [block.register_forward_pre_hook(self._enter), block.register_forward_hook(self._leave)]
+            handles += [
+                block.register_forward_pre_hook(self._enter),
+                block.register_forward_hook(self._leave),
+            ]
         try:
             with torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor):
                 yield

@@ -1,4 +1,6 @@
-"""What every training loop needs beside its optimiser: the learning rate's course, a moving average, a loss scaler, saved states."""
+"""What every training loop needs beside its optimiser: the learning rate's course, a moving average, a loss
+scaler, saved states.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ COSINE_FLOOR = 0.02
 
 
 def warm_up(step: int, steps: int) -> float:
-    """Share of the peak learning rate at `step`, counted from 0: a line that reaches 1 at the last of `steps`."""
+    """Share of the peak learning rate at `step`, counted from 0: a line that reaches 1 at the last of
+    `steps`.
+    """
     return min(1.0, (step + 1) / max(1, steps))
 
 
@@ -30,7 +34,9 @@ def warm_up_and_cosine(step: int, total: int, warmup: int, floor: float = COSINE
 
 
 class MovingAverage:
-    """Exponential moving average of parameters; early on the window is as long as the run so far, so that the start is forgotten."""
+    """Exponential moving average of parameters; early on the window is as long as the run so far, so that the
+    start is forgotten.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
         self.parameters = list(parameters)
@@ -72,7 +78,9 @@ class MovingAverage:
 
 
 def grad_scaler(device: torch.device, enabled: bool) -> Any:
-    """The loss scaler that fp16 needs; does nothing where it is not enabled. torch.amp has one from torch 2.3 on."""
+    """The loss scaler that fp16 needs; does nothing where it is not enabled. torch.amp has one from torch 2.3
+    on.
+    """
     if hasattr(torch.amp, "GradScaler"):
         return torch.amp.GradScaler(device.type, enabled=enabled)
     return torch.cuda.amp.GradScaler(enabled=enabled)

@@ -27,11 +27,13 @@ SEED_STRIDE = 1_000_003
 class Distillation:
     """One distillation of `adapter`, a LoRA on `unet`.
 
-    `student` and `teacher` as in `lib_lcm.distill`; `alphas_cumprod` float [train_steps], on the UNet's device. `batch(index)` returns
-    batch number `index`, the same whenever it is asked for the same; each step asks for `config.accumulation` of them.
+    `student` and `teacher` as in `lib_lcm.distill`; `alphas_cumprod` float [train_steps], on the UNet's
+    device. `batch(index)` returns batch number `index`, the same whenever it is asked for the same; each step
+    asks for `config.accumulation` of them.
 
-    Every step has a random state of its own, and with the state of an interrupted run loaded, what follows is bit for bit what would
-    have followed (on one machine and version of torch, with kernels that are deterministic).
+    Every step has a random state of its own, and with the state of an interrupted run loaded, what follows is
+    bit for bit what would have followed (on one machine and version of torch, with kernels that are
+    deterministic).
     """
 
     def __init__(
@@ -50,10 +52,15 @@ class Distillation:
         self.device = self.parameters[0].device
         weight = next(unet.parameters())
         if config.precision == "fp32" and weight.dtype != torch.float32:
-            raise ValueError(f"the UNet's weights are {weight.dtype}: choose the precision 'bf16' or 'fp16', or convert them to float32")
+            raise ValueError(
+                f"the UNet's weights are {weight.dtype}: choose the precision 'bf16' or 'fp16', or convert"
+                " them to float32"
+            )
         autocast(config, self.device)  # raises for what the device cannot do
         unet.requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay
+        )
         self.scaler = grad_scaler(self.device, enabled=config.precision == "fp16")
         self.average = MovingAverage(self.parameters, config.ema_decay) if config.ema_decay else None
         self.step = 0
@@ -71,8 +78,9 @@ class Distillation:
     ) -> None:
         """Trains until `config.steps` (or, to stop early, `until`) steps are made.
 
-        `state_path`: continues from the state in this file when it is there, and writes it every `save_every` seconds and at the end.
-        `say` gets the memory estimate before the first step. `on_step` is called after each one.
+        `state_path`: continues from the state in this file when it is there, and writes it every `save_every`
+        seconds and at the end. `say` gets the memory estimate before the first step. `on_step` is called
+        after each one.
         """
         path = None if state_path is None else Path(state_path)
         if path is not None and path.exists():
@@ -107,7 +115,9 @@ class Distillation:
         for part in range(config.accumulation):
             latents, cond, uncond = self.batch(self.step * config.accumulation + part)
             with autocast(config, self.device):
-                loss = distillation_loss(self.student, self.teacher, latents, cond, uncond, self.alphas_cumprod, config)
+                loss = distillation_loss(
+                    self.student, self.teacher, latents, cond, uncond, self.alphas_cumprod, config
+                )
             self.scaler.scale(loss / config.accumulation).backward()
             total += loss.item() / config.accumulation
         self.scaler.unscale_(self.optimizer)
@@ -122,7 +132,9 @@ class Distillation:
         return total
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Inside, the LoRA has its moving average as weights (its last weights, where there is no average): what is to be saved."""
+        """Inside, the LoRA has its moving average as weights (its last weights, where there is no average):
+        what is to be saved.
+        """
         return nullcontext() if self.average is None else self.average.in_place()
 
     def memory(self) -> str:
@@ -130,8 +142,14 @@ class Distillation:
         latents, cond, _ = self.batch(self.step * self.config.accumulation)
         try:
             return str(estimate_memory(self.unet, self.adapter, self.student, latents, cond, self.config))
-        except (RuntimeError, NotImplementedError, TypeError) as error:  # a student that needs more than shapes
-            return f"The memory that distillation needs could not be estimated ({str(error).splitlines()[0]})."
+        except (
+            RuntimeError,
+            NotImplementedError,
+            TypeError,
+        ) as error:  # a student that needs more than shapes
+            return (
+                f"The memory that distillation needs could not be estimated ({str(error).splitlines()[0]})."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
@@ -146,10 +164,16 @@ class Distillation:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`. ValueError when it is of another LoRA, or has an average where `config` has none."""
+        """Continues from `state_dict`. ValueError when it is of another LoRA, or has an average where
+        `config` has none.
+        """
         shapes = [tensor.shape for tensor in state["lora"]]
-        if shapes != [parameter.shape for parameter in self.parameters] or (state["average"] is None) != (self.average is None):
-            raise ValueError("the saved state is of another LoRA or configuration: remove the file to start anew")
+        if shapes != [parameter.shape for parameter in self.parameters] or (state["average"] is None) != (
+            self.average is None
+        ):
+            raise ValueError(
+                "the saved state is of another LoRA or configuration: remove the file to start anew"
+            )
         with torch.no_grad():
             for parameter, saved in zip(self.parameters, state["lora"], strict=True):
                 parameter.copy_(saved)

@@ -1,1 +1,3 @@
-"""Everything that touches the WebUI, one file per concern. `host` is the only one that knows how WebUIs differ."""
+"""Everything that touches the WebUI, one file per concern. `host` is the only one that knows how WebUIs
+differ.
+"""

@@ -1,4 +1,6 @@
-"""The routes under /lcm/v1. The WebUI protects its own routes only, so the password of `--api-auth` is asked for here again."""
+"""The routes under /lcm/v1. The WebUI protects its own routes only, so the password of `--api-auth` is asked
+for here again.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from lib_lcm.api_messages import RequestError, plan_question, read_object
 from lib_lcm.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
 from lib_lcm.downloads import Downloads
 from lib_lcm.lora_use import option_name, resolve_lora
-from lib_lcm.options import LCM, SAMPLER_LABELS, SCRIPT_TITLE, LcmOptions, OptionsError, options_from_args, shown_value
+from lib_lcm.options import (
+    LCM,
+    SAMPLER_LABELS,
+    SCRIPT_TITLE,
+    LcmOptions,
+    OptionsError,
+    options_from_args,
+    shown_value,
+)
 from lib_lcm.plan import make_plan
 from lib_lcm.schema import args_schema
 from lib_lcm.webui import family_defaults, host, networks, openapi, registry, remembered, settings
@@ -26,7 +36,10 @@ from lib_lcm.webui.generation import host_facts, is_switched_on_by
 from lib_lcm.webui.http_messages import read_body, reply
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
-OTHER_MODEL = "This request is for the checkpoint {wanted}, and {loaded} is loaded: make a picture with it first, then ask again."
+OTHER_MODEL = (
+    "This request is for the checkpoint {wanted}, and {loaded} is loaded: make a picture with it first, then"
+    " ask again."
+)
 REASONS = {
     "catalog": "it is a published LCM-LoRA, by its SHA-256",
     "header": "its layers are those of an LCM-LoRA for this family",
@@ -61,18 +74,25 @@ def add_routes(demo, app: FastAPI) -> None:
     app.add_api_route("/lcm/v1/{rest:path}", _nowhere(methods), methods=ANY_METHOD, include_in_schema=False)
 
 
-# --- what the routes answer ---------------------------------------------------------------------------------------------------
+# --- what the routes answer ---------------------------------------------------------------------------------
 
 
 def status() -> dict[str, Any]:
     """What this WebUI has and what LCM would use for the loaded checkpoint."""
     model = host.loaded_model()
     family = None if model is None else host.model_family(model)
-    use = None if family is None else resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+    use = (
+        None
+        if family is None
+        else resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+    )
     limits = settings.limits()
     return {
         "version": __version__,
-        "sampler": {"name": SAMPLER_LABELS[LCM], "webui_has_its_own": SAMPLER_LABELS[LCM] in registry.own_samplers()},
+        "sampler": {
+            "name": SAMPLER_LABELS[LCM],
+            "webui_has_its_own": SAMPLER_LABELS[LCM] in registry.own_samplers(),
+        },
         "checkpoint": None if model is None else host.checkpoint_name(model),
         "family": None if family is None else family.value,
         "lora": None if use is None or use.file is None else networks.library().name_of(use.file),
@@ -85,7 +105,9 @@ def status() -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """JSON schema of the script's arguments, with the limits of now."""
-    return args_schema(settings.limits(), networks.lcm_lora_names(), settings.defaults(family_defaults.loaded_family()))
+    return args_schema(
+        settings.limits(), networks.lcm_lora_names(), settings.defaults(family_defaults.loaded_family())
+    )
 
 
 def plan(body: dict[str, Any]) -> dict[str, Any]:
@@ -96,11 +118,18 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
     prompts = host.styled(vars(question.request), list(question.styles))
-    request = replace(question.request, **prompts, scheduler=host.requested_schedule(question.sampler, question.request.scheduler))
+    request = replace(
+        question.request,
+        **prompts,
+        scheduler=host.requested_schedule(question.sampler, question.request.scheduler),
+    )
     if not options.enabled and is_switched_on_by(request.prompt):
         options = LcmOptions(enabled=True)
     if not options.enabled:
-        return {"enabled": False, "status": "LCM is off: the WebUI makes this picture as it would without the extension."}
+        return {
+            "enabled": False,
+            "status": "LCM is off: the WebUI makes this picture as it would without the extension.",
+        }
     model = host.loaded_model()
     if model is None:
         raise RequestError(409, NO_MODEL)
@@ -149,7 +178,9 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
     lora = next((lora for lora in OFFICIAL_LORAS if lora.family.value == body.get("family")), None)
     if lora is None:
         families = ", ".join(f'"{lora.family}"' for lora in OFFICIAL_LORAS)
-        raise RequestError(422, f"'family' is {shown_value(body.get('family'))}; it must be one of {families}.")
+        raise RequestError(
+            422, f"'family' is {shown_value(body.get('family'))}; it must be one of {families}."
+        )
     folders = host.lora_dirs()
     if not folders:
         raise RequestError(409, "This WebUI has no LoRA folder: create models/Lora, then try again.")
@@ -162,7 +193,7 @@ def _lcm_loras() -> list[dict[str, Any]]:
     return [{"name": option_name(file, library), "family": file.family.value} for file in library.lcm_loras()]
 
 
-# --- HTTP -------------------------------------------------------------------------------------------------------------------
+# --- HTTP ---------------------------------------------------------------------------------------------------
 
 
 def _route(answer: Callable[..., dict[str, Any]], has_body: bool):
@@ -180,7 +211,9 @@ def _route(answer: Callable[..., dict[str, Any]], has_body: bool):
 
 
 def _nowhere(methods: dict[str, list[str]]):
-    """An endpoint for what is no route, or not with this method; `methods` are those of the routes, by path."""
+    """An endpoint for what is no route, or not with this method; `methods` are those of the routes, by
+    path.
+    """
 
     async def endpoint(request: Request):
         path = f"/lcm/v1/{request.path_params['rest']}"
@@ -201,7 +234,9 @@ def _nowhere(methods: dict[str, list[str]]):
 
 
 def _check_password(header: str | None) -> None:
-    """Raises RequestError 401 unless the Authorization header fits one of the pairs of --api-auth, or there are none."""
+    """Raises RequestError 401 unless the Authorization header fits one of the pairs of --api-auth, or there
+    are none.
+    """
     pairs = host.api_passwords()
     if not pairs:
         return

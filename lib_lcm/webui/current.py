@@ -1,10 +1,10 @@
 """The generations that are running now: which of them is LCM's, and what it does.
 
-The WebUI makes a sampler from a name and a model alone, so the sampler has to find its plan. Nothing is kept on the
-processing object: other extensions copy its attributes as JSON to other machines.
+The WebUI makes a sampler from a name and a model alone, so the sampler has to find its plan. Nothing is kept
+on the processing object: other extensions copy its attributes as JSON to other machines.
 
-Generations nest: a detailer makes one of its own while the outer one is not over. So they are a stack; one that does not run our script
-does what the one around it does.
+Generations nest: a detailer makes one of its own while the outer one is not over. So they are a stack; one
+that does not run our script does what the one around it does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _stack: list[_Entry] = []
 
 
 def begin(p, run: Run | None) -> None:
-    """`run` is what the generation of `p` does until `end`; None if LCM is off in it, whatever is going on around it."""
+    """`run` is what the generation of `p` does until `end`; None if LCM is off in it, whatever is going on
+    around it.
+    """
     end(p)
     _drop_dead()
     _stack.append(_Entry(weakref.ref(p), host.job_mark(), run))
@@ -50,7 +52,9 @@ def end(p) -> None:
 
 
 def run_of(p) -> Run | None:
-    """The run of exactly this processing object, or None. Generations that were begun inside it are over when it asks."""
+    """The run of exactly this processing object, or None. Generations that were begun inside it are over when
+    it asks.
+    """
     position = _position(p)
     if position is None:
         return None
@@ -59,7 +63,9 @@ def run_of(p) -> Run | None:
 
 
 def run() -> Run | None:
-    """The run that is going on, also for processing objects that another extension makes inside it (a detailer's inner pass)."""
+    """The run that is going on, also for processing objects that another extension makes inside it (a
+    detailer's inner pass).
+    """
     _drop_dead()
     return _stack[-1].run if _stack else None
 
@@ -76,7 +82,9 @@ def processing():
 
 
 def is_inner(p) -> bool:
-    """Whether our script does not run in the generation of `p`, so that what it does is decided by the one around it."""
+    """Whether our script does not run in the generation of `p`, so that what it does is decided by the one
+    around it.
+    """
     return _position(p) is None
 
 
@@ -85,6 +93,8 @@ def _position(p) -> int | None:
 
 
 def _drop_dead() -> None:
-    """One that broke off does not reach `end`: it is over when its processing object is gone or the WebUI has begun another job."""
+    """One that broke off does not reach `end`: it is over when its processing object is gone or the WebUI has
+    begun another job.
+    """
     job = host.job_mark()
     _stack[:] = [entry for entry in _stack if entry.processing() is not None and entry.job == job]

@@ -1,4 +1,6 @@
-"""The accordion's sliders start with the defaults of the loaded checkpoint's family, and follow it until they are moved."""
+"""The accordion's sliders start with the defaults of the loaded checkpoint's family, and follow it until they
+are moved.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ def loaded_family() -> ModelFamily:
 
 
 def followed(options: dict, before: str, now: str) -> dict:
-    """The options whose sliders move when the family `before` has become `now`, with their new values: those of FOLLOWING that still have
-    the default of the family before."""
+    """The options whose sliders move when the family `before` has become `now`, with their new values: those
+    of FOLLOWING that still have the default of the family before."""
     if before == now:
         return {}
     old, new = (settings.defaults(family) for family in (before, now))

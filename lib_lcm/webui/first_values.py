@@ -1,8 +1,10 @@
-"""What the accordion's controls start with: what the user has saved for the page, else what Settings -> LCM says.
+"""What the accordion's controls start with: what the user has saved for the page, else what Settings -> LCM
+says.
 
-The WebUI writes every control's first value and a slider's bounds into ui-config.json when it first sees them, and puts them into the
-controls whenever it builds the page; Settings -> Defaults changes them there. So a setting that changes a first value would never be seen
-again. Here bounds are always those of the settings, and a saved value counts where it is another than the built-in one.
+The WebUI writes every control's first value and a slider's bounds into ui-config.json when it first sees
+them, and puts them into the controls whenever it builds the page; Settings -> Defaults changes them there. So
+a setting that changes a first value would never be seen again. Here bounds are always those of the settings,
+and a saved value counts where it is another than the built-in one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class _FirstValue:
             return {"value": value}
         low, high = self.bounds()
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        value = min(max(value, low), high) if is_number else self.setting()  # ui-config.json may have been edited by hand
+        value = (
+            min(max(value, low), high) if is_number else self.setting()
+        )  # ui-config.json may have been edited by hand
         # The API takes the type of a control's value for that of all its values, and JSON has no 1.0.
         value = type(self.built_in)(value)
         return {"value": value, "minimum": low, "maximum": high}
@@ -41,15 +45,21 @@ _following: dict[int, _FirstValue] = {}
 _ticks: dict[int, Any] = {}
 
 
-def follow_settings(control, built_in, setting: Callable[[], Any], bounds: Callable[[], Bounds] | None = None) -> None:
-    """From now on `control`, made with the value `built_in`, starts with `setting()` instead, and a slider has the `bounds()`."""
+def follow_settings(
+    control, built_in, setting: Callable[[], Any], bounds: Callable[[], Bounds] | None = None
+) -> None:
+    """From now on `control`, made with the value `built_in`, starts with `setting()` instead, and a slider
+    has the `bounds()`.
+    """
     first = _FirstValue(control, built_in, setting, bounds)
     host.change_page_config(control, first.attributes)
     _following[id(control)] = first
 
 
 def only_on_page(tick) -> None:
-    """From now on a saved default ticks `tick` on the page alone: a request over the API that says nothing of LCM is not for LCM."""
+    """From now on a saved default ticks `tick` on the page alone: a request over the API that says nothing of
+    LCM is not for LCM.
+    """
     _ticks[id(tick)] = tick
 
 

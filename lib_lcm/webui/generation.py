@@ -1,4 +1,6 @@
-"""One generation with LCM, from the script's arguments to the infotext: the WebUI's script callbacks, in the order they come."""
+"""One generation with LCM, from the script's arguments to the infotext: the WebUI's script callbacks, in the
+order they come.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ RESTORED_FIELDS = ("steps", "refiner_switch_at")
 
 @dataclass
 class _Record:
-    """What is known of a generation that has begun; its processing object may come back with another request."""
+    """What is known of a generation that has begun; its processing object may come back with another
+    request.
+    """
 
     processing: weakref.ref
     changes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
@@ -36,7 +40,9 @@ class Generation:
         self._records: list[_Record] = []
 
     def process(self, p, args: Sequence[Any]) -> None:
-        """The model is loaded and all prompts are known: decides everything and applies it to the processing object."""
+        """The model is loaded and all prompts are known: decides everything and applies it to the processing
+        object.
+        """
         current.begin(p, None)
         record = self._record_of(p)
         _forget_earlier_plan(p, record)
@@ -69,7 +75,9 @@ class Generation:
             return
         asked = {name: getattr(p, name, None) for name in RESTORED_FIELDS}
         apply_plan(p, plan)
-        self._record_of(p).changes = {name: (before, getattr(p, name, None)) for name, before in asked.items()}
+        self._record_of(p).changes = {
+            name: (before, getattr(p, name, None)) for name, before in asked.items()
+        }
         current.begin(p, current.Run(plan, facts.defaults.fill(options)))
         for message in plan.messages:
             messages.tell(p, message)
@@ -88,7 +96,9 @@ class Generation:
         return record
 
     def _options_of_typed_tag(self, p) -> LcmOptions | None:
-        """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it switches LCM on, else None."""
+        """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it
+        switches LCM on, else None.
+        """
         if is_switched_on_by(_first(p.all_prompts)):
             return LcmOptions(enabled=True)
         if settings.typed_tag() == settings.NOTHING:
@@ -101,10 +111,14 @@ class Generation:
 
 
 def _forget_earlier_plan(p, record: _Record) -> None:
-    """img2img's batch and Loopback make one generation after another with one processing object, each with a request of its own."""
+    """img2img's batch and Loopback make one generation after another with one processing object, each with a
+    request of its own.
+    """
     keys = infotext.KEYS.values()
     if any(key in p.extra_generation_params for key in keys):
-        p.extra_generation_params = {key: value for key, value in p.extra_generation_params.items() if key not in keys}
+        p.extra_generation_params = {
+            key: value for key, value in p.extra_generation_params.items() if key not in keys
+        }
     changes, record.changes = record.changes, {}
     for name, (before, after) in changes.items():
         if getattr(p, name, None) == after != before:
@@ -112,10 +126,16 @@ def _forget_earlier_plan(p, record: _Record) -> None:
 
 
 def _warning_of_init_image(p) -> Text | None:
-    """What is wrong with the sampler of a picture made with LCM, taken over from it (img2img's batch can do that) while LCM is off."""
+    """What is wrong with the sampler of a picture made with LCM, taken over from it (img2img's batch can do
+    that) while LCM is off.
+    """
     image = next(iter(getattr(p, "init_images", None) or ()), None)
     parameters = getattr(image, "info", {}).get("parameters")
-    if p.sampler_name not in SAMPLER_LABELS.values() or not isinstance(parameters, str) or not infotext.was_made_with_lcm(parameters):
+    if (
+        p.sampler_name not in SAMPLER_LABELS.values()
+        or not isinstance(parameters, str)
+        or not infotext.was_made_with_lcm(parameters)
+    ):
         return None
     return Text(texts.LCM_PICTURE_WITHOUT_LCM, sampler=p.sampler_name)
 
@@ -125,7 +145,8 @@ def plain_passes(p) -> list[PlainPass]:
     first = PlainPass(_first(p.all_prompts), p.sampler_name, int(p.steps), p.cfg_scale)
     if not getattr(p, "enable_hr", False):
         return [first]
-    # of these, what is empty or 0 means "as in the first pass"; not every WebUI has a CFG scale for the hires pass
+    # of these, what is empty or 0 means "as in the first pass"; not every WebUI has a CFG scale for the hires
+    # pass
     hires = PlainPass(
         _first(p.all_hr_prompts) or first.prompt,
         p.hr_sampler_name or first.sampler,
@@ -137,8 +158,12 @@ def plain_passes(p) -> list[PlainPass]:
 
 
 def is_switched_on_by(prompt: str) -> bool:
-    """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an LCM-LoRA in it."""
-    return settings.typed_tag() == settings.SWITCH_ON and last_lcm_lora(prompt, networks.library()) is not None
+    """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an
+    LCM-LoRA in it.
+    """
+    return (
+        settings.typed_tag() == settings.SWITCH_ON and last_lcm_lora(prompt, networks.library()) is not None
+    )
 
 
 def host_facts(model) -> HostFacts:
@@ -178,7 +203,11 @@ def request_of(p) -> Request:
         prompt=_first(p.all_prompts),
         negative_prompt=_first(p.all_negative_prompts),
         scheduler=host.asked_schedule(p.sampler_name, getattr(p, "scheduler", None)),
-        refiner=getattr(p, "refiner_checkpoint", None) if getattr(p, "refiner_checkpoint_info", None) is not None else None,
+        refiner=(
+            getattr(p, "refiner_checkpoint", None)
+            if getattr(p, "refiner_checkpoint_info", None) is not None
+            else None
+        ),
         image_cfg=getattr(p, "image_cfg_scale", None),
         hires_prompt=_first(p.all_hr_prompts) if is_hires else "",
         hires_negative_prompt=_first(p.all_hr_negative_prompts) if is_hires else "",
@@ -189,16 +218,24 @@ def request_of(p) -> Request:
 def apply_plan(p, plan: Plan) -> None:
     """Makes the processing object do what the plan says. Applying it again changes nothing."""
     p.sampler_name = plan.sampler
-    p.steps = max(plan.first.steps, 1)  # strength 0 leaves no step; the host divides by their number all the same
-    p.cfg_scale = int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg  # "CFG scale: 1" in the infotext, not 1.0
-    host.set_known(p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER)  # else the infotext would name one that was not used
+    p.steps = max(
+        plan.first.steps, 1
+    )  # strength 0 leaves no step; the host divides by their number all the same
+    p.cfg_scale = (
+        int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg
+    )  # "CFG scale: 1" in the infotext, not 1.0
+    host.set_known(
+        p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER
+    )  # else the infotext would name one that was not used
     if plan.hires is not None:
         p.hr_second_pass_steps = plan.hires.steps
         p.hr_sampler_name = None
         host.set_known(p, hr_scheduler=None, hr_cfg=plan.cfg)
     if plan.skips_refiner:
-        # `refiner_checkpoint` stays: ControlNet decides by it, before and after us, in which of two callbacks it acts
+        # `refiner_checkpoint` stays: ControlNet decides by it, before and after us, in which of two callbacks
+        # it acts
         p.refiner_checkpoint_info = None
         p.refiner_switch_at = None
-    # A dictionary of its own: X/Y/Z plot's pictures share one, and those made without LCM must not carry ours.
+    # A dictionary of its own: X/Y/Z plot's pictures share one, and those made without LCM must not carry
+    # ours.
     p.extra_generation_params = {**p.extra_generation_params, **infotext.parameters(plan)}

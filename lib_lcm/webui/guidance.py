@@ -1,14 +1,15 @@
 """CFG 1 at half the work: on hosts that compute the unconditional half for nothing, it is left out.
 
-At CFG 1 the guided result u + (c - u) * 1 is c. A1111 still sends both halves through the UNet. The host's denoiser and all
-callbacks of other extensions go on seeing both halves, with the shapes they expect; only the UNet's own call is shortened,
-and the conditional rows are handed back in place of the unconditional ones.
+At CFG 1 the guided result u + (c - u) * 1 is c. A1111 still sends both halves through the UNet. The host's
+denoiser and all callbacks of other extensions go on seeing both halves, with the shapes they expect; only the
+UNet's own call is shortened, and the conditional rows are handed back in place of the unconditional ones.
 
-The negative prompt's conditioning is still computed on A1111 (Forge and reForge leave it out by themselves). Leaving it out would not be
-safe there: only at each step is it known whether the unconditional half is needed (AND, weights that change in the middle of a
-prompt, an extension that raises the CFG scale for some steps), callbacks receive it as a tensor, and the host caches it by
-the negative prompt's text for later generations with another CFG scale. It is one pass of the text encoder, not one per step,
-and none at all while the negative prompt stays the same (setting "Persistent cond cache").
+The negative prompt's conditioning is still computed on A1111 (Forge and reForge leave it out by themselves).
+Leaving it out would not be safe there: only at each step is it known whether the unconditional half is needed
+(AND, weights that change in the middle of a prompt, an extension that raises the CFG scale for some steps),
+callbacks receive it as a tensor, and the host caches it by the negative prompt's text for later generations
+with another CFG scale. It is one pass of the text encoder, not one per step, and none at all while the
+negative prompt stays the same (setting "Persistent cond cache").
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
         if self.model_wrap is None:
             denoiser = super().inner_model
             if not host.computes_cond_only_at_cfg_one(shared.sd_model):
-                # A subclass, not a wrapper: the refiner reads `.sigmas`, other extensions get this object in their callbacks.
+                # A subclass, not a wrapper: the refiner reads `.sigmas`, other extensions get this object in
+                # their callbacks.
                 kind = type(denoiser)
                 denoiser.__class__ = type(f"Lcm{kind.__name__}", (CondRowsFirst, kind), {})
                 denoiser.reset_rows(None)
@@ -56,19 +58,24 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
 
 
 class CondRowsFirst:
-    """Mixed into the host's k-diffusion denoiser: computes the first `cond_rows` rows of a step and repeats them for the rest.
+    """Mixed into the host's k-diffusion denoiser: computes the first `cond_rows` rows of a step and repeats
+    them for the rest.
 
-    A1111 orders the rows of a step as all conditional ones, then as many unconditional ones. It may pass them in one call or in several
-    (prompts of different length, the setting `batch_cond_uncond`), and another extension may stand between that call and ours, in the
-    place of `forward`: AnimateDiff computes a long video in overlapping windows of frames. So the rows are numbered where the host
-    calls, and the numbers travel with the conditioning, whose every entry such an extension has to cut as it cuts the rows.
-    If extensions have changed the UNet's own code as well, nothing is left out: they may count on two halves, as AnimateDiff's first
-    motion modules do in the group norms, and ControlNet with a control picture for each row of AnimateDiff's batch.
+    A1111 orders the rows of a step as all conditional ones, then as many unconditional ones. It may pass them
+    in one call or in several (prompts of different length, the setting `batch_cond_uncond`), and another
+    extension may stand between that call and ours, in the place of `forward`: AnimateDiff computes a long
+    video in overlapping windows of frames. So the rows are numbered where the host calls, and the numbers
+    travel with the conditioning, whose every entry such an extension has to cut as it cuts the rows. If
+    extensions have changed the UNet's own code as well, nothing is left out: they may count on two halves, as
+    AnimateDiff's first motion modules do in the group norms, and ControlNet with a control picture for each
+    row of AnimateDiff's batch.
     """
 
     cond_rows: int | None
     timestep_stride: int = 1
-    """The UNet is told a timestep of the grid stride - 1, 2 * stride - 1, ...: 20 for the WebUI's own LCM schedule."""
+    """The UNet is told a timestep of the grid stride - 1, 2 * stride - 1, ...: 20 for the WebUI's own LCM
+    schedule.
+    """
     _numbered: int
     _outputs: dict[int, torch.Tensor]
 
@@ -79,7 +86,8 @@ class CondRowsFirst:
         self._outputs = {}
 
     def sigma_to_t(self, sigma, quantize=None):
-        # Our noise levels are entries of the table: the nearest entry is exact, where interpolating can miss it by one ulp.
+        # Our noise levels are entries of the table: the nearest entry is exact, where interpolating can miss
+        # it by one ulp.
         stride = self.timestep_stride
         log_sigmas = self.log_sigmas[stride - 1 :: stride]
         nearest = (sigma.log() - log_sigmas[:, None]).abs().argmin(dim=0)
@@ -105,7 +113,8 @@ class CondRowsFirst:
         # unconditional row k repeats conditional row k
         numbers = numbers.tolist()
         if len(numbers) != len(input):
-            # An extension between has made other rows of these and knows nothing of the numbers (Tiled Diffusion: one for each tile).
+            # An extension between has made other rows of these and knows nothing of the numbers (Tiled
+            # Diffusion: one for each tile).
             return super().forward(input, sigma, **kwargs)
         repeated = [number - self.cond_rows if number >= self.cond_rows else number for number in numbers]
         known = {*self._outputs, *(number for number in numbers if number < self.cond_rows)}

@@ -1,4 +1,5 @@
-"""What this WebUI is and has: the only file that knows that hosts differ, always by probing, never by version.
+"""What this WebUI is and has: the only file that knows that hosts differ, always by probing, never by
+version.
 
 "A1111" below means AUTOMATIC1111's WebUI 1.6 to 1.10, "Forge" lllyasviel's fork, "reForge" Panchovix' fork.
 """
@@ -38,7 +39,10 @@ class LcmRefusal(HTTPException):
 
 _PARTS = {
     "modules.sd_samplers": ("all_samplers", "all_samplers_map", "set_samplers"),
-    "modules.sd_samplers_kdiffusion": ("KDiffusionSampler", "CFGDenoiserKDiffusion"),  # before 1.6 the denoiser had another shape
+    "modules.sd_samplers_kdiffusion": (
+        "KDiffusionSampler",
+        "CFGDenoiserKDiffusion",
+    ),  # before 1.6 the denoiser had another shape
     "modules.sd_samplers_common": ("SamplerData",),
     "modules.ui_components": ("InputAccordion",),
     "modules.script_callbacks": (),
@@ -48,7 +52,9 @@ _PARTS = {
 
 
 def missing_parts() -> list[str]:
-    """The parts of a WebUI that this extension cannot do without and that this one lacks; empty on every supported host."""
+    """The parts of a WebUI that this extension cannot do without and that this one lacks; empty on every
+    supported host.
+    """
     missing = []
     for name, attributes in _PARTS.items():
         try:
@@ -69,14 +75,16 @@ def _module_of_webui(name: str):
 
 
 def version() -> str | None:
-    """What this WebUI notes of itself in generation parameters ("Version: v1.6.0"), so that it knows its own; None where it cannot tell."""
+    """What this WebUI notes of itself in generation parameters ("Version: v1.6.0"), so that it knows its own;
+    None where it cannot tell.
+    """
     from modules import processing
 
     program_version = getattr(processing, "program_version", None)
     return None if program_version is None else program_version()
 
 
-# --- the loaded model ---------------------------------------------------------------------------------------------------
+# --- the loaded model ---------------------------------------------------------------------------------------
 
 
 def loaded_model():
@@ -90,13 +98,16 @@ def loaded_model():
 
 
 def selected_model():
-    """The loaded model where it is the selected checkpoint, which the next generation will use; else None. See `is_selected`."""
+    """The loaded model where it is the selected checkpoint, which the next generation will use; else None.
+    See `is_selected`.
+    """
     model = loaded_model()
     return model if model is not None and is_selected(model) else None
 
 
 def is_selected(model, override: str | None = None) -> bool:
-    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a refiner stays after one.
+    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a
+    refiner stays after one.
 
     `override` is the checkpoint that a request's `override_settings` ask for in its place.
     """
@@ -111,7 +122,9 @@ def selected_name(override: str | None = None) -> str | None:
 
 
 def checkpoint_of(overrides: Iterable[str]) -> str | None:
-    """The checkpoint that a tab's "Override settings" name, which a pasted picture brings, as in "Model hash: 9958cbd195"."""
+    """The checkpoint that a tab's "Override settings" name, which a pasted picture brings, as in "Model hash:
+    9958cbd195".
+    """
     option = shared.opts.data_labels.get("sd_model_checkpoint")
     label = getattr(option, "infotext", None)  # "Model hash" on A1111, "Model" on Forge
     parts = (str(override).partition(":") for override in overrides)
@@ -135,7 +148,8 @@ def _unet(model):
 
 
 _FAMILY_OF_CONFIG = {
-    # Forge and reForge name the architecture that they detected in the checkpoint; names that are not here are unknown
+    # Forge and reForge name the architecture that they detected in the checkpoint; names that are not here
+    # are unknown
     "SD15": ModelFamily.sd15,
     "SD15_instructpix2pix": ModelFamily.sd15,
     "SD20": ModelFamily.sd2,
@@ -154,7 +168,9 @@ _FAMILY_OF_CONFIG = {
 def model_family(model) -> ModelFamily:
     """The family of a loaded model, from its architecture, never from its file's name."""
     forge = getattr(model, "forge_objects", None)
-    config = getattr(model, "model_config", None) or (getattr(forge.unet.model, "model_config", None) if forge is not None else None)
+    config = getattr(model, "model_config", None) or (
+        getattr(forge.unet.model, "model_config", None) if forge is not None else None
+    )
     if config is not None:
         return _FAMILY_OF_CONFIG.get(type(config).__name__, ModelFamily.unknown)
     if getattr(model, "is_sd3", False):
@@ -181,12 +197,16 @@ def _is_ssd1b(model, unet) -> bool:
 
 
 def computes_cond_only_at_cfg_one(model) -> bool:
-    """Whether the host leaves out the unconditional half by itself at CFG 1 (Forge and reForge do; A1111 computes both)."""
+    """Whether the host leaves out the unconditional half by itself at CFG 1 (Forge and reForge do; A1111
+    computes both).
+    """
     return _is_of_forge(model)
 
 
 def own_lcm_is_on_grid(model) -> bool:
-    """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone (A1111; Forge and reForge tell any)."""
+    """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone (A1111;
+    Forge and reForge tell any).
+    """
     return not _is_of_forge(model)
 
 
@@ -203,7 +223,9 @@ _CODE_OF_HOST = {"ldm", "sgm", "torch", "modules", "networks"}
 
 
 def is_unet_hooked(model) -> bool:
-    """Whether another extension's code stands in the place of the UNet's `forward`, or of its group norms'."""
+    """Whether another extension's code stands in the place of the UNet's `forward`, or of its group
+    norms'.
+    """
     unet = _unet(model)
     # an extension that was there and went may have left the class's own method behind as the object's
     if unet is None or getattr(unet.forward, "__func__", None) is not type(unet).forward:
@@ -213,7 +235,9 @@ def is_unet_hooked(model) -> bool:
 
 
 def sigma_table(denoiser) -> torch.Tensor:
-    """The model's noise levels, ascending, one per training timestep. `denoiser` is the host's k-diffusion wrapper."""
+    """The model's noise levels, ascending, one per training timestep. `denoiser` is the host's k-diffusion
+    wrapper.
+    """
     return denoiser.sigmas
 
 
@@ -223,11 +247,13 @@ def checkpoint_name(model) -> str | None:
 
 
 def checkpoint_sha256(model) -> str | None:
-    """The SHA-256 of a loaded model's checkpoint file; None where the WebUI does not compute it (--no-hashing)."""
+    """The SHA-256 of a loaded model's checkpoint file; None where the WebUI does not compute it
+    (--no-hashing).
+    """
     return getattr(getattr(model, "sd_checkpoint_info", None), "sha256", None)
 
 
-# --- prompts ------------------------------------------------------------------------------------------------------------
+# --- prompts ------------------------------------------------------------------------------------------------
 
 
 PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_prompt"))
@@ -235,22 +261,31 @@ PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_promp
 
 
 def styled(prompts: Mapping[str, str], styles: list[str] | None) -> dict[str, str]:
-    """The prompts, by the names of PROMPTS, with the user's saved styles of these names in them, as a generation has them.
+    """The prompts, by the names of PROMPTS, with the user's saved styles of these names in them, as a
+    generation has them.
 
     A hires prompt that is empty stays so: it stands for that of the first pass. Comments are left out.
     """
     given = {name: prompts.get(name) or "" for names in PROMPTS for name in names}
     for names in PROMPTS:
         texts = _with_styles(*(given[name] for name in names), styles)
-        given |= {name: text for name, text in zip(names, texts, strict=True) if given[name] or names is PROMPTS[0]}
+        given |= {
+            name: text for name, text in zip(names, texts, strict=True) if given[name] or names is PROMPTS[0]
+        }
     return {name: without_comments(text) for name, text in given.items()}
 
 
 def without_comments(prompt: str) -> str:
-    """A prompt without its comments ("# ..."), which the WebUI (1.8 and later) takes out itself, mostly after our script has run."""
-    module = sys.modules.get("modules.processing_scripts.comments") or _script_module("comments.py", "strip_comments")  # the first: Forge
+    """A prompt without its comments ("# ..."), which the WebUI (1.8 and later) takes out itself, mostly after
+    our script has run.
+    """
+    module = sys.modules.get("modules.processing_scripts.comments") or _script_module(
+        "comments.py", "strip_comments"
+    )  # the first: Forge
     strip = getattr(module, "strip_comments", None)
-    if strip is None or not prompt or not setting("enable_prompt_comments", True):  # reForge has no such setting, and always takes them out
+    if (
+        strip is None or not prompt or not setting("enable_prompt_comments", True)
+    ):  # reForge has no such setting, and always takes them out
         return prompt
     return strip(prompt)
 
@@ -260,34 +295,43 @@ def _with_styles(prompt: str, negative_prompt: str, styles: list[str] | None) ->
     if database is None or not styles:
         return prompt, negative_prompt
     try:
-        return database.apply_styles_to_prompt(prompt, styles), database.apply_negative_styles_to_prompt(negative_prompt, styles)
-    except TypeError:  # 1.7 and later list the name of each file of styles as a style without texts, which fails a generation too
+        return database.apply_styles_to_prompt(prompt, styles), database.apply_negative_styles_to_prompt(
+            negative_prompt, styles
+        )
+    except TypeError:
+        # 1.7 and later list the name of each file of styles as a style without texts, which fails a
+        # generation too
         return prompt, negative_prompt
 
 
-# --- noise --------------------------------------------------------------------------------------------------------------
+# --- noise --------------------------------------------------------------------------------------------------
 
 
 def noise_sampler(p):
-    """A k-diffusion noise sampler that draws from the generation's own per-image generators, so that batches equal single images."""
+    """A k-diffusion noise sampler that draws from the generation's own per-image generators, so that batches
+    equal single images.
+    """
     return lambda sigma, sigma_next: p.rng.next()
 
 
-# --- sampling -----------------------------------------------------------------------------------------------------------
+# --- sampling -----------------------------------------------------------------------------------------------
 
 
 def set_known(p, **fields) -> None:
-    """Sets those fields of a generation that this WebUI has: `scheduler` is there since 1.9, `hr_cfg` on Forge and reForge alone."""
+    """Sets those fields of a generation that this WebUI has: `scheduler` is there since 1.9, `hr_cfg` on
+    Forge and reForge alone.
+    """
     for name, value in fields.items():
         if hasattr(p, name):
             setattr(p, name, value)
 
 
 def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
-    """The schedule of a generation as the WebUI's drop-down has it; None where there is none and where it is the sampler's own affair.
+    """The schedule of a generation as the WebUI's drop-down has it; None where there is none and where it is
+    the sampler's own affair.
 
-    The API takes a schedule's internal name as well ("karras"). For some samplers of its own, reForge makes "Normal" of "Automatic"
-    before any script sees the generation, so there the two are one.
+    The API takes a schedule's internal name as well ("karras"). For some samplers of its own, reForge makes
+    "Normal" of "Automatic" before any script sees the generation, so there the two are one.
     """
     schedulers = _module_of_webui("sd_schedulers")
     if schedulers is None:  # A1111 before 1.9 has no such drop-down, and its API does not look at the field
@@ -305,13 +349,17 @@ SAME_SCHEDULER = (None, "", "Use same scheduler")
 
 
 def schedule_of_pass(p) -> str | None:
-    """The schedule of the pass that `p` is in, which the hires pass may have of its own; see `asked_schedule`."""
+    """The schedule of the pass that `p` is in, which the hires pass may have of its own; see
+    `asked_schedule`.
+    """
     own = getattr(p, "hr_scheduler", None) if getattr(p, "is_hr_pass", False) else None
     return asked_schedule(p.sampler_name, getattr(p, "scheduler", None) if own in SAME_SCHEDULER else own)
 
 
 def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
-    """The same for a request over the API, where the name of a sampler may end in that of a schedule ("DPM++ 2M Karras")."""
+    """The same for a request over the API, where the name of a sampler may end in that of a schedule ("DPM++
+    2M Karras").
+    """
     split = getattr(_module_of_webui("sd_samplers"), "get_sampler_and_scheduler", None)
     if sampler and split is not None:
         sampler, schedule = split(sampler, schedule)
@@ -328,12 +376,14 @@ def look_at_samplers_again() -> None:
     from modules import sd_samplers
 
     sd_samplers.set_samplers()
-    cached = getattr(sd_samplers, "get_sampler_and_scheduler", None)  # 1.9 and later remember names that they did not find
+    cached = getattr(
+        sd_samplers, "get_sampler_and_scheduler", None
+    )  # 1.9 and later remember names that they did not find
     if hasattr(cached, "cache_clear"):
         cached.cache_clear()
 
 
-# --- LoRA ---------------------------------------------------------------------------------------------------------------
+# --- LoRA ---------------------------------------------------------------------------------------------------
 
 
 def lora_dirs() -> list[Path]:
@@ -347,7 +397,9 @@ def lora_dirs() -> list[Path]:
 
 
 def _networks():
-    """The module of the built-in LoRA extension, which is imported under a top-level name; None where it is disabled."""
+    """The module of the built-in LoRA extension, which is imported under a top-level name; None where it is
+    disabled.
+    """
     return sys.modules.get("networks")
 
 
@@ -365,10 +417,11 @@ def network_path(name: str) -> Path | None:
 
 @contextmanager
 def reachable(path: Path, name: str):
-    """While inside, the host's LoRA machinery finds the file under the name that this gives; None where there is no machinery.
+    """While inside, the host's LoRA machinery finds the file under the name that this gives; None where there
+    is no machinery.
 
-    The host lists files by their names without folders, so of two with the same name it knows one. The other gets an entry of its own
-    under `name`, for as long as this lasts.
+    The host lists files by their names without folders, so of two with the same name it knows one. The other
+    gets an entry of its own under `name`, for as long as this lasts.
     """
     networks = _networks()
     if networks is None:
@@ -394,7 +447,9 @@ def reachable(path: Path, name: str):
         aliases[name] = entry
 
     aliases[name] = entry
-    networks.list_available_networks = look_again_and_keep  # it empties the list, and is called for another tag's unknown name
+    networks.list_available_networks = (
+        look_again_and_keep  # it empties the list, and is called for another tag's unknown name
+    )
     try:
         yield name
     finally:
@@ -419,10 +474,12 @@ def _canonical(path) -> Path:
 
 
 def network_params(name: str, weight: float, replaced: list, added: str | None):
-    """The host's parameters of one LoRA tag, as if parsed; the name may hold what a tag cannot (":", "=", ">").
+    """The host's parameters of one LoRA tag, as if parsed; the name may hold what a tag cannot (":", "=",
+    ">").
 
-    `replaced` is what `replaced_by` gives back. `added` is the LoRA of the setting "Add network to prompt" where this tag stands for it:
-    the host adds that one unless a tag's first item is its name, while what it loads is the first positional one.
+    `replaced` is what `replaced_by` gives back. `added` is the LoRA of the setting "Add network to prompt"
+    where this tag stands for it: the host adds that one unless a tag's first item is its name, while what it
+    loads is the first positional one.
     """
     values = [name, shown_number(weight)]
     params = extra_networks.ExtraNetworkParams(items=values if added in (None, name) else [added, *values])
@@ -437,12 +494,17 @@ def replaced_by(params) -> list | None:
 
 
 def are_own_tags(p, tags) -> bool:
-    """Whether tags are those of a prompt of this generation; the host also activates none at all while it loads a model."""
-    return tags is not None and any(tags is getattr(p, name, None) for name in ("extra_network_data", "hr_extra_network_data"))
+    """Whether tags are those of a prompt of this generation; the host also activates none at all while it
+    loads a model.
+    """
+    return tags is not None and any(
+        tags is getattr(p, name, None) for name in ("extra_network_data", "hr_extra_network_data")
+    )
 
 
 def rewrite_prompts_of_batch(p, rewrite) -> None:
-    """Puts `rewrite(prompt)` in the place of each prompt that the generation parameters of the running batch show.
+    """Puts `rewrite(prompt)` in the place of each prompt that the generation parameters of the running batch
+    show.
 
     The WebUI reads the tags of a batch before, and makes its generation parameters of `all_prompts` after.
     """
@@ -482,7 +544,9 @@ _wrapper: _Activate | None = None
 
 
 def wrap_activate(replacement) -> None:
-    """The host's activation of networks becomes `replacement(host's own, p, tags)`. Doing it again changes nothing."""
+    """The host's activation of networks becomes `replacement(host's own, p, tags)`. Doing it again changes
+    nothing.
+    """
     global _wrapper
     if _wrapper is None:
         _wrapper = _Activate(extra_networks.activate)
@@ -491,7 +555,9 @@ def wrap_activate(replacement) -> None:
 
 
 def unwrap_activate() -> None:
-    """The host's own activation of networks again. Where another extension has wrapped ours since, ours stays as a mere passage."""
+    """The host's own activation of networks again. Where another extension has wrapped ours since, ours stays
+    as a mere passage.
+    """
     global _wrapper
     if _wrapper is None:
         return
@@ -509,12 +575,17 @@ def is_network_loaded(path: Path) -> bool:
 def _loaded_networks(path: Path) -> list:
     networks = _networks()
     wanted = _canonical(path)
-    return [] if networks is None else [net for net in networks.loaded_networks if _canonical(net.network_on_disk.filename) == wanted]
+    return (
+        []
+        if networks is None
+        else [net for net in networks.loaded_networks if _canonical(net.network_on_disk.filename) == wanted]
+    )
 
 
 def layers_matched(model, path: Path) -> int | None:
     """To how many layers of the model the host applies the loaded file; None where it does not tell."""
-    # as they will be when the networks are active; until the activation is over, `forge_objects` are those without networks
+    # as they will be when the networks are active; until the activation is over, `forge_objects` are those
+    # without networks
     forge = getattr(model, "forge_objects_after_applying_lora", None)
     if forge is None:  # A1111: layers by name
         return max((len(net.modules) for net in _loaded_networks(path)), default=0)
@@ -523,23 +594,29 @@ def layers_matched(model, path: Path) -> int | None:
         wanted = _canonical(path)
         every = [item for patcher in patchers for item in getattr(patcher, "lora_patches", {}).items()]
         return sum(len(patches) for key, patches in every if _canonical(key[0]) == wanted)
-    if hasattr(forge.unet, "patches") and not forge.unet.patches:  # reForge: by layer, whichever file they are of
+    if (
+        hasattr(forge.unet, "patches") and not forge.unet.patches
+    ):  # reForge: by layer, whichever file they are of
         return 0
     return None
 
 
 def layers_failed(path: Path) -> int:
-    """Into how many of the layers that the host has computed since the networks were activated it could not put the loaded file.
+    """Into how many of the layers that the host has computed since the networks were activated it could not
+    put the loaded file.
 
-    A1111 changes a layer's weights when that layer is first computed. Where this fails, mostly for want of memory, it goes on with the
-    layer as it was, and only counts. Forge fails; reForge writes to its log what nothing can count.
+    A1111 changes a layer's weights when that layer is first computed. Where this fails, mostly for want of
+    memory, it goes on with the layer as it was, and only counts. Forge fails; reForge writes to its log what
+    nothing can count.
     """
     errors = getattr(getattr(_networks(), "extra_network_lora", None), "errors", {})
     return sum(errors.get(name, 0) for name in {net.name for net in _loaded_networks(path)})
 
 
 def after_sampling(sampler, check) -> None:
-    """`check()` is called when this sampler of the host has sampled, in every pass; what it raises ends the generation."""
+    """`check()` is called when this sampler of the host has sampled, in every pass; what it raises ends the
+    generation.
+    """
     launch = getattr(sampler, "launch_sampling", None)
     if launch is None:  # another extension's sampler, which need not be the host's kind
         return
@@ -565,7 +642,9 @@ def forget_networks(model) -> None:
     forge = getattr(model, "forge_objects", None)
     for patcher in (forge.unet, getattr(forge.clip, "patcher", None)) if forge is not None else ():
         loader = getattr(patcher, "lora_loader", None)
-        if hasattr(loader, "loaded_hash"):  # Forge compares names and weights to know whether they are in the model's weights
+        if hasattr(
+            loader, "loaded_hash"
+        ):  # Forge compares names and weights to know whether they are in the model's weights
             loader.loaded_hash = "read again"
     # A1111 does the same for each layer
     for module in model.modules() if isinstance(model, torch.nn.Module) else ():
@@ -574,14 +653,16 @@ def forget_networks(model) -> None:
 
 
 def file_sha256(path: Path) -> str | None:
-    """SHA-256 of a file through the host's cache of hashes, which outlives the WebUI; None where hashing is switched off."""
+    """SHA-256 of a file through the host's cache of hashes, which outlives the WebUI; None where hashing is
+    switched off.
+    """
     from modules import hashes
 
     # by its whole path: several official files have one name
     return hashes.sha256(str(path), f"lora/{path}", use_addnet_hash=False)
 
 
-# --- the API --------------------------------------------------------------------------------------------------------------
+# --- the API ------------------------------------------------------------------------------------------------
 
 
 def has_api() -> bool:
@@ -614,10 +695,13 @@ def private_folders() -> list[Path]:
     from modules import paths_internal
 
     names = ("models_path", "data_path", "script_path")
-    return [*(Path(getattr(paths_internal, name)) for name in names if hasattr(paths_internal, name)), Path(os.path.expanduser("~"))]
+    return [
+        *(Path(getattr(paths_internal, name)) for name in names if hasattr(paths_internal, name)),
+        Path(os.path.expanduser("~")),
+    ]
 
 
-# --- X/Y/Z plot -----------------------------------------------------------------------------------------------------------
+# --- X/Y/Z plot ---------------------------------------------------------------------------------------------
 
 
 def xyz_grid_module():
@@ -626,7 +710,9 @@ def xyz_grid_module():
 
 
 def _script_module(file_name: str, attribute: str):
-    """The loaded module of a script of the WebUI's, or None where there is none; scripts are loaded outside `sys.modules`."""
+    """The loaded module of a script of the WebUI's, or None where there is none; scripts are loaded outside
+    `sys.modules`.
+    """
     from modules import scripts
 
     for data in scripts.scripts_data:
@@ -635,7 +721,7 @@ def _script_module(file_name: str, attribute: str):
     return None
 
 
-# --- telling the user -----------------------------------------------------------------------------------------------------
+# --- telling the user ---------------------------------------------------------------------------------------
 
 
 def is_for_api(p) -> bool:
@@ -644,9 +730,15 @@ def is_for_api(p) -> bool:
 
 
 def job_mark() -> object:
-    """Another one for each job of the WebUI: the task where it has a name, else when it began, which an interrogation changes too."""
+    """Another one for each job of the WebUI: the task where it has a name, else when it began, which an
+    interrogation changes too.
+    """
     task = getattr(_module_of_webui("progress"), "current_task", None)
-    return task if task is not None else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
+    return (
+        task
+        if task is not None
+        else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
+    )
 
 
 def is_interrupted() -> bool:
@@ -664,7 +756,9 @@ def comment(p, sentence: str) -> bool:
 
 
 def log(sentence: str) -> None:
-    """Writes a sentence to the WebUI's log, which on Windows may not be able to hold an arrow or a file name's letters."""
+    """Writes a sentence to the WebUI's log, which on Windows may not be able to hold an arrow or a file
+    name's letters.
+    """
     text = f"LCM: {sentence}"
     try:
         print(text)
@@ -675,8 +769,8 @@ def log(sentence: str) -> None:
 def refuse(p, refusal: LcmRefusal) -> None:
     """Makes the generation fail with this exception.
 
-    The WebUI swallows an exception raised in a script's callback, so it is raised from the next thing that the WebUI itself calls
-    on the processing object: `init`, after process().
+    The WebUI swallows an exception raised in a script's callback, so it is raised from the next thing that
+    the WebUI itself calls on the processing object: `init`, after process().
     """
 
     def fail(*args, **kwargs):
@@ -694,7 +788,8 @@ def stop_before_first_step(p) -> None:
         shared.state.interrupt()
         return
 
-    # A1111 1.6, which lacks that callback (as 1.7 does): stopped before its first picture, it ends with "list index out of range".
+    # A1111 1.6, which lacks that callback (as 1.7 does): stopped before its first picture, it ends with "list
+    # index out of range".
     def sample(*args, **kwargs):
         p.__dict__.pop("sample", None)
         shared.state.interrupt()
@@ -704,14 +799,18 @@ def stop_before_first_step(p) -> None:
 
 
 def gradio_holds_back_presses() -> bool:
-    """Whether the page's gradio calls a button's function only when it has answered earlier presses: Forge's gradio 4, one at a time."""
+    """Whether the page's gradio calls a button's function only when it has answered earlier presses: Forge's
+    gradio 4, one at a time.
+    """
     return "default_concurrency_limit" in inspect.signature(gr.Blocks.queue).parameters
 
 
 def leave_init_image_unsaved(p) -> None:
-    """Makes the generation pass over the setting "Save init images when using img2img", which no field of a request can switch off.
+    """Makes the generation pass over the setting "Save init images when using img2img", which no field of a
+    request can switch off.
 
-    It is read in `init`, and not put into the request's `override_settings`: those of a setting that config.json lacks stay.
+    It is read in `init`, and not put into the request's `override_settings`: those of a setting that
+    config.json lacks stay.
     """
     name = "save_init_img"
     if not setting(name, False):
@@ -731,9 +830,11 @@ def leave_init_image_unsaved(p) -> None:
 
 
 def change_page_config(component, attributes) -> None:
-    """What the page is told of the component has `attributes()` in it, asked for as late as the page is put together.
+    """What the page is told of the component has `attributes()` in it, asked for as late as the page is put
+    together.
 
-    By then the WebUI has put saved defaults into the component; before, and while a page is built in parts, it has not.
+    By then the WebUI has put saved defaults into the component; before, and while a page is built in parts,
+    it has not.
     """
     get_config = component.get_config
 
@@ -750,8 +851,11 @@ def set_tooltip(component, text: str) -> None:
 
 
 def save_as_its_tick(component, script_file: str) -> None:
-    """Makes a saved tick of the InputAccordion open it on a fresh page, where its tick is not shown otherwise (A1111 1.7, 1.8)."""
-    # what A1111 1.9 and later do themselves: the state of the accordion is looked up under the name that the tick is saved under
+    """Makes a saved tick of the InputAccordion open it on a fresh page, where its tick is not shown otherwise
+    (A1111 1.7, 1.8).
+    """
+    # what A1111 1.9 and later do themselves: the state of the accordion is looked up under the name that the
+    # tick is saved under
     accordion = getattr(component, "accordion", None)
     if accordion is not None:
         accordion.custom_script_source = os.path.basename(script_file)
@@ -760,7 +864,9 @@ def save_as_its_tick(component, script_file: str) -> None:
 def localization_files(name: str) -> list[Path]:
     """The files of a localisation, in the order in which the WebUI reads them."""
     files = _localizations().get(name, [])
-    return [Path(file) for file in ([files] if isinstance(files, str) else files)]  # A1111 1.6 knows one file for each name
+    return [
+        Path(file) for file in ([files] if isinstance(files, str) else files)
+    ]  # A1111 1.6 knows one file for each name
 
 
 def localization_names() -> list[str]:
@@ -769,10 +875,11 @@ def localization_names() -> list[str]:
 
 
 def lend_localization(name: str, file: Path) -> None:
-    """Gives the page the texts of a file too where it is in the localisation of that name, whose other texts go before them.
+    """Gives the page the texts of a file too where it is in the localisation of that name, whose other texts
+    go before them.
 
-    To be called before the page is built. A1111 1.6 knows one file for each name, the last that it finds: there the page gets ours where
-    nobody else has one of that name.
+    To be called before the page is built. A1111 1.6 knows one file for each name, the last that it finds:
+    there the page gets ours where nobody else has one of that name.
     """
     files = _localizations().get(name)
     if isinstance(files, list):
@@ -788,7 +895,11 @@ def _localizations_of_name(name: str) -> list[str]:
     from modules import scripts
 
     in_own_folder = Path(shared.cmd_opts.localizations_dir) / f"{name}.json"
-    of_extensions = [file.path for file in scripts.list_scripts("localizations", ".json") if Path(file.filename).stem == name]
+    of_extensions = [
+        file.path
+        for file in scripts.list_scripts("localizations", ".json")
+        if Path(file.filename).stem == name
+    ]
     return [*([str(in_own_folder)] if in_own_folder.is_file() else []), *of_extensions]
 
 
@@ -804,7 +915,9 @@ def _localizations() -> dict[str, list[str] | str]:
 
 
 def queues_page() -> bool:
-    """Whether what the page asks goes through gradio's queue, without which there is no progress to be shown."""
+    """Whether what the page asks goes through gradio's queue, without which there is no progress to be
+    shown.
+    """
     return not getattr(shared.cmd_opts, "no_gradio_queue", False)
 
 

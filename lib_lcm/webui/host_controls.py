@@ -1,9 +1,11 @@
-"""The WebUI's own controls on a tab: where to find them, and how the page shows that LCM decides in their place.
+"""The WebUI's own controls on a tab: where to find them, and how the page shows that LCM decides in their
+place.
 
-Their values are never touched. While LCM is on, a style sheet that comes with the status line covers the ones that have no say, with the
-value that will be used. So whatever the user had is there again when it is off, and neither "Send to", saved defaults nor a page reload
-can take our values for the user's. Pasting is the one exception: the WebUI writes a picture's steps, CFG scale and sampler into its
-controls, and where they are those of LCM, javascript/lcm.js puts back what was there.
+Their values are never touched. While LCM is on, a style sheet that comes with the status line covers the ones
+that have no say, with the value that will be used. So whatever the user had is there again when it is off,
+and neither "Send to", saved defaults nor a page reload can take our values for the user's. Pasting is the one
+exception: the WebUI writes a picture's steps, CFG scale and sampler into its controls, and where they are
+those of LCM, javascript/lcm.js puts back what was there.
 """
 
 from __future__ import annotations
@@ -66,11 +68,13 @@ class HostControls:
             self.components[role] = component
 
 
-# --- the style sheet ----------------------------------------------------------------------------------------------------------
+# --- the style sheet ----------------------------------------------------------------------------------------
 
 
 def style_sheet(controls: HostControls, covered: Mapping[str, str], noted: Mapping[str, str]) -> str:
-    """CSS that covers controls with the value that will be used, and puts a note at others; both are role -> text."""
+    """CSS that covers controls with the value that will be used, and puts a note at others; both are role ->
+    text.
+    """
     rules = []
     for role, text in covered.items():
         control = f"#{controls.element_ids[role]}"
@@ -89,18 +93,26 @@ def _any_of(controls: HostControls, roles) -> str:
     return ":is(" + ",".join(f"#{controls.element_ids[role]}" for role in roles) + ")"
 
 
-# The control keeps its place and its label; what can be worked with makes room for the value, in the look of a disabled input.
+# The control keeps its place and its label; what can be worked with makes room for the value, in the look of
+# a disabled input.
 _COVER = (
     "CONTROL *{visibility:hidden}",  # out of reach of the keyboard too
     "CONTROL [data-testid=block-info]{visibility:visible}",
     "CONTROL{cursor:not-allowed}",
-    "CONTROL::after{content:var(--lcm-value);position:absolute;left:.6em;right:.6em;bottom:.5em;padding:.1em .6em;overflow:hidden;"
-    "white-space:nowrap;text-overflow:ellipsis;line-height:1.5;border:1px dashed var(--border-color-primary);"
-    "border-radius:var(--radius-sm);color:var(--body-text-color);background:var(--background-fill-secondary)}",
+    (
+        "CONTROL::after{content:var(--lcm-value);position:absolute;left:.6em;right:.6em;bottom:.5em;padding:.1em"
+        " .6em;overflow:hidden;"
+        "white-space:nowrap;text-overflow:ellipsis;line-height:1.5;border:1px dashed"
+        " var(--border-color-primary);"
+        "border-radius:var(--radius-sm);color:var(--body-text-color);background:var(--background-fill-secondary)}"
+    ),
 )
 _NOTE = (
-    "CONTROL::after{display:block;padding:.15em .6em;line-height:1.4;font-size:var(--text-sm);color:var(--body-text-color);"
-    "border-left:3px solid var(--color-accent);background:var(--background-fill-secondary)}",
+    (
+        "CONTROL::after{display:block;padding:.15em"
+        " .6em;line-height:1.4;font-size:var(--text-sm);color:var(--body-text-color);border-left:3px solid"
+        " var(--color-accent);background:var(--background-fill-secondary)}"
+    ),
 )
 
 

@@ -14,7 +14,9 @@ from lib_lcm.webui import host
 
 MAX_BODY = 1_000_000
 DRAINED_BODY = 32_000_000
-"""Bytes of a request that is too large which are read all the same: a client that is cut off while it sends does not see the answer."""
+"""Bytes of a request that is too large which are read all the same: a client that is cut off while it sends
+does not see the answer.
+"""
 
 
 def reply(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -28,11 +30,15 @@ def reply(content: dict[str, Any], status: int = 200, headers: dict[str, str] | 
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a request that says it is JSON. Raises RequestError 415, 413, or 400 where the connection broke."""
+    """The body of a request that says it is JSON. Raises RequestError 415, 413, or 400 where the connection
+    broke.
+    """
     # Only what a page of another site cannot send without being asked first (CORS).
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise RequestError(415, f"The request's Content-Type is {shown_value(kind)}; it must be application/json.")
+        raise RequestError(
+            415, f"The request's Content-Type is {shown_value(kind)}; it must be application/json."
+        )
     body, size = bytearray(), 0
     try:
         async for chunk in request.stream():
@@ -44,5 +50,9 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect:
         raise RequestError(400, "The connection broke before the request was complete.") from None
     if size > MAX_BODY:
-        raise RequestError(413, f"The request's body is larger than {MAX_BODY:,} bytes; leave out what is not needed, such as images.")
+        raise RequestError(
+            413,
+            f"The request's body is larger than {MAX_BODY:,} bytes; leave out what is not needed, such as"
+            " images.",
+        )
     return bytes(body)

@@ -1,4 +1,6 @@
-"""Generation parameters with the LoRA folders of this WebUI; what they say and how they are read is in `lib_lcm.infotext`."""
+"""Generation parameters with the LoRA folders of this WebUI; what they say and how they are read is in
+`lib_lcm.infotext`.
+"""
 
 from __future__ import annotations
 

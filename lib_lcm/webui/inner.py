@@ -1,4 +1,6 @@
-"""Generations that another extension makes inside one with LCM without running our script in them: a detailer's pass over a face."""
+"""Generations that another extension makes inside one with LCM without running our script in them: a
+detailer's pass over a face.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,12 @@ from lib_lcm.webui import current, messages, settings
 
 
 def belongs_to(run: current.Run, p) -> bool:
-    """Whether the inner generation of `p` is LCM's as the one around it is; its steps and CFG scale are clamped then, and it is said.
+    """Whether the inner generation of `p` is LCM's as the one around it is; its steps and CFG scale are
+    clamped then, and it is said.
 
-    A detailer copies sampler, steps and CFG scale from the generation around it unless its user chose others for it. Another sampler at a
-    CFG scale that burns with an LCM-LoRA means a picture without LCM, so it gets none.
+    A detailer copies sampler, steps and CFG scale from the generation around it unless its user chose others
+    for it. Another sampler at a CFG scale that burns with an LCM-LoRA means a picture without LCM, so it gets
+    none.
     """
     limits = settings.limits()
     shown = current.processing() or p  # what an inner generation has to say is shown nowhere

@@ -1,4 +1,6 @@
-"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampler` the steps."""
+"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampler` the
+steps.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from modules import sd_samplers_kdiffusion, shared
 class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
     """Samples at the timesteps of the running plan; what a step does is the subclasses' concern.
 
-    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing schedule, or the one that was
-    picked by hand too.
+    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing
+    schedule, or the one that was picked by hand too.
     """
 
     def __init__(self, sd_model):
@@ -40,13 +42,15 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
     def get_sigmas(self, p, steps):
         """The noise levels of this pass [steps + 1], descending to 0.
 
-        A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before ours.
+        A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before
+        ours.
         """
         if not self._is_ours(p):
             if p.sampler_noise_scheduler_override:
                 return super().get_sigmas(p, steps)
-            # The schedules of the drop-down span the noise levels of the denoiser that they are given. The host's own LCM has the
-            # distillation grid's; the whole table would end in a step at t = 0, where a consistency model does nothing.
+            # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
+            # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
+            # a consistency model does nothing.
             own = registry.own_sampler(SAMPLER_LABELS[LCM], shared.sd_model)
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
@@ -63,30 +67,39 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
             self._pass_timesteps = lcm_timesteps(steps)
             steps = len(self._pass_timesteps)
             if not shared.opts.sgm_noise_multiplier:
-                # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has variance 1 + sigma^2.
+                # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has
+                # variance 1 + sigma^2.
                 sigma = self._sigmas_at(self._pass_timesteps)[0].item()
                 x = x * (math.hypot(1.0, sigma) / sigma)
         return super().sample(p, x, conditioning, unconditional_conditioning, steps, image_conditioning)
 
-    def sample_img2img(self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
-        """From the latent `x` with `noise` added as far as the denoising strength says: img2img, inpainting, hires pass."""
+    def sample_img2img(
+        self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None
+    ):
+        """From the latent `x` with `noise` added as far as the denoising strength says: img2img, inpainting,
+        hires pass.
+        """
         if self._is_trailing(p):
             self._pass_timesteps = lcm_timesteps(steps or p.steps, strength=min(p.denoising_strength, 1.0))
             steps = len(self._pass_timesteps)
             if steps == 0:
                 return x
-        return super().sample_img2img(p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning)
+        return super().sample_img2img(
+            p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning
+        )
 
     def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
         """The sampler function that the host calls: our steps with the generation's own noise."""
         if shared.opts.eta_noise_seed_delta:
-            # The generators of all noise but the first start from it. A host that has an LCM sampler of its own lists it
-            # without "uses_ensd", so it would be missing in the infotext.
+            # The generators of all noise but the first start from it. A host that has an LCM sampler of its
+            # own lists it without "uses_ensd", so it would be missing in the infotext.
             self.p.extra_generation_params["ENSD"] = shared.opts.eta_noise_seed_delta
         return self._take_steps(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p))
 
     def _take_steps(self, model, x, sigmas, *args):
-        """The steps themselves; `args` are what `sample_lcm` and `sample_tcd` have in common after `sigmas`."""
+        """The steps themselves; `args` are what `sample_lcm` and `sample_tcd` have in common after
+        `sigmas`.
+        """
         raise NotImplementedError
 
     def _is_ours(self, p) -> bool:
@@ -104,11 +117,15 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
         return host.sigma_table(self.model_wrap).detach().float().cpu()
 
     def _sigmas_at(self, timesteps) -> torch.Tensor:
-        """Noise levels at the timesteps and the last one, float32 on the CPU, where the host keeps its own."""
+        """Noise levels at the timesteps and the last one, float32 on the CPU, where the host keeps its
+        own.
+        """
         table = self._table
         if self.schedule == WEBUI:
             levels = table.tolist()
-            sigmas = torch.tensor([sigma_at(timestep, levels, original_steps=ORIGINAL_STEPS) for timestep in timesteps])
+            sigmas = torch.tensor(
+                [sigma_at(timestep, levels, original_steps=ORIGINAL_STEPS) for timestep in timesteps]
+            )
         else:
             sigmas = table[timesteps]
         return torch.cat([sigmas, self._last_level(table)])

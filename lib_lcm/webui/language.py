@@ -32,7 +32,8 @@ def _own_files(name: str) -> list[Path]:
 
 
 def lend_to_packs() -> None:
-    """Gives our texts to the language packs of others, whose names are their own ("zh-Hans (Stable)"): the page reads files by name.
+    """Gives our texts to the language packs of others, whose names are their own ("zh-Hans (Stable)"): the
+    page reads files by name.
 
     A pack's own words go before ours, which have some in common with the WebUI's ("Steps").
     """
@@ -54,4 +55,8 @@ def _read(path: Path, changed_at: float) -> Translations:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # the WebUI itself reports a file that it cannot read
         return {}
-    return {key: value for key, value in content.items() if isinstance(value, str)} if isinstance(content, dict) else {}
+    return (
+        {key: value for key, value in content.items() if isinstance(value, str)}
+        if isinstance(content, dict)
+        else {}
+    )

@@ -1,8 +1,9 @@
 """Live mode: while "Live" is ticked, a new picture follows what is typed, dragged or drawn.
 
-javascript/lcm_live.js watches the page and presses the WebUI's own Generate when its user pauses, so queue, gallery and errors are the
-WebUI's. A live run is known by the name of its task, "task(lcm-live-SESSION-NUMBER)", which the WebUI carries from the page to
-`modules.progress`: not an argument, and nothing that an ordinary press of Generate could have. Such a run draws one picture and saves none.
+javascript/lcm_live.js watches the page and presses the WebUI's own Generate when its user pauses, so queue,
+gallery and errors are the WebUI's. A live run is known by the name of its task,
+"task(lcm-live-SESSION-NUMBER)", which the WebUI carries from the page to `modules.progress`: not an argument,
+and nothing that an ordinary press of Generate could have. Such a run draws one picture and saves none.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ from modules import progress, shared
 
 STOP_ROUTE = "/internal/lcm/live-stop"
 FILES_KEPT = 3
-"""Of one session: the one that the page shows, and those that it may still be asking for. Fewer when Live is switched off."""
+"""Of one session: the one that the page shows, and those that it may still be asking for. Fewer when Live is
+switched off.
+"""
 SESSIONS_KEPT = 16
 
 _TASK = re.compile(r"task\(lcm-live-([0-9a-z]{8,32})-([0-9]{1,9})\)")
 
 
 def create_controls(elem_id) -> None:
-    """The tick and the line beside it, which javascript/lcm_live.js fills in. Neither is an argument of the script."""
+    """The tick and the line beside it, which javascript/lcm_live.js fills in. Neither is an argument of the
+    script.
+    """
     tick = gr.Checkbox(False, label=texts.LIVE, elem_id=elem_id("live"))
     tick.do_not_save_to_config = True  # a page must not begin to draw when it is opened
     host.set_tooltip(tick, texts.LIVE_HELP)
@@ -46,7 +51,9 @@ def create_controls(elem_id) -> None:
 
 @dataclass(frozen=True)
 class LiveTask:
-    """What the name of a live run's task says: the tab of a page that it is of, and its place among that tab's live runs."""
+    """What the name of a live run's task says: the tab of a page that it is of, and its place among that
+    tab's live runs.
+    """
 
     session: str
     number: int
@@ -82,7 +89,9 @@ class _Session:
 
 
 class LiveRuns:
-    """The live runs of all pages. The WebUI makes one picture at a time, so at most one of them is running."""
+    """The live runs of all pages. The WebUI makes one picture at a time, so at most one of them is
+    running.
+    """
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -91,7 +100,9 @@ class LiveRuns:
         self._processing: weakref.ref | None = None
 
     def begin(self, p) -> None:
-        """Before anything of a generation is prepared: where it is a live run, makes it one picture that is not saved."""
+        """Before anything of a generation is prepared: where it is a live run, makes it one picture that is
+        not saved.
+        """
         task = live_task(progress.current_task)
         if task is None:
             return
@@ -110,7 +121,9 @@ class LiveRuns:
             host.stop_before_first_step(p)
 
     def end(self, p, processed) -> None:
-        """The generation is over: puts its picture where only the page finds it. For an unfinished one the last one is shown."""
+        """The generation is over: puts its picture where only the page finds it. For an unfinished one the
+        last one is shown.
+        """
         with self._lock:
             if self._processing is None or self._processing() is not p:
                 return
@@ -133,16 +146,19 @@ class LiveRuns:
         processed.info = "" if last is None else last.infotext
 
     def stop(self, task: LiveTask, also_running: bool, files_kept: int | None = None) -> str:
-        """Withdraws a run that has not begun; `also_running`: ends it if it is running. Returns what became of it.
+        """Withdraws a run that has not begun; `also_running`: ends it if it is running. Returns what became
+        of it.
 
-        `files_kept` is how many pictures the page, which begins no further run, still needs: one when Live is off, none when it goes away.
+        `files_kept` is how many pictures the page, which begins no further run, still needs: one when Live is
+        off, none when it goes away.
         """
         with self._lock:
             if files_kept is not None:
                 session = self._session(task)
                 session.files_kept = files_kept
                 self._remove_files(session, files_kept)
-            # both: a run that broke off did not reach `end`. Then it is this run, and no other job, that an interrupt reaches.
+            # both: a run that broke off did not reach `end`. Then it is this run, and no other job, that an
+            # interrupt reaches.
             if self._task == task == live_task(progress.current_task):
                 if also_running:
                     shared.state.interrupt()
@@ -168,8 +184,14 @@ class LiveRuns:
 
 
 def _save(image: Image.Image, task: LiveTask) -> Path:
-    """Writes the picture among gradio's temporary files, where the WebUI would put it too, but under a name and fast."""
-    folder = Path(host.setting("temp_dir", "") or os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+    """Writes the picture among gradio's temporary files, where the WebUI would put it too, but under a name
+    and fast.
+    """
+    folder = Path(
+        host.setting("temp_dir", "")
+        or os.environ.get("GRADIO_TEMP_DIR")
+        or Path(tempfile.gettempdir()) / "gradio"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     texts = PngImagePlugin.PngInfo()
     for key, value in image.info.items():
@@ -185,7 +207,9 @@ runs = LiveRuns()
 
 
 def add_routes(demo, app: FastAPI) -> None:
-    """Adds what the page calls to take a run back. It is there without --api, as the WebUI's own route for progress is."""
+    """Adds what the page calls to take a run back. It is there without --api, as the WebUI's own route for
+    progress is.
+    """
 
     async def stop(request: Request):
         try:

@@ -1,7 +1,9 @@
-"""The row of the accordion that is about the LCM-LoRA: which one, looking for files again, remembering, downloading.
+"""The row of the accordion that is about the LCM-LoRA: which one, looking for files again, remembering,
+downloading.
 
-The drop-down's entries say what the options mean at the moment (`lib_lcm.lora_entries`); what it sends is one of them, and whoever reads
-it takes the option from it. So an entry that has become outdated is an ugly text, never a wrong choice.
+The drop-down's entries say what the options mean at the moment (`lib_lcm.lora_entries`); what it sends is one
+of them, and whoever reads it takes the option from it. So an entry that has become outdated is an ugly text,
+never a wrong choice.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class LoraControl:
     def __init__(self, elem_id: Callable[[str], str]):
         """Draws the row. `elem_id` makes an element id from a short name."""
         with ui_components.FormRow():
-            # As long as the page has not asked what they mean, the entries say what is always so: saved defaults are compared with them.
+            # As long as the page has not asked what they mean, the entries say what is always so: saved
+            # defaults are compared with them.
             self.dropdown = gr.Dropdown(
                 entries(networks.listed_loras(), words=language.translations()),
                 value=AUTO_LABEL,
@@ -53,7 +56,9 @@ class LoraControl:
             component.do_not_save_to_config = True
 
     def connect(self, done) -> None:
-        """Makes the buttons work. What one has done, or why not, goes into the box `done`, and the page asks anew what is to be shown."""
+        """Makes the buttons work. What one has done, or why not, goes into the box `done`, and the page asks
+        anew what is to be shown.
+        """
 
         def remembered_or_forgotten(entry: str):
             try:
@@ -78,19 +83,27 @@ class LoraControl:
 
         # not through gradio's queue, as the page's questions
         self.remember.click(
-            remembered_or_forgotten, inputs=[self.dropdown], outputs=[done, self.dropdown], show_progress=False, queue=False
+            remembered_or_forgotten,
+            inputs=[self.dropdown],
+            outputs=[done, self.dropdown],
+            show_progress=False,
+            queue=False,
         )
         self.download.click(_with_progress(downloaded), inputs=[], outputs=[done, self.download])
 
 
 def word(error: Exception | None = None) -> str:
-    """What the page is told when a button has done its work, or failed with this error. Another text each time."""
+    """What the page is told when a button has done its work, or failed with this error. Another text each
+    time.
+    """
     problem = None if error is None else translated(sentence_of(error), language.translations())
     return json.dumps({"at": time.time_ns(), "problem": problem})
 
 
 def _with_progress(function: Callable):
-    """`function(progress)` as gradio calls it, which shows the progress. Without its queue gradio can not, and refuses to start."""
+    """`function(progress)` as gradio calls it, which shows the progress. Without its queue gradio can not,
+    and refuses to start.
+    """
     if not host.queues_page():
         return lambda: function(lambda *args, **kwargs: None)
 
@@ -103,12 +116,15 @@ def _with_progress(function: Callable):
 def row_for(shown: str, listed_before: list[str] | None):
     """The drop-down's entries, and updates of drop-down and download button.
 
-    `shown` is what the drop-down shows, perhaps an outdated entry, `listed_before` what it lists. What is still right is not sent again:
-    meanwhile another entry may be chosen, and of a list that is open gradio 4 leaves only what fits the field.
+    `shown` is what the drop-down shows, perhaps an outdated entry, `listed_before` what it lists. What is
+    still right is not sent again: meanwhile another entry may be chosen, and of a list that is open gradio 4
+    leaves only what fits the field.
     """
     listed = entries_now()
     entry = entry_for(shown, listed)
-    changes = ({} if listed == listed_before else {"choices": listed}) | ({} if entry == shown else {"value": entry})
+    changes = ({} if listed == listed_before else {"choices": listed}) | (
+        {} if entry == shown else {"value": entry}
+    )
     return listed, gr.update(**changes), download_button()
 
 
@@ -118,7 +134,9 @@ def entry_now(option: str) -> str:
 
 
 def entries_now() -> list[str]:
-    """The drop-down's entries for the selected checkpoint; without what they mean for it while it is not loaded."""
+    """The drop-down's entries for the selected checkpoint; without what they mean for it while it is not
+    loaded.
+    """
     model = host.selected_model()
     if model is None:
         return entries(networks.listed_loras(), words=language.translations())
@@ -135,11 +153,13 @@ def meaning_of_auto(model, family: ModelFamily) -> str:
     return Text(texts.REMEMBERED_ENTRY, lora=name) if use.reason == REMEMBERED else name
 
 
-# --- remembering ----------------------------------------------------------------------------------------------------------
+# --- remembering --------------------------------------------------------------------------------------------
 
 
 def toggle_remembered(entry: str) -> None:
-    """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the selected checkpoint."""
+    """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the
+    selected checkpoint.
+    """
     model = host.selected_model()
     option = _option(entry)
     if option in (AUTO, remembered.lora_of(model)):
@@ -153,11 +173,15 @@ def toggle_remembered(entry: str) -> None:
 
 def _problem_of(option: str, model) -> str | None:
     """Why the option cannot be used with a loaded model."""
-    return resolve_lora("", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library()).problem
+    return resolve_lora(
+        "", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library()
+    ).problem
 
 
 def remember_button(entry: str | None):
-    """Says what the button would do: remember what is chosen, forget what is remembered; hidden where it could do neither."""
+    """Says what the button would do: remember what is chosen, forget what is remembered; hidden where it
+    could do neither.
+    """
     model = host.selected_model()
     option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
     if model is None or (option == AUTO and before is None):
@@ -183,14 +207,20 @@ def _shown(option: str) -> str:
     return NO_LORA if option == NONE else option
 
 
-# --- downloading ----------------------------------------------------------------------------------------------------------
+# --- downloading --------------------------------------------------------------------------------------------
 
 
 def missing_lora() -> OfficialLora | None:
-    """The official LCM-LoRA for the selected checkpoint's family, once it is loaded, where the LoRA folder has none that serves it."""
+    """The official LCM-LoRA for the selected checkpoint's family, once it is loaded, where the LoRA folder
+    has none that serves it.
+    """
     model = host.selected_model()
     lora = None if model is None else official_lora(host.model_family(model))
-    return lora if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs() else None
+    return (
+        lora
+        if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs()
+        else None
+    )
 
 
 def download_button():
@@ -198,4 +228,6 @@ def download_button():
     lora = missing_lora()
     if lora is None:
         return gr.update(visible=False)
-    return gr.update(visible=True, value=_named(texts.DOWNLOAD, lora=lora.name, megabytes=lora.size / 1e6, licence=LICENCE))
+    return gr.update(
+        visible=True, value=_named(texts.DOWNLOAD, lora=lora.name, megabytes=lora.size / 1e6, licence=LICENCE)
+    )

@@ -1,4 +1,6 @@
-"""What a generation tells its user: in the page's language under the picture, in English over the API and in the log."""
+"""What a generation tells its user: in the page's language under the picture, in English over the API and in
+the log.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def refuse(p, sentence: str) -> None:
 
 
 def refusal(p, sentence: str) -> host.LcmRefusal:
-    """The exception that makes a generation fail with one sentence, wherever the WebUI does not swallow it."""
+    """The exception that makes a generation fail with one sentence, wherever the WebUI does not swallow
+    it.
+    """
     worded = _worded(p, sentence)
     if worded != sentence:  # the WebUI logs the exception as it is
         host.log(sentence)
@@ -27,7 +31,9 @@ def refusal(p, sentence: str) -> host.LcmRefusal:
 
 
 def _worded(p, sentence: str) -> str:
-    """The sentence for whoever has asked for the picture; an inner generation is asked for by the one around it."""
+    """The sentence for whoever has asked for the picture; an inner generation is asked for by the one around
+    it.
+    """
     is_for_api = any(host.is_for_api(one) for one in (p, current.processing()) if one is not None)
     if is_for_api:
         return without_folders(str(sentence), host.lora_dirs(), host.private_folders())

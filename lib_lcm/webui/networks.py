@@ -10,7 +10,9 @@ from lib_lcm.webui import host
 
 
 class WebuiLibrary(LoraLibrary):
-    """Names mean what they mean to the WebUI, aliases from the files' metadata included; only then what we would find by them."""
+    """Names mean what they mean to the WebUI, aliases from the files' metadata included; only then what we
+    would find by them.
+    """
 
     def find(self, name: str) -> LoraFile | None:
         path = host.network_path(name)
@@ -34,7 +36,10 @@ def listed_loras() -> list[ListedLora]:
     """The LCM-LoRAs on disk, and the files that may be some but cannot be checked."""
     found = library()
     return [
-        *(ListedLora(option_name(file, found), file.family) for file in [*found.lcm_loras(), *found.few_step_loras()]),
+        *(
+            ListedLora(option_name(file, found), file.family)
+            for file in [*found.lcm_loras(), *found.few_step_loras()]
+        ),
         *(ListedLora(found.name_of(file) + file.path.suffix, None) for file in found.unchecked()),
     ]
 

@@ -8,14 +8,24 @@ from lib_lcm.api_messages import MAX_CFG, MAX_HIRES_SCALE, MAX_PROMPT, MAX_SIDE,
 from lib_lcm.catalog import OFFICIAL_LORAS
 
 _TEXT = {"type": "string", "maxLength": MAX_PROMPT}
-_ARGS = {"type": "array", "items": {}, "description": "The script's arguments; GET /lcm/v1/schema describes them."}
+_ARGS = {
+    "type": "array",
+    "items": {},
+    "description": "The script's arguments; GET /lcm/v1/schema describes them.",
+}
 
 PLAN: dict[str, Any] = {
     "type": "object",
-    "description": "A request of /sdapi/v1/txt2img or, with init_images, img2img; fields that decide nothing are not looked at.",
+    "description": (
+        "A request of /sdapi/v1/txt2img or, with init_images, img2img; fields that decide nothing are not"
+        " looked at."
+    ),
     "properties": {
         "args": _ARGS,
-        "alwayson_scripts": {"type": "object", "properties": {"LCM": {"type": "object", "properties": {"args": _ARGS}}}},
+        "alwayson_scripts": {
+            "type": "object",
+            "properties": {"LCM": {"type": "object", "properties": {"args": _ARGS}}},
+        },
         "prompt": _TEXT,
         "negative_prompt": _TEXT,
         "styles": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_STYLES},
@@ -45,12 +55,17 @@ DOWNLOAD: dict[str, Any] = {
 }
 
 _SENTENCE = {
-    "application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}},
+    "application/json": {
+        "schema": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+    },
 }
 _ANY_METHOD = {401: "The password of --api-auth is missing or wrong."}
 _WITH_BODY = {
     400: "The body is not JSON.",
-    409: "Not now: no checkpoint is loaded, or not the one that the request is for, or there is no LoRA folder.",
+    409: (
+        "Not now: no checkpoint is loaded, or not the one that the request is for, or there is no LoRA"
+        " folder."
+    ),
     413: "The body is too large.",
     415: "The body's Content-Type is not application/json.",
     422: "A value cannot be used; the sentence names it.",
@@ -58,11 +73,19 @@ _WITH_BODY = {
 
 
 def documentation(answer, body: dict[str, Any] | None) -> dict[str, Any]:
-    """Arguments for `add_api_route`. `body` is the JSON schema of the request's body, None where there is none."""
+    """Arguments for `add_api_route`. `body` is the JSON schema of the request's body, None where there is
+    none.
+    """
     failures = _ANY_METHOD if body is None else {**_ANY_METHOD, **_WITH_BODY}
-    extra = None if body is None else {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    extra = (
+        None
+        if body is None
+        else {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+    )
     return {
-        "responses": {status: {"description": text, "content": _SENTENCE} for status, text in failures.items()},
+        "responses": {
+            status: {"description": text, "content": _SENTENCE} for status, text in failures.items()
+        },
         "description": (answer.__doc__ or "").strip(),
         "tags": ["LCM"],
         "openapi_extra": extra,

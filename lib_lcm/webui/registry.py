@@ -1,4 +1,6 @@
-"""The samplers "LCM" and "TCD" in the WebUI's registry: exactly one entry each, and the host's own come back when ours go."""
+"""The samplers "LCM" and "TCD" in the WebUI's registry: exactly one entry each, and the host's own come back
+when ours go.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,18 @@ ALIASES = {SAMPLER_LABELS[LCM]: ["k_lcm"], SAMPLER_LABELS[TCD]: ["k_tcd"]}
 
 
 class LcmSamplerConstructor:
-    """What the registry calls to make a sampler: ours in an LCM generation, else the host's own where it has one."""
+    """What the registry calls to make a sampler: ours in an LCM generation, else the host's own where it has
+    one.
+    """
 
     def __init__(self, name: str, own, displaced: tuple = ()):
         self.name = name
         self.own = own
         """The registry entry that this name means without us, the host's or another extension's, or None."""
         self.displaced = displaced
-        """All other entries of this name, each with its place in the list when it was taken out, in that order."""
+        """All other entries of this name, each with its place in the list when it was taken out, in that
+        order.
+        """
 
     def __call__(self, sd_model):
         run = current.run()
@@ -52,7 +58,9 @@ def _registered(name: str):
 
 
 def own_samplers() -> frozenset[str]:
-    """The names of ours that the host has a sampler of its own for: "LCM" on A1111 1.8 and later, Forge and reForge."""
+    """The names of ours that the host has a sampler of its own for: "LCM" on A1111 1.8 and later, Forge and
+    reForge.
+    """
     own = set()
     for name in SAMPLER_LABELS.values():
         entry = _registered(name)
@@ -73,7 +81,8 @@ def own_sampler(name: str, sd_model):
 
 
 def register() -> None:
-    """Makes ours the only samplers of their names, each in the place of the first that had it. Doing it again changes nothing.
+    """Makes ours the only samplers of their names, each in the place of the first that had it. Doing it again
+    changes nothing.
 
     It is done again now and then, since another extension may add one of the same name later than we do.
     """
@@ -86,11 +95,18 @@ def _register(name: str) -> bool:
     """Whether there was something to do."""
     entries, in_effect = _entries(name), sd_samplers.all_samplers_map.get(name)
     ours = _registered(name)
-    if ours is not None and entries == [ours] and in_effect is ours and type(ours.constructor) is LcmSamplerConstructor:
+    if (
+        ours is not None
+        and entries == [ours]
+        and in_effect is ours
+        and type(ours.constructor) is LcmSamplerConstructor
+    ):
         return False
     own, displaced = (None, []) if ours is None else (ours.constructor.own, list(ours.constructor.displaced))
     place = _place(entries[0]) if entries else len(sd_samplers.all_samplers)
-    for entry in sorted(entries, key=lambda entry: entry is not ours):  # ours first: it is not there when they are put back
+    for entry in sorted(
+        entries, key=lambda entry: entry is not ours
+    ):  # ours first: it is not there when they are put back
         position = _place(entry)
         del sd_samplers.all_samplers[position]
         if entry is not ours:
@@ -101,7 +117,9 @@ def _register(name: str) -> bool:
         own = displaced[-1][1]
     options = dict(own.options) if own is not None else {}
     aliases = list(own.aliases) if own is not None else list(ALIASES[name])
-    entry = sd_samplers_common.SamplerData(name, LcmSamplerConstructor(name, own, tuple(displaced)), aliases, options)
+    entry = sd_samplers_common.SamplerData(
+        name, LcmSamplerConstructor(name, own, tuple(displaced)), aliases, options
+    )
     sd_samplers.all_samplers.insert(place, entry)
     sd_samplers.all_samplers_map[name] = entry
     return True

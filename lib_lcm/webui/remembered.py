@@ -29,7 +29,9 @@ def is_empty() -> bool:
 
 
 def lora_of(model) -> str | None:
-    """What Auto means for a loaded model, as the option `lora` has it; None where nothing is remembered, or no model is loaded."""
+    """What Auto means for a loaded model, as the option `lora` has it; None where nothing is remembered, or
+    no model is loaded.
+    """
     return None if model is None else store().get(host.checkpoint_sha256(model))
 
 
@@ -46,5 +48,7 @@ def forget(model) -> None:
 def _checkpoint(model) -> str:
     sha256 = None if model is None else host.checkpoint_sha256(model)
     if sha256 is None:
-        raise NotRemembered(Text(texts.NOTHING_LOADED_TO_REMEMBER if model is None else texts.NO_HASH_TO_REMEMBER))
+        raise NotRemembered(
+            Text(texts.NOTHING_LOADED_TO_REMEMBER if model is None else texts.NO_HASH_TO_REMEMBER)
+        )
     return sha256

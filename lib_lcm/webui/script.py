@@ -15,11 +15,14 @@ from modules import script_callbacks, scripts
 
 
 class LcmScript(scripts.Script):
-    """Always-on script "LCM": its arguments are the values of `lib_lcm.options.OPTIONS`, in order, or one object."""
+    """Always-on script "LCM": its arguments are the values of `lib_lcm.options.OPTIONS`, in order, or one
+    object.
+    """
 
     def __init__(self):
         super().__init__()
-        registry.register()  # again: by now all extensions have had their say, and no page lists the samplers yet
+        # again: by now all extensions have had their say, and no page lists the samplers yet
+        registry.register()
         self._generation = Generation()
         self._host_controls: HostControls | None = None
         self._accordion: Accordion | None = None
@@ -33,21 +36,27 @@ class LcmScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def after_component(self, component, **kwargs):
-        """Notes the WebUI's own controls as they are made, ours being somewhere among them, and connects ours when all are there."""
+        """Notes the WebUI's own controls as they are made, ours being somewhere among them, and connects ours
+        when all are there.
+        """
         element_id = kwargs.get("elem_id")
         self._controls().note(component, element_id)
-        if element_id == f"generation_info_{self._controls().tab}" and self._accordion is not None:  # which is below all controls
+        if (
+            element_id == f"generation_info_{self._controls().tab}" and self._accordion is not None
+        ):  # which is below all controls
             self._accordion.connect()
             self._accordion = None
 
     def ui(self, is_img2img):
-        xyz_grid.register()  # all scripts are loaded now, and the selectable ones have not made their interface yet
+        # all scripts are loaded now, and the selectable ones have not made their interface yet
+        xyz_grid.register()
         self._accordion = Accordion(self.elem_id, self._controls())
         self.infotext_fields = self._accordion.infotext_fields
         self.paste_field_names = self._accordion.paste_field_names
         host.save_as_its_tick(self._accordion.enabled, self.filename)
         if self._has_page:
-            # The API makes controls that no page has, and takes their values, at this moment, for what a request leaves out.
+            # The API makes controls that no page has, and takes their values, at this moment, for what a
+            # request leaves out.
             self._api_controls = self._accordion.controls
             first_values.settle(self._api_controls)
         self._has_page = True
@@ -77,7 +86,9 @@ class LcmScript(scripts.Script):
 
 
 def install() -> None:
-    """Registers the sampler, the settings and the API. Called each time the script file is loaded, also after "Reload UI"."""
+    """Registers the sampler, the settings and the API. Called each time the script file is loaded, also after
+    "Reload UI".
+    """
     registry.register()
     activation.install()
     script_callbacks.on_ui_settings(settings.register)
@@ -91,7 +102,13 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Takes back what `install` got done before it failed; the page then has no accordion, and our JavaScript leaves it alone."""
-    for undo in (registry.unregister, activation.uninstall, lambda: script_callbacks.remove_current_script_callbacks()):
+    """Takes back what `install` got done before it failed; the page then has no accordion, and our JavaScript
+    leaves it alone.
+    """
+    for undo in (
+        registry.unregister,
+        activation.uninstall,
+        lambda: script_callbacks.remove_current_script_callbacks(),
+    ):
         with suppress(Exception):
             undo()

@@ -1,5 +1,5 @@
-"""Settings -> LCM. Reading one tolerates that it is absent (a WebUI that has not built its Settings page) or nonsense (a config.json
-that was edited by hand): the default counts then.
+"""Settings -> LCM. Reading one tolerates that it is absent (a WebUI that has not built its Settings page) or
+nonsense (a config.json that was edited by hand): the default counts then.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ import gradio as gr
 from lib_lcm import texts
 from lib_lcm.catalog import OFFICIAL_LORAS
 from lib_lcm.families import ModelFamily
-from lib_lcm.options import DEFAULT_LIMITS, MAX_WEIGHT, MIN_WEIGHT, SCHEDULE_LABELS, TRAILING, Defaults, Limits
+from lib_lcm.options import (
+    DEFAULT_LIMITS,
+    MAX_WEIGHT,
+    MIN_WEIGHT,
+    SCHEDULE_LABELS,
+    TRAILING,
+    Defaults,
+    Limits,
+)
 from lib_lcm.webui import host
 from modules import shared
 
@@ -60,8 +68,13 @@ def _slider(minimum, maximum, step):
 
 def limits() -> Limits:
     """The bounds of steps and CFG; a pair in the wrong order counts as the defaults."""
-    min_steps, max_steps = (_whole(f"lcm_{end}_steps", getattr(DEFAULT_LIMITS, f"{end}_steps"), *STEPS_RANGE) for end in ("min", "max"))
-    min_cfg, max_cfg = (_number(f"lcm_{end}_cfg", getattr(DEFAULT_LIMITS, f"{end}_cfg"), *CFG_RANGE) for end in ("min", "max"))
+    min_steps, max_steps = (
+        _whole(f"lcm_{end}_steps", getattr(DEFAULT_LIMITS, f"{end}_steps"), *STEPS_RANGE)
+        for end in ("min", "max")
+    )
+    min_cfg, max_cfg = (
+        _number(f"lcm_{end}_cfg", getattr(DEFAULT_LIMITS, f"{end}_cfg"), *CFG_RANGE) for end in ("min", "max")
+    )
     if min_steps > max_steps:
         min_steps, max_steps = DEFAULT_LIMITS.min_steps, DEFAULT_LIMITS.max_steps
     if min_cfg > max_cfg:
@@ -99,7 +112,9 @@ def tag_in_infotext() -> bool:
 
 
 def download_mirror() -> str:
-    """The address of a copy of the Hugging Face Hub, "" where none is set. One that is no address is refused by the download."""
+    """The address of a copy of the Hugging Face Hub, "" where none is set. One that is no address is refused
+    by the download.
+    """
     value = host.setting("lcm_download_mirror", "")
     return value.strip() if isinstance(value, str) else ""
 

@@ -1,6 +1,8 @@
-"""What the accordion says: the status line, warnings, and the style sheet that shows them at the WebUI's own controls.
+"""What the accordion says: the status line, warnings, and the style sheet that shows them at the WebUI's own
+controls.
 
-It is asked with everything on the tab that decides something, and answers with HTML. It makes the plan as the generation will.
+It is asked with everything on the tab that decides something, and answers with HTML. It makes the plan as the
+generation will.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ SAME_SAMPLER = (None, "", "Use same sampler")
 
 @dataclass(frozen=True)
 class Asked:
-    """The tab as it stands: the accordion's values in the order of OPTIONS, the WebUI's own by role (`host_controls`)."""
+    """The tab as it stands: the accordion's values in the order of OPTIONS, the WebUI's own by role
+    (`host_controls`).
+    """
 
     args: Sequence[Any]
     controls: Mapping[str, Any]
@@ -71,13 +75,19 @@ def answer(asked: Asked) -> Answer:
             warning = unfit[1]
     prompt_notes = () if warning is None else ((role, translated(warning, words)),)
     try:
-        options = LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
+        options = (
+            LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
+        )
     except OptionsError as error:
         return Answer(translated(sentence_of(error), words), noted=prompt_notes, is_refusal=is_ticked)
     model = host.loaded_model()
-    if model is None or not host.is_selected(model, host.checkpoint_of(asked.controls.get("override_settings") or [])):
+    if model is None or not host.is_selected(
+        model, host.checkpoint_of(asked.controls.get("override_settings") or [])
+    ):
         line = translated(Text(texts.NO_CHECKPOINT_YET), words)
-        covered = _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
+        covered = (
+            _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
+        )
         return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
     plan = make_plan(options, _request(asked, options), host_facts(model), limits)
     line = status_line(plan, words)
@@ -115,7 +125,9 @@ def _with_styles(asked: Asked) -> Asked:
 
 
 def _plain_passes(asked: Asked) -> list[PlainPass]:
-    """The passes that the WebUI makes of the tab while LCM is off, as `generation.plain_passes` reads them from the processing object."""
+    """The passes that the WebUI makes of the tab while LCM is off, as `generation.plain_passes` reads them
+    from the processing object.
+    """
     controls = asked.controls
     prompt, sampler = controls["prompt"], controls.get("sampler")
     steps, cfg = int(_number(controls.get("steps"), 0)), _number(controls.get("cfg"), 0.0)
@@ -144,7 +156,11 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         side = hires_side(*size, _number(controls.get("hires_scale"), 1.0), *resized)
         hires = PassRequest(int(_number(controls.get("hires_steps"), 0)), strength, side)
     return Request(
-        first=PassRequest(int(_number(controls.get("steps"), options.steps or 1)), strength if asked.is_img2img else 1.0, max(size)),
+        first=PassRequest(
+            int(_number(controls.get("steps"), options.steps or 1)),
+            strength if asked.is_img2img else 1.0,
+            max(size),
+        ),
         cfg=_number(controls.get("cfg"), options.cfg or 1.0),
         hires=hires,
         prompt=controls["prompt"],
@@ -161,7 +177,9 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
 def _size(asked: Asked) -> tuple[int, int]:
     """Width and height in pixels of what the first pass draws, 0 where that is not known."""
     controls = asked.controls
-    if asked.is_scaled:  # the WebUI says under the slider what comes of the picture: "resize: from 512x768 to 1024x1536"
+    if (
+        asked.is_scaled
+    ):  # the WebUI says under the slider what comes of the picture: "resize: from 512x768 to 1024x1536"
         sizes = re.findall(r"(\d+)x(\d+)", str(controls.get("scaled_size") or ""))
         width, height = sizes[-1] if sizes else (0, 0)
     else:
@@ -169,10 +187,16 @@ def _size(asked: Asked) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _covered(steps: int | None, cfg: float | None, sampler: str, asked: Asked, scheduler: str | None = None) -> tuple[tuple[str, str], ...]:
+def _covered(
+    steps: int | None, cfg: float | None, sampler: str, asked: Asked, scheduler: str | None = None
+) -> tuple[tuple[str, str], ...]:
     values = {"steps": _lcm_value(steps), "cfg": _lcm_value(cfg), "sampler": sampler}
     if not asked.is_img2img:
-        values |= {"hires_sampler": sampler, "hires_scheduler": scheduler or sampler, "hires_cfg": _lcm_value(cfg)}
+        values |= {
+            "hires_sampler": sampler,
+            "hires_scheduler": scheduler or sampler,
+            "hires_cfg": _lcm_value(cfg),
+        }
     return tuple((role, text) for role, text in values.items() if text is not None)
 
 
@@ -182,7 +206,9 @@ def _lcm_value(value: float | None) -> str | None:
 
 
 def _notes(plan: Plan, asked: Asked, is_switched_on: bool, words) -> list[tuple[str, str]]:
-    """What the WebUI's controls that keep their say need a word about: their value is not quite what will be used."""
+    """What the WebUI's controls that keep their say need a word about: their value is not quite what will be
+    used.
+    """
     notes = []
     if plan.ignores_negative_prompt:
         notes.append(("negative_prompt", translated(texts.IGNORED_AT_CFG_ONE, words)))

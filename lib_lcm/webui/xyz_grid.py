@@ -1,7 +1,7 @@
 """The axes "[LCM] ..." of the script "X/Y/Z plot".
 
-An axis value goes where the page's own would: into the arguments of our script for that picture, on a list of its own, since the
-plot copies the processing object but not what it refers to.
+An axis value goes where the page's own would: into the arguments of our script for that picture, on a list of
+its own, since the plot copies the processing object but not what it refers to.
 """
 
 from __future__ import annotations
@@ -11,18 +11,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_lcm import texts
-from lib_lcm.options import AUTO, NONE, OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, SCRIPT_TITLE, OptionsError, options_from_args
+from lib_lcm.options import (
+    AUTO,
+    NONE,
+    OPTIONS,
+    SAMPLER_LABELS,
+    SCHEDULE_LABELS,
+    SCRIPT_TITLE,
+    OptionsError,
+    options_from_args,
+)
 from lib_lcm.texts import Text, sentence_of
 from lib_lcm.webui import host, messages, networks, settings
 
 PREFIX = "[LCM] "
 INDEX = {option.name: index for index, option in enumerate(OPTIONS)}
-BOOLEANS = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
+BOOLEANS = {
+    "true": True,
+    "on": True,
+    "yes": True,
+    "1": True,
+    "false": False,
+    "off": False,
+    "no": False,
+    "0": False,
+}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: the option it varies, its label, the type that X/Y/Z plot reads values as, and what its list offers."""
+    """One axis: the option it varies, its label, the type that X/Y/Z plot reads values as, and what its list
+    offers.
+    """
 
     option: str
     label: str
@@ -30,7 +50,9 @@ class Axis:
     choices: Callable[[], list[str]] | None = None
 
     def value(self, p, x: Any) -> Any:
-        """A value of the axis as the option has it. Raises LcmRefusal for one that is neither true nor false."""
+        """A value of the axis as the option has it. Raises LcmRefusal for one that is neither true nor
+        false.
+        """
         if self.option != "enabled":
             return x
         if x.strip().lower() not in BOOLEANS:
@@ -81,7 +103,9 @@ def with_option(args: list[Any], option: str, value: Any) -> list[Any]:
 
 
 def register() -> None:
-    """Adds the axes to the script's list, in place of those of an earlier load. Without that script there is nothing to do."""
+    """Adds the axes to the script's list, in place of those of an earlier load. Without that script there is
+    nothing to do.
+    """
     module = host.xyz_grid_module()
     if module is None:
         return

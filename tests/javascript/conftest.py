@@ -1,4 +1,6 @@
-"""Pages of the scripts in javascript/ with a fake WebUI around them, on which time stands still until a test lets it pass."""
+"""Pages of the scripts in javascript/ with a fake WebUI around them, on which time stands still until a test
+lets it pass.
+"""
 
 from pathlib import Path
 

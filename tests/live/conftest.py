@@ -1,13 +1,14 @@
 """One suite for any WebUI: the workbench in each of its profiles, or a real one.
 
-    python dev.py test tests/live                                     the workbench
-    python dev.py test tests/live --webui DIR                         an installed WebUI, started for it; see webui_install.py
+    python dev.py test tests/live                                     the workbench python dev.py test
+    tests/live --webui DIR                         an installed WebUI, started for it; see webui_install.py
     python dev.py test tests/live --webui-url http://127.0.0.1:7860   a running WebUI
 
-A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both; one of v-prediction, with "vpred" in its name, is tested
-where there is one. A running one also needs, beside the extension, tests/live/probe in its extensions folder, the LCM-LoRAs under the names
-lcm_lora_sd15 and lcm_lora_sdxl, the command line flag --api, and as its selected checkpoint the SD 1.5 one that the tests will pick: the
-first with "sd15" in its name, else the first.
+A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both; one of v-prediction, with
+"vpred" in its name, is tested where there is one. A running one also needs, beside the extension,
+tests/live/probe in its extensions folder, the LCM-LoRAs under the names lcm_lora_sd15 and lcm_lora_sdxl, the
+command line flag --api, and as its selected checkpoint the SD 1.5 one that the tests will pick: the first
+with "sd15" in its name, else the first.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def webuis(request, tmp_path_factory):
     def webui(name: str) -> WebUI:
         if name not in running:
             with ExitStack() as stack:
-                made = _or_end_of_run(partial(_started, request.config.getoption, name, tmp_path_factory, stack))
+                made = _or_end_of_run(
+                    partial(_started, request.config.getoption, name, tmp_path_factory, stack)
+                )
                 running[name] = made, stack.pop_all()
         running.move_to_end(name)
         while len(running) > MOST_RUNNING:
@@ -101,10 +104,14 @@ def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) ->
     loras, checkpoints = data_dir / "Lora", data_dir / "Stable-diffusion"
     copy_lcm_loras(MODELS / "Lora", loras)
     shutil.copytree(MODELS / "Stable-diffusion", checkpoints)
-    from workbench.small_models import load_checkpoint, save_checkpoint  # torch and diffusers: 5 s that no other start of pytest needs
+    from workbench.small_models import (
+        load_checkpoint,
+        save_checkpoint,
+    )  # torch and diffusers: 5 s that no other start of pytest needs
 
     model = load_checkpoint(checkpoints / "small-sd15.safetensors")
-    model.prediction_type = "v_prediction"  # says of the same weights that they predict something else: what is drawn is noise, and exact
+    # says of the same weights that they predict something else: what is drawn is noise, and exact
+    model.prediction_type = "v_prediction"
     save_checkpoint(model, checkpoints / "small-vpred.safetensors")
     folders = ["--data-dir", str(data_dir), "--lora-dir", str(loras), "--ckpt-dir", str(checkpoints)]
     return Server(["--profile", profile, *folders, "--extension", str(PROBE)], auth=auth)
@@ -113,7 +120,9 @@ def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) ->
 def _start_installed(option, tmp_path_factory, auth: str | None = None) -> InstalledWebUI:
     places = {"python": option("--webui-python"), "models": option("--webui-models")}
     arguments = shlex.split(option("--webui-args"))
-    return InstalledWebUI(option("--webui"), tmp_path_factory.mktemp("webui"), arguments=arguments, auth=auth, **places)
+    return InstalledWebUI(
+        option("--webui"), tmp_path_factory.mktemp("webui"), arguments=arguments, auth=auth, **places
+    )
 
 
 def _or_end_of_run(start):
@@ -126,7 +135,9 @@ def _or_end_of_run(start):
 
 @pytest.fixture(autouse=True)
 def webui_lives(request):
-    """Where the test's WebUI is gone, its log is shown and the run ends: every later test could only say that it is not there."""
+    """Where the test's WebUI is gone, its log is shown and the run ends: every later test could only say that
+    it is not there.
+    """
     yield
     webui = getattr(request.node, "funcargs", {}).get("webui")
     if webui is None or webui.server is None:
@@ -134,9 +145,15 @@ def webui_lives(request):
     deadline = time.monotonic() + LONGEST_RELOAD
     while not webui.answers():
         if not webui.server.is_running:
-            pytest.exit(f"{webui.server.name} has died. {webui.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+            pytest.exit(
+                f"{webui.server.name} has died. {webui.end_of_log()}",
+                returncode=pytest.ExitCode.INTERNAL_ERROR,
+            )
         if time.monotonic() > deadline:
-            pytest.exit(f"{webui.server.name} answers no more. {webui.end_of_log()}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+            pytest.exit(
+                f"{webui.server.name} answers no more. {webui.end_of_log()}",
+                returncode=pytest.ExitCode.INTERNAL_ERROR,
+            )
         time.sleep(1)
 
 

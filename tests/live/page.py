@@ -14,7 +14,9 @@ STATUS = "#script_txt2img_lcm_status"
 
 
 def settle(page) -> None:
-    """Until the accordion has answered all that was changed on the page, and nothing there waits for anything."""
+    """Until the accordion has answered all that was changed on the page, and nothing there waits for
+    anything.
+    """
     # gradio reports a change a frame later
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     page.wait_for_selector("body[data-lcm-settled]", state="attached")
@@ -38,7 +40,9 @@ def slowed_down(page, milliseconds: int):
 
 
 def state_of(page) -> str:
-    """What is on the page, for the report of a test that fails; why that cannot be told where the page is gone."""
+    """What is on the page, for the report of a test that fails; why that cannot be told where the page is
+    gone.
+    """
     try:
         return "\n".join([*_fields(page), *page.locator(".lcm-status").all_text_contents(), *page.said])
     except Error as error:
@@ -48,24 +52,39 @@ def state_of(page) -> str:
 def _fields(page) -> list[str]:
     return page.evaluate(
         """() => [`the page is ${document.visibilityState}`, ...[...document.querySelectorAll(
-            ":is(#txt2img_prompt, #txt2img_steps, #img2img_prompt, #img2img_steps, [id^=script_][id*=_lcm_]) :is(input, textarea)"
-        )].map((field) => `${field.closest("div[id]").id}: ${field.type === "checkbox" ? field.checked : field.value}`)]"""
+            ":is(#txt2img_prompt, #txt2img_steps, #img2img_prompt, #img2img_steps, [id^=script_][id*=_lcm_])"
+                + " :is(input, textarea)"
+        )].map((field) => {
+            const value = field.type === "checkbox" ? field.checked : field.value;
+            return `${field.closest("div[id]").id}: ${value}`;
+        })]"""
     )
 
 
 def questions(page) -> list[str]:
     """From now on, the addresses of what the page asks its server through gradio."""
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if "/run/" in request.url or "/queue/join" in request.url else None)
+    page.on(
+        "request",
+        lambda request: (
+            asked.append(request.url) if "/run/" in request.url or "/queue/join" in request.url else None
+        ),
+    )
     return asked
 
 
 def reload_ui(page, server) -> None:
-    """Presses "Reload UI", and returns when both the server and the page, which loads itself anew, are there again; closes the page."""
-    page.wait_for_function("typeof opts === 'object' && Object.keys(opts).length > 0")  # the last that a page gets while it opens
+    """Presses "Reload UI", and returns when both the server and the page, which loads itself anew, are there
+    again; closes the page.
+    """
+    page.wait_for_function(
+        "typeof opts === 'object' && Object.keys(opts).length > 0"
+    )  # the last that a page gets while it opens
     starts = server.starts
     page.evaluate("window.isBeforeReload = true")
-    page.route("**/internal/ping", lambda route: route.abort())  # the page asks whether the server is back, too early on a slow machine
+    page.route(
+        "**/internal/ping", lambda route: route.abort()
+    )  # the page asks whether the server is back, too early on a slow machine
     page.evaluate("setTimeout(() => document.getElementById('settings_restart_gradio').click(), 0)")
     for _ in range(600):
         if server.starts > starts:
@@ -74,7 +93,9 @@ def reload_ui(page, server) -> None:
     assert server.starts == starts + 1, server.end_of_log()
     page.unroute("**/internal/ping")
     # The page comes back by itself. Closing it before that can leave the browser waiting for ever.
-    page.wait_for_function("!window.isBeforeReload && document.querySelector('#txt2img_generate')", timeout=180_000)
+    page.wait_for_function(
+        "!window.isBeforeReload && document.querySelector('#txt2img_generate')", timeout=180_000
+    )
     page.close()
 
 
@@ -121,8 +142,12 @@ def wait_for_status(page, text: str) -> None:
 
 
 def wait_for_status_to_begin(page, text: str) -> None:
-    """As `wait_for_status`: the line of a LCM that is off holds what would be done with it, and only its beginning says that it is on."""
-    page.wait_for_function("text => document.querySelector('.lcm-status').innerText.startsWith(text)", arg=text)
+    """As `wait_for_status`: the line of a LCM that is off holds what would be done with it, and only its
+    beginning says that it is on.
+    """
+    page.wait_for_function(
+        "text => document.querySelector('.lcm-status').innerText.startsWith(text)", arg=text
+    )
 
 
 def infotext(page) -> str:
@@ -153,7 +178,9 @@ def choose(page, element_id: str, label: str, is_beginning: bool = False) -> Non
 
 
 def editor(page, mode: str):
-    """The picture's editor in img2img ("img2img_image") or Inpaint ("img2maskimg"), which on Forge is one of its own."""
+    """The picture's editor in img2img ("img2img_image") or Inpaint ("img2maskimg"), which on Forge is one of
+    its own.
+    """
     tab = {"img2img_image": "img2img_img2img_tab", "img2maskimg": "img2img_inpaint_tab"}[mode]
     return page.locator(f"#{mode}:has(input), #{tab} .forge-container").first
 
@@ -163,7 +190,9 @@ def lora_drop_down(page, tab="txt2img"):
 
 
 def open_lora_list(page):
-    """The entries of the LoRA list, which is open now. New ones would close it, so the page is at rest before."""
+    """The entries of the LoRA list, which is open now. New ones would close it, so the page is at rest
+    before.
+    """
     settle(page)
     lora_drop_down(page).blur()  # it opens when it gets the focus
     lora_drop_down(page).click()

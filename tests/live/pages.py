@@ -9,14 +9,20 @@ from tests.live.page import settle, unknown_errors
 
 MOST_ROUNDS = 10
 
-# What a reset must bring back: fields, opened accordions, the tabs in front, and what the WebUI says below its galleries.
+# What a reset must bring back: fields, opened accordions, the tabs in front, and what the WebUI says below
+# its galleries.
 STATE = """() => {
     const id = (element) => element.closest("[id]")?.id;
-    const within = (selector) => [...document.querySelectorAll(`:is(#tab_txt2img, #tab_img2img) ${selector}`)];
+    const within = (selector) =>
+        [...document.querySelectorAll(`:is(#tab_txt2img, #tab_img2img) ${selector}`)];
     const isBookkeeping = (field) => /_lcm_(exchange|done|pasted)$|^selected_infotext_/.test(id(field));
-    const fields = within("textarea, input:not([type=file])").filter((field) => !isBookkeeping(field)).map((field) =>
-        `${id(field)} ${field.type}: ${["checkbox", "radio"].includes(field.type) ? field.value + " " + field.checked : field.value}`);
-    const said = within("[id^=html_], [id$=_lcm_status], .lcm-live-status").map((part) => `${part.id}: ${part.textContent}`);
+    const isTicked = (field) => ["checkbox", "radio"].includes(field.type);
+    const value = (field) => isTicked(field) ? `${field.value} ${field.checked}` : field.value;
+    const fields = within("textarea, input:not([type=file])")
+        .filter((field) => !isBookkeeping(field))
+        .map((field) => `${id(field)} ${field.type}: ${value(field)}`);
+    const said = within("[id^=html_], [id$=_lcm_status], .lcm-live-status")
+        .map((part) => `${part.id}: ${part.textContent}`);
     return {
         fields, said,
         accordions: within(".label-wrap.open").map(id),
@@ -40,7 +46,8 @@ RESET = """(first) => {
 
 FOLD = """(first) => {
     for (const header of document.querySelectorAll(":is(#tab_txt2img, #tab_img2img) .label-wrap")) {
-        if (header.classList.contains("open") !== first.accordions.includes(header.closest("[id]")?.id)) header.click();
+        const wasOpen = first.accordions.includes(header.closest("[id]")?.id);
+        if (header.classList.contains("open") !== wasOpen) header.click();
     }
 }"""
 
@@ -62,7 +69,9 @@ class Pages:
         else:
             errors = []
             page = open_page(self._browser, self._webui.client.url + query, errors)
-            page.wait_for_function("typeof opts === 'object' && Object.keys(opts).length > 0")  # the last that a page gets while it opens
+            page.wait_for_function(
+                "typeof opts === 'object' && Object.keys(opts).length > 0"
+            )  # the last that a page gets while it opens
             settle(page)
             first = page.evaluate(STATE)
             page.evaluate(RESET, first)  # the first time, the probe takes note of what is there
@@ -89,7 +98,8 @@ class Pages:
 def reset(page, first: dict) -> None:
     """Puts the page back as it was first. Fails where something is left.
 
-    More than once where need be: what the WebUI itself was still asking for, such as the text of a picture, can come after it.
+    More than once where need be: what the WebUI itself was still asking for, such as the text of a picture,
+    can come after it.
     """
     page.unroute_all()
     page.set_viewport_size(VIEWPORT)
@@ -109,4 +119,7 @@ def reset(page, first: dict) -> None:
 def _differences(now, first) -> list:
     if isinstance(now, str):
         return ["settings"]
-    return [*(f"+ {part}" for part in now if part not in first), *(f"- {part}" for part in first if part not in now)]
+    return [
+        *(f"+ {part}" for part in now if part not in first),
+        *(f"- {part}" for part in first if part not in now),
+    ]

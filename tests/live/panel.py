@@ -1,7 +1,9 @@
-"""What the accordion says, asked of the code that says it: the page's own question over HTTP, without a browser.
+"""What the accordion says, asked of the code that says it: the page's own question over HTTP, without a
+browser.
 
-A `Panel` reads from gradio what the page is made of, and asks as javascript/lcm.js does: the values of a fresh page, with some of them
-changed. So the order of inputs and outputs, and what gradio makes of each value, are those of the page.
+A `Panel` reads from gradio what the page is made of, and asks as javascript/lcm.js does: the values of a
+fresh page, with some of them changed. So the order of inputs and outputs, and what gradio makes of each
+value, are those of the page.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ class Panel:
         return {component["props"]["elem_id"]: component["id"] for component in named}
 
     def event(self, element_id: str, trigger: str) -> tuple[int, dict]:
-        """The number and the description of the event that asks the server when `trigger` happens to an element."""
+        """The number and the description of the event that asks the server when `trigger` happens to an
+        element.
+        """
         wanted = self.ids[element_id]
         for number, event in enumerate(self.config["dependencies"]):
             if event["backend_fn"] and (wanted, trigger) in self.targets(event):
@@ -75,26 +79,47 @@ class Panel:
 
     @staticmethod
     def targets(event: dict) -> set[tuple[int, str]]:
-        """(component, trigger) of an event: gradio 3 has one trigger for all components, gradio 4 one for each."""
-        return {tuple(target) if isinstance(target, list) else (target, event["trigger"]) for target in event["targets"]}
+        """(component, trigger) of an event: gradio 3 has one trigger for all components, gradio 4 one for
+        each.
+        """
+        return {
+            tuple(target) if isinstance(target, list) else (target, event["trigger"])
+            for target in event["targets"]
+        }
 
     def element_id(self, component: int) -> str:
         return self.components[component]["props"].get("elem_id")
 
     def name(self, option: str) -> str:
-        """The element id of a control of the accordion, for its tick that of the hidden checkbox which every host has."""
+        """The element id of a control of the accordion, for its tick that of the hidden checkbox which every
+        host has.
+        """
         return f"script_{self._tab}_lcm_{'enabled-checkbox' if option == 'enabled' else option}"
 
     def call(self, element_id: str, trigger: str, values: dict) -> list:
-        """What the server answers to an event, by output; `values` by element id, those of a fresh page for the rest."""
+        """What the server answers to an event, by output; `values` by element id, those of a fresh page for
+        the rest.
+        """
         number, event = self.event(element_id, trigger)
-        data = [values.get(self.element_id(one), self.components[one]["props"].get("value")) for one in event["inputs"]]
-        return self._client.post("/run/predict", {"fn_index": number, "data": data, "session_hash": "panel"})["data"]
+        data = [
+            values.get(self.element_id(one), self.components[one]["props"].get("value"))
+            for one in event["inputs"]
+        ]
+        return self._client.post("/run/predict", {"fn_index": number, "data": data, "session_hash": "panel"})[
+            "data"
+        ]
 
-    def ask(self, problem: str | None = None, is_scaled: bool = False, host: dict | None = None, **options) -> Answer:
-        """The answer to a question; `options` are values of the accordion by name, `host` of the WebUI's own controls by element id."""
+    def ask(
+        self, problem: str | None = None, is_scaled: bool = False, host: dict | None = None, **options
+    ) -> Answer:
+        """The answer to a question; `options` are values of the accordion by name, `host` of the WebUI's own
+        controls by element id.
+        """
         values = {self.name(name): value for name, value in options.items()} | (host or {})
-        known = self.known or json.loads(self.components[self.ids[self.name("exchange")]]["props"]["value"])["known"]
+        known = (
+            self.known
+            or json.loads(self.components[self.ids[self.name("exchange")]]["props"]["value"])["known"]
+        )
         question = {"token": "a token", "known": known, "problem": problem, "is_scaled": is_scaled}
         values[self.name("exchange")] = json.dumps(question)
         answer = self._read(*self.call(self.name("ask"), "click", values))
@@ -107,7 +132,9 @@ class Panel:
         return json.loads(self.call(self.name(button), "click", values)[0])["problem"]
 
     @staticmethod
-    def _read(exchange: str, status: str, preset: str, gamma: dict, drop_down: dict, remember: dict, download: dict) -> Answer:
+    def _read(
+        exchange: str, status: str, preset: str, gamma: dict, drop_down: dict, remember: dict, download: dict
+    ) -> Answer:
         said = json.loads(exchange)
         assert said["token"] == "a token"
 
@@ -122,7 +149,11 @@ class Panel:
             noted=_rules(r'^#(\S+)::after\{content:"(.*)"\}$', status),
             preset=preset,
             shows_gamma=gamma["visible"],
-            moved={name: value for name, value in zip(("steps", "cfg", "weight"), said["moved"], strict=True) if value is not None},
+            moved={
+                name: value
+                for name, value in zip(("steps", "cfg", "weight"), said["moved"], strict=True)
+                if value is not None
+            },
             known=said["known"],
             lora=drop_down.get("value"),
             entries=[entry.replace("\u00a0", " ") for entry in said["known"]["entries"]],
@@ -136,4 +167,7 @@ def _rules(pattern: str, status: str) -> dict[str, str]:
     """Element id -> text of the rules of the style sheet in a status line."""
     sheet = re.search(r"<style>(.*?)</style>", status, re.DOTALL)
     found = re.findall(pattern, sheet[1], re.MULTILINE) if sheet else []
-    return {element_id: re.sub(r"\\([0-9a-f]+) ", lambda match: chr(int(match[1], 16)), text) for element_id, text in found}
+    return {
+        element_id: re.sub(r"\\([0-9a-f]+) ", lambda match: chr(int(match[1], 16)), text)
+        for element_id, text in found
+    }

@@ -1,6 +1,7 @@
 """Which of the workbench's profiles a live test runs on. A real WebUI runs them all.
 
-Without a mark it is the newest A1111 and Forge. The older ones run what is about a difference of theirs, and test_every_webui.py.
+Without a mark it is the newest A1111 and Forge. The older ones run what is about a difference of theirs, and
+test_every_webui.py.
 """
 
 import pytest

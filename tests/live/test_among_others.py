@@ -1,4 +1,6 @@
-"""Among other extensions: real ones where this WebUI has them, and stand-ins (tests/live/probe) for kinds of them."""
+"""Among other extensions: real ones where this WebUI has them, and stand-ins (tests/live/probe) for kinds of
+them.
+"""
 
 import time
 
@@ -15,7 +17,9 @@ newest = one_profile  # the workbench has none of the real extensions: one profi
 
 @pytest.fixture(autouse=True)
 def shared_out_by_nobody(request):
-    """Where there is Distributed, it would share out every batch of two or more; it does in its own test only."""
+    """Where there is Distributed, it would share out every batch of two or more; it does in its own test
+    only.
+    """
     if "webui" not in request.fixturenames:
         yield
         return
@@ -27,7 +31,9 @@ def shared_out_by_nobody(request):
 
 
 def script(webui, title: str, *args) -> dict:
-    """A request's field for the always-on script whose title begins like this. Skips the test where the WebUI has no such extension."""
+    """A request's field for the always-on script whose title begins like this. Skips the test where the WebUI
+    has no such extension.
+    """
     titles = webui.client.get("/sdapi/v1/scripts")["txt2img"]
     found = next((name for name in titles if name.startswith(title)), None)
     if found is None:
@@ -35,7 +41,7 @@ def script(webui, title: str, *args) -> dict:
     return {"alwayson_scripts": {found: {"args": list(args)}}}
 
 
-# --- ControlNet (models: tests/live/tiny_neighbours.py) ---------------------------------------------------------------------
+# --- ControlNet (models: tests/live/tiny_neighbours.py) -----------------------------------------------------
 
 
 def control(webui, picture, **unit) -> dict:
@@ -59,7 +65,10 @@ def control(webui, picture, **unit) -> dict:
         ({"model": "tiny-controlnet"}, 2),
         ({"model": "tiny-controlnet", "control_mode": "ControlNet is more important"}, 2),
         ({"model": "tiny-t2i-adapter"}, 2),
-        ({"module": "reference_only"}, 8),  # it adds noise to its reference that depends on the number of rows
+        (
+            {"module": "reference_only"},
+            8,
+        ),  # it adds noise to its reference that depends on the number of rows
     ],
 )
 def test_controlnet_steers_an_lcm_picture_at_half_the_work(webui, unit, levels):
@@ -83,7 +92,11 @@ def test_controlnet_in_the_hires_pass_and_in_img2img(webui):
     start = webui.txt2img(OTHER, lcm=ON)[0].image
     field = control(webui, start, model="tiny-controlnet")
     _, calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires, **field)
-    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and rows(calls) == [1] * 8 and loras(calls) == [[SD15]] * 8
+    assert (
+        timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139]
+        and rows(calls) == [1] * 8
+        and loras(calls) == [[SD15]] * 8
+    )
     made, calls = webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=0.5, **field)
     assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
     assert not same(made.image, webui.img2img(PROMPT, [start], lcm=ON, denoising_strength=0.5)[0].image)
@@ -93,20 +106,31 @@ def test_controlnet_in_the_hires_pass_and_in_img2img(webui):
 def test_controlnet_acts_where_a_refiner_was_asked_for_too(webui):
     field = control(webui, webui.txt2img(OTHER, lcm=ON)[0].image, model="tiny-controlnet")
     made, _ = webui.txt2img(PROMPT, lcm=ON, **field)
-    skipped, calls = webui.txt2img(PROMPT, lcm=ON, refiner_checkpoint=webui.sdxl, refiner_switch_at=0.5, **field)
+    skipped, calls = webui.txt2img(
+        PROMPT, lcm=ON, refiner_checkpoint=webui.sdxl, refiner_switch_at=0.5, **field
+    )
     assert timesteps(calls) == TRAILING_4 and same(made.image, skipped.image)
 
 
-# --- AnimateDiff (motion modules: tests/live/tiny_neighbours.py) -------------------------------------------------------------
+# --- AnimateDiff (motion modules: tests/live/tiny_neighbours.py) --------------------------------------------
 
 FRAMES = 8
 
 
 def animated(webui, model: str, lcm=ON, length=FRAMES):
     """The GIF of an AnimateDiff request, its frames as computed, and the UNet's calls."""
-    video = {"enable": True, "model": model, "video_length": length, "batch_size": FRAMES, "format": ["GIF", "Frame"], "closed_loop": "N"}
+    video = {
+        "enable": True,
+        "model": model,
+        "video_length": length,
+        "batch_size": FRAMES,
+        "format": ["GIF", "Frame"],
+        "closed_loop": "N",
+    }
     made, calls = webui.txt2img(PROMPT, lcm=lcm, width=64, height=64, **script(webui, "animatediff", video))
-    assert made.image.format == "GIF", f"AnimateDiff made no GIF (does it have {model}? see tests/live/tiny_neighbours.py)"
+    assert made.image.format == "GIF", (
+        f"AnimateDiff made no GIF (does it have {model}? see tests/live/tiny_neighbours.py)"
+    )
     return made.image, made.images[1:], calls, made
 
 
@@ -132,13 +156,17 @@ def test_animatediffs_first_motion_modules_count_on_both_halves(webui):
 def test_a_long_video_is_computed_in_windows_of_frames(webui):
     still, _ = webui.txt2img(PROMPT, lcm=ON)
     gif, frames, calls, _ = animated(webui, "tiny-motion-v3.safetensors", length=12)
-    assert gif.n_frames == 12 and set(rows(calls)) == {FRAMES} and list(dict.fromkeys(timesteps(calls))) == TRAILING_4
+    assert (
+        gif.n_frames == 12
+        and set(rows(calls)) == {FRAMES}
+        and list(dict.fromkeys(timesteps(calls))) == TRAILING_4
+    )
     _, full, _, _ = animated(webui, "tiny-motion-v3.safetensors", lcm={**ON, "cfg": 1.0002}, length=12)
     assert max(levels_apart(*pair) for pair in zip(frames, full, strict=True)) <= 2
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, still.image)
 
 
-# --- ADetailer (detector: tests/live/tiny_neighbours.py) ----------------------------------------------------------------------
+# --- ADetailer (detector: tests/live/tiny_neighbours.py) ----------------------------------------------------
 
 
 def detailer(webui, **settings) -> dict:
@@ -154,7 +182,9 @@ def test_adetailers_inner_pass_is_lcms_too(webui):
         made, calls = webui.txt2img(prompt, lcm=ON, n_iter=2, **detailer(webui))
         assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] * 2
         assert rows(calls) == [1] * 16 and loras(calls) == [[SD15]] * 16
-        assert made.infotext.startswith(f"{prompt}\n") and "ADetailer model: tiny-detector.pt" in made.infotext
+        assert (
+            made.infotext.startswith(f"{prompt}\n") and "ADetailer model: tiny-detector.pt" in made.infotext
+        )
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
 
 
@@ -163,14 +193,18 @@ def test_settings_of_adetailers_own(webui):
     own = {"ad_use_steps": True, "ad_steps": 28, "ad_use_cfg_scale": True, "ad_cfg_scale": 7.0}
     _, calls = webui.txt2img(PROMPT, lcm=ON, **detailer(webui, **own))
     assert len(calls) == 4 + 8 and rows(calls)[4:] == [2] * 8 and loras(calls) == [[SD15]] * 12
-    _, calls = webui.txt2img(PROMPT, lcm=ON, **detailer(webui, **own, ad_use_sampler=True, ad_sampler="Euler"))
+    _, calls = webui.txt2img(
+        PROMPT, lcm=ON, **detailer(webui, **own, ad_use_sampler=True, ad_sampler="Euler")
+    )
     assert len(calls) > 4 and loras(calls) == [[SD15]] * 4 + [[]] * (len(calls) - 4)
 
 
 @newest
 def test_adetailer_with_all_scripts_in_its_inner_pass(webui):
     field = detailer(webui)
-    webui.client.post("/sdapi/v1/options", {"ad_only_selected_scripts": False})  # extensions' settings cannot be asked for
+    webui.client.post(
+        "/sdapi/v1/options", {"ad_only_selected_scripts": False}
+    )  # extensions' settings cannot be asked for
     try:
         _, calls = webui.txt2img(PROMPT, lcm=ON, **field)
     finally:
@@ -178,12 +212,15 @@ def test_adetailer_with_all_scripts_in_its_inner_pass(webui):
     assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and loras(calls) == [[SD15]] * 8
 
 
-# --- Dynamic Prompts ----------------------------------------------------------------------------------------------------------
+# --- Dynamic Prompts ----------------------------------------------------------------------------------------
 
 
 @newest
 def test_dynamic_prompts_gives_each_picture_its_own_prompt_and_lora_tag(webui):
-    template = "a {big|small} {red|blue|green|yellow} {star|circle} {<lora:lcm_lora_sd15:0.5>|<lora:lcm_lora_sd15:0.8>}"
+    template = (
+        "a {big|small} {red|blue|green|yellow} {star|circle}"
+        " {<lora:lcm_lora_sd15:0.5>|<lora:lcm_lora_sd15:0.8>}"
+    )
     made, calls = webui.txt2img(template, lcm=ON, n_iter=4, **script(webui, "dynamic prompts", True))
     assert timesteps(calls) == TRAILING_4 * 4 and rows(calls) == [1] * 16 and loras(calls) == [[SD15]] * 16
     prompts, texts, images = made.info["all_prompts"], made.infotexts[-4:], made.images[-4:]
@@ -195,12 +232,14 @@ def test_dynamic_prompts_gives_each_picture_its_own_prompt_and_lora_tag(webui):
         assert same(alone.image, image)
 
 
-# --- stable-diffusion-webui-distributed --------------------------------------------------------------------------------------
+# --- stable-diffusion-webui-distributed ---------------------------------------------------------------------
 
 
 @newest
 def test_a_batch_is_distributed_over_two_webuis_with_lcm_in_both(webui, request):
-    """The second WebUI's LCM-LoRA should have another name and folder there; its address is in the extension's configuration."""
+    """The second WebUI's LCM-LoRA should have another name and folder there; its address is in the
+    extension's configuration.
+    """
     script(webui, "distribute")
     url = request.config.getoption("--worker-url")
     if not url:
@@ -215,7 +254,9 @@ def test_a_batch_is_distributed_over_two_webuis_with_lcm_in_both(webui, request)
     assert loras(calls) == [[SD15]] * 4
     [(other_name,)] = {tuple(call["loras"]) for call in theirs}
     listed = next(lora for lora in worker.get("/sdapi/v1/loras") if lora["name"] == other_name)
-    assert listed["path"] != next(lora["path"] for lora in webui.client.get("/sdapi/v1/loras") if lora["name"] == SD15)
+    assert listed["path"] != next(
+        lora["path"] for lora in webui.client.get("/sdapi/v1/loras") if lora["name"] == SD15
+    )
     texts, images = made.infotexts[-4:], made.images[-4:]
     for i, (text, image) in enumerate(zip(texts, images, strict=True)):
         assert f"Seed: {1 + i}," in text and "Steps: 4, Sampler: LCM," in text and "CFG scale: 1," in text
@@ -224,7 +265,7 @@ def test_a_batch_is_distributed_over_two_webuis_with_lcm_in_both(webui, request)
         assert levels_apart(alone.image, image) <= 1
 
 
-# --- a detailer with settings of its own ----------------------------------------------------------------------------------
+# --- a detailer with settings of its own --------------------------------------------------------------------
 
 
 def detailed(webui, **own_settings):
@@ -247,7 +288,7 @@ def test_a_detailer_told_to_use_another_sampler_and_cfg_gets_no_lora(webui):
     assert loras(again) == [[SD15]] * len(again)
 
 
-# --- an extension that acts where a refiner is asked for, and elsewhere where not ------------------------------------------
+# --- an extension that acts where a refiner is asked for, and elsewhere where not ---------------------------
 
 
 def test_the_request_for_a_refiner_looks_the_same_in_all_callbacks(webui):
@@ -256,7 +297,7 @@ def test_the_request_for_a_refiner_looks_the_same_in_all_callbacks(webui):
     assert seen["process"] == seen["before_process_batch"] == webui.sdxl
 
 
-# --- an extension with a sampler "LCM" of its own ---------------------------------------------------------------------------
+# --- an extension with a sampler "LCM" of its own -----------------------------------------------------------
 
 
 def reload_ui(webui, marker, **how) -> None:
@@ -274,7 +315,9 @@ def reload_ui(webui, marker, **how) -> None:
 
 def aliases_of_lcm(webui) -> list[list[str]]:
     """The aliases of each sampler "LCM" that the WebUI lists."""
-    return [sampler["aliases"] for sampler in webui.client.get("/sdapi/v1/samplers") if sampler["name"] == "LCM"]
+    return [
+        sampler["aliases"] for sampler in webui.client.get("/sdapi/v1/samplers") if sampler["name"] == "LCM"
+    ]
 
 
 @pytest.mark.parametrize("stage", ["now", "load", "before_ui", "app_started"])
@@ -287,12 +330,16 @@ def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui
     euler, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=1)
     try:
         reload_ui(webui, tmp_path / "with", rival=stage)
-        if stage != "app_started":  # the page is built by then; that latecomer goes when the next picture is made
+        if (
+            stage != "app_started"
+        ):  # the page is built by then; that latecomer goes when the next picture is made
             assert len(aliases_of_lcm(webui)) == 1
         made, calls_beside = webui.txt2img(PROMPT, lcm=ON)
         assert calls_beside == calls and same(made.image, ticked.image)
         assert len(aliases_of_lcm(webui)) == 1
-        assert same(by_hand()[0].image, euler.image), "the sampler picked by hand is not the other extension's"
+        assert same(by_hand()[0].image, euler.image), (
+            "the sampler picked by hand is not the other extension's"
+        )
         reload_ui(webui, tmp_path / "without", lcm=False)
         left = aliases_of_lcm(webui)
         assert left.count(["k_rival"]) == 1 and len(left) == 1 + webui.has_own_lcm
@@ -334,11 +381,13 @@ def test_without_lcm_pictures_are_those_of_a_webui_that_has_no_lcm(webui, tmp_pa
     assert with_it == without
 
 
-# --- an extension that computes a batch in windows ------------------------------------------------------------------------
+# --- an extension that computes a batch in windows ----------------------------------------------------------
 
 
 def in_windows(webui, **request):
-    """The images of one request, computed at once and in overlapping windows of two, and the UNet's calls for the latter."""
+    """The images of one request, computed at once and in overlapping windows of two, and the UNet's calls for
+    the latter.
+    """
     at_once, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=5, **request)
     webui.client.post("/lcm-test-neighbours/next", {"windows": 2})
     windowed, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=5, **request)
@@ -374,16 +423,22 @@ def test_nothing_is_left_out_where_other_extensions_changed_the_unet_too(webui):
     assert rows(calls) == [4] * 3 * 4
     assert max(levels_apart(*pair) for pair in zip(at_once.images, windowed.images, strict=True)) <= 1
     again, calls = webui.txt2img(PROMPT, lcm=ON, batch_size=3)
-    assert rows(calls) == [3] * 4 and all(same(*pair) for pair in zip(at_once.images, again.images, strict=True))
+    assert rows(calls) == [3] * 4 and all(
+        same(*pair) for pair in zip(at_once.images, again.images, strict=True)
+    )
 
 
 @newest
 @pytest.mark.parametrize("method,share", [("MultiDiffusion", 1), ("Mixture of Diffusers", 0.5)])
 def test_tiled_diffusion_draws_each_tile_with_lcm(webui, method, share):
-    """MultiDiffusion multiplies the rows where nothing tells the conditional ones apart, so both halves are computed."""
+    """MultiDiffusion multiplies the rows where nothing tells the conditional ones apart, so both halves are
+    computed.
+    """
     size = {"width": 2 * webui.side, "height": 2 * webui.side}
     tile = webui.side // 8  # of the latent
-    field = script(webui, "tiled diffusion", True, method, False, True, *size.values(), tile, tile, tile // 2, 4)
+    field = script(
+        webui, "tiled diffusion", True, method, False, True, *size.values(), tile, tile, tile // 2, 4
+    )
     without, _ = webui.txt2img(PROMPT, lcm=ON, **size)
     tiled, calls = webui.txt2img(PROMPT, lcm=ON, **size, **field)
     assert list(dict.fromkeys(timesteps(calls))) == TRAILING_4 and loras(calls) == [[SD15]] * len(calls)

@@ -21,7 +21,9 @@ def refusal(webui, path: str, payload) -> tuple[int, str]:
 
 
 def post_raw(webui, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, dict]:
-    request = urllib.request.Request(webui.client.url + path, data=body, method="POST", headers={"Content-Type": content_type})
+    request = urllib.request.Request(
+        webui.client.url + path, data=body, method="POST", headers={"Content-Type": content_type}
+    )
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.loads(response.read())
@@ -29,7 +31,7 @@ def post_raw(webui, path: str, body: bytes, content_type: str = "application/jso
         return error.code, json.loads(error.read())
 
 
-# --- status, schema -------------------------------------------------------------------------------------------------------
+# --- status, schema -----------------------------------------------------------------------------------------
 
 
 def test_status_says_what_lcm_would_use(webui):
@@ -52,7 +54,7 @@ def test_the_schema_follows_the_limits_of_the_settings(webui):
         webui.client.post("/sdapi/v1/options", {"lcm_max_steps": before})
 
 
-# --- plan ------------------------------------------------------------------------------------------------------------------
+# --- plan ---------------------------------------------------------------------------------------------------
 
 
 def test_the_plan_is_what_the_generation_does(webui):
@@ -68,18 +70,27 @@ def test_the_plan_is_what_the_generation_does(webui):
 
 def test_the_plan_reads_the_very_request_of_txt2img_and_fills_up_arguments_like_the_page(webui):
     client = webui.loaded()
-    plan = client.post("/lcm/v1/plan", {"prompt": PROMPT, "steps": 20, "alwayson_scripts": {"LCM": {"args": [True]}}})
+    plan = client.post(
+        "/lcm/v1/plan", {"prompt": PROMPT, "steps": 20, "alwayson_scripts": {"LCM": {"args": [True]}}}
+    )
     assert (plan["steps"], plan["cfg"], plan["timesteps"]) == (4, 1, [999, 759, 499, 259])
     plan = client.post("/lcm/v1/plan", {"args": [ON], "init_images": ["x"], "denoising_strength": 0.5})
     assert plan["timesteps"] == [499, 379, 259, 139]
-    plan = client.post("/lcm/v1/plan", {"args": [ON], "enable_hr": True, "hr_second_pass_steps": 2, "denoising_strength": 0.5})
+    plan = client.post(
+        "/lcm/v1/plan",
+        {"args": [ON], "enable_hr": True, "hr_second_pass_steps": 2, "denoising_strength": 0.5},
+    )
     assert plan["hires_timesteps"] == [499, 259]
 
 
 def test_the_plan_knows_the_styles_of_the_request(webui):
     request = {"prompt": PROMPT, "styles": ["LCM test probe", "no such style"], "args": [ON]}
     plan = webui.loaded().post("/lcm/v1/plan", request)
-    assert plan["weight"] == 0.35 and "lcm_lora_sd15 at 0.35" in plan["status"] and "negative prompt ignored" in plan["status"]
+    assert (
+        plan["weight"] == 0.35
+        and "lcm_lora_sd15 at 0.35" in plan["status"]
+        and "negative prompt ignored" in plan["status"]
+    )
     made, _ = webui.txt2img(PROMPT, lcm=ON, styles=request["styles"])
     assert "LCM weight: 0.35" in made.infotext and "Negative prompt: smudged" in made.infotext
 
@@ -114,14 +125,24 @@ def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
     for name in (info["title"], info["model_name"], Path(info["filename"]).name):
         status, sentence = refusal(webui, "/lcm/v1/plan", asked_with(sd_model_checkpoint=name))
         assert status == 409 and webui.sdxl in sentence and webui.sd15 in sentence and sentence.endswith(".")
-    for settings in ({"sd_model_checkpoint": webui.sd15}, {"sd_model_checkpoint": "no such checkpoint"}, {"eta_noise_seed_delta": 1}):
+    for settings in (
+        {"sd_model_checkpoint": webui.sd15},
+        {"sd_model_checkpoint": "no such checkpoint"},
+        {"eta_noise_seed_delta": 1},
+    ):
         plan = client.post("/lcm/v1/plan", asked_with(**settings))
         assert plan["family"] == "sd15" and plan["hints"] == []
-    with webui.settings(sd_model_checkpoint=webui.sd15):  # until the first page is opened, nothing is selected on Forge
+    with webui.settings(
+        sd_model_checkpoint=webui.sd15
+    ):  # until the first page is opened, nothing is selected on Forge
         webui.txt2img(PROMPT, webui.sdxl, steps=1)
         plan = client.post("/lcm/v1/plan", asked_with(sd_model_checkpoint=webui.sdxl))
-        assert plan["family"] == "sdxl" and plan["hints"] == ["SDXL at 1024 pixels in 4 steps: raise steps to 6–8 if you see a grid."]
-        status, sentence = refusal(webui, "/lcm/v1/plan", {"args": [ON]})  # the next plain request would load the selected one again
+        assert plan["family"] == "sdxl" and plan["hints"] == [
+            "SDXL at 1024 pixels in 4 steps: raise steps to 6–8 if you see a grid."
+        ]
+        status, sentence = refusal(
+            webui, "/lcm/v1/plan", {"args": [ON]}
+        )  # the next plain request would load the selected one again
         assert status == 409 and webui.sd15 in sentence
 
 
@@ -135,7 +156,9 @@ def test_the_plan_says_why_a_lora_was_chosen(webui):
     assert "'nowhere' is not in the LoRA folder" in missing["problem"] and missing["lora_reason"] is None
 
 
-@pytest.mark.parametrize("body", [{}, {"args": []}, {"args": [False]}, {"alwayson_scripts": {"Other": {"args": [True]}}}])
+@pytest.mark.parametrize(
+    "body", [{}, {"args": []}, {"args": [False]}, {"alwayson_scripts": {"Other": {"args": [True]}}}]
+)
 def test_without_arguments_the_plan_says_off(webui, body):
     plan = webui.client.post("/lcm/v1/plan", body)
     assert plan["enabled"] is False and "LCM is off" in plan["status"]
@@ -219,7 +242,10 @@ def test_only_json_is_read(webui):
 def test_what_is_no_route_gets_a_sentence_that_says_what_there_is(webui, method, path, status, parts):
     with pytest.raises(ApiError) as refused:
         webui.client.request(method, f"/lcm/v1/{path}")
-    assert refused.value.status == status and [part for part in parts if part not in refused.value.body["detail"]] == []
+    assert (
+        refused.value.status == status
+        and [part for part in parts if part not in refused.value.body["detail"]] == []
+    )
 
 
 def test_a_slash_too_many_is_forgiven(webui):
@@ -227,7 +253,7 @@ def test_a_slash_too_many_is_forgiven(webui):
     assert "/lcm/v1/{rest}" not in webui.client.get("/openapi.json")["paths"]
 
 
-# --- download ----------------------------------------------------------------------------------------------------------------
+# --- download -----------------------------------------------------------------------------------------------
 
 
 def test_the_downloads_are_listed(webui):
@@ -236,13 +262,15 @@ def test_the_downloads_are_listed(webui):
     assert states["sd15"]["installed"] == "lcm_lora_sd15" and states["sd15"]["bytes_total"] == 134_621_556
 
 
-@pytest.mark.parametrize("body", [{}, {"family": "sd2"}, {"family": ["sd15"]}, {"family": "sd15", "to": "/tmp"}])
+@pytest.mark.parametrize(
+    "body", [{}, {"family": "sd2"}, {"family": ["sd15"]}, {"family": "sd15", "to": "/tmp"}]
+)
 def test_only_known_families_can_be_downloaded(webui, body):
     status, sentence = refusal(webui, "/lcm/v1/download", body)
     assert status == 422 and "'family'" in sentence
 
 
-# --- the script's arguments ----------------------------------------------------------------------------------------------------
+# --- the script's arguments ---------------------------------------------------------------------------------
 
 
 def test_script_info_describes_the_arguments_in_their_order(webui):
@@ -261,20 +289,29 @@ def test_script_info_describes_the_arguments_in_their_order(webui):
 def test_empty_arguments_mean_off(webui):
     plain, calls = webui.txt2img(PROMPT, steps=5, cfg_scale=3)
     off, off_calls = webui.txt2img(PROMPT, lcm=[], steps=5, cfg_scale=3)
-    assert (off.infotext, off_calls) == (plain.infotext, calls) and off.image.tobytes() == plain.image.tobytes()
+    assert (off.infotext, off_calls) == (
+        plain.infotext,
+        calls,
+    ) and off.image.tobytes() == plain.image.tobytes()
 
 
 def test_the_request_of_the_client_webuiapi(webui):
     """All fields that its `txt2img(prompt=..., alwayson_scripts=...)` sends, with its defaults."""
     side = webui.side
     payload = {
-        "enable_hr": False, "hr_scale": 2, "hr_upscaler": "Latent", "hr_second_pass_steps": 0, "hr_resize_x": 0, "hr_resize_y": 0,
-        "denoising_strength": 0.7, "firstphase_width": 0, "firstphase_height": 0, "prompt": PROMPT, "styles": [], "seed": 1,
-        "subseed": -1, "subseed_strength": 0.0, "seed_resize_from_h": 0, "seed_resize_from_w": 0, "batch_size": 1, "n_iter": 1,
+        "enable_hr": False, "hr_scale": 2, "hr_upscaler": "Latent", "hr_second_pass_steps": 0,
+        "hr_resize_x": 0, "hr_resize_y": 0,
+        "denoising_strength": 0.7, "firstphase_width": 0, "firstphase_height": 0, "prompt": PROMPT,
+        "styles": [], "seed": 1,
+        "subseed": -1, "subseed_strength": 0.0, "seed_resize_from_h": 0, "seed_resize_from_w": 0,
+        "batch_size": 1, "n_iter": 1,
         "steps": 20, "cfg_scale": 7.0, "width": side, "height": side, "restore_faces": False, "tiling": False,
-        "do_not_save_samples": False, "do_not_save_grid": False, "negative_prompt": "", "eta": 1.0, "s_churn": 0, "s_tmax": 0,
-        "s_tmin": 0, "s_noise": 1, "override_settings": {"sd_model_checkpoint": webui.sd15}, "override_settings_restore_afterwards": True,
-        "sampler_name": "Euler a", "sampler_index": "Euler a", "script_name": None, "script_args": [], "send_images": True,
+        "do_not_save_samples": False, "do_not_save_grid": False, "negative_prompt": "", "eta": 1.0,
+        "s_churn": 0, "s_tmax": 0,
+        "s_tmin": 0, "s_noise": 1, "override_settings": {"sd_model_checkpoint": webui.sd15},
+        "override_settings_restore_afterwards": True,
+        "sampler_name": "Euler a", "sampler_index": "Euler a", "script_name": None, "script_args": [],
+        "send_images": True,
         "save_images": False, "alwayson_scripts": {"LCM": {"args": [ON]}},
     }  # fmt: skip
     webui.calls()
@@ -285,11 +322,14 @@ def test_the_request_of_the_client_webuiapi(webui):
     assert "LCM" in [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")]
 
 
-# --- a body that never comes ------------------------------------------------------------------------------------------------
+# --- a body that never comes --------------------------------------------------------------------------------
 
 
 def test_a_client_that_breaks_off_leaves_the_webui_working(webui):
     host, port = webui.client.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(b"POST /lcm/v1/plan HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+        connection.sendall(
+            b"POST /lcm/v1/plan HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length:"
+            b" 1000\r\n\r\n{"
+        )
     assert webui.client.post("/lcm/v1/plan", {})["enabled"] is False

@@ -1,4 +1,6 @@
-"""The password of --api-auth guards this extension's routes as it does the WebUI's own; on a second WebUI, started for it."""
+"""The password of --api-auth guards this extension's routes as it does the WebUI's own; on a second WebUI,
+started for it.
+"""
 
 import pytest
 
@@ -34,15 +36,24 @@ def status(client: Client, method: str, path: str, payload) -> int:
 
 @pytest.mark.parametrize("method,path,payload", ROUTES)
 def test_a_route_asks_for_the_password(guarded, method, path, payload):
-    answers = {auth: status(Client(guarded.url, auth), method, path, payload) for auth in (None, "ada:other", "ada:", "eve:secret")}
+    answers = {
+        auth: status(Client(guarded.url, auth), method, path, payload)
+        for auth in (None, "ada:other", "ada:", "eve:secret")
+    }
     assert answers == dict.fromkeys(answers, 401)
-    for auth in PAIRS.split(","):  # what it then answers depends on the route, and on whether the WebUI has loaded a model yet
+    for auth in PAIRS.split(
+        ","
+    ):  # what it then answers depends on the route, and on whether the WebUI has loaded a model yet
         assert status(Client(guarded.url, auth), method, path, payload) in (200, 409, 422)
 
 
 def test_pictures_are_made_with_the_password(guarded, webui):
     client = Client(guarded.url, "bob:other", timeout=600)
-    request = {"width": webui.side, "height": webui.side, "override_settings": {"sd_model_checkpoint": webui.sd15}}
+    request = {
+        "width": webui.side,
+        "height": webui.side,
+        "override_settings": {"sd_model_checkpoint": webui.sd15},
+    }
     made = client.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1}, **request)
     assert "LCM LoRA: lcm_lora_sd15" in made.infotext
     with pytest.raises(ApiError) as error:

@@ -17,8 +17,16 @@ def test_lcm_on_and_off_in_turn(webui):
     before, before_calls = webui.txt2img(PROMPT, **plain)
     for checkpoint, lora in ((webui.sd15, "lcm_lora_sd15"), (webui.sdxl, "lcm_lora_sdxl")):
         made, calls = webui.txt2img(PROMPT, checkpoint, lcm=ON, steps=20, cfg_scale=7)
-        assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4 and [call["loras"] for call in calls] == [[lora]] * 4
-        assert "Steps: 4, Sampler: LCM" in made.infotext and f"LCM LoRA: {lora}" in made.infotext and "CFG scale: 1," in made.infotext
+        assert (
+            timesteps(calls) == TRAILING_4
+            and rows(calls) == [1] * 4
+            and [call["loras"] for call in calls] == [[lora]] * 4
+        )
+        assert (
+            "Steps: 4, Sampler: LCM" in made.infotext
+            and f"LCM LoRA: {lora}" in made.infotext
+            and "CFG scale: 1," in made.infotext
+        )
     _, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.5}, negative_prompt="green")
     assert sum(rows(calls)) == 8
     after, after_calls = webui.txt2img(PROMPT, **plain)

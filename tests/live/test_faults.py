@@ -1,4 +1,6 @@
-"""What goes wrong around a generation with LCM: the user gets the WebUI's own error, and the next pictures are right."""
+"""What goes wrong around a generation with LCM: the user gets the WebUI's own error, and the next pictures
+are right.
+"""
 
 import threading
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ TWO_STEPS = {**ON, "steps": 2}
 
 
 def look(webui) -> list:
-    """Everything that a fault could have left a trace in: settings, samplers, LoRAs, and pictures without and with LCM."""
+    """Everything that a fault could have left a trace in: settings, samplers, LoRAs, and pictures without and
+    with LCM.
+    """
     webui.loaded()  # the setting sd_checkpoint_hash is that of the last request's checkpoint
     seen = [webui.all_settings(), webui.client.get("/sdapi/v1/samplers")]
     seen.append(sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras")))
@@ -52,11 +56,25 @@ def outcome(generate) -> tuple[int, str, str]:
     return 200, "", ""
 
 
-# --- exceptions ---------------------------------------------------------------------------------------------------------
+# --- exceptions ---------------------------------------------------------------------------------------------
 
 CALLBACKS = [
-    *("setup", "before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch"),
-    *("process_before_every_sampling", "before_hr", "post_sample", "postprocess_batch", "postprocess_batch_list", "postprocess_image"),
+    *(
+        "setup",
+        "before_process",
+        "process",
+        "before_process_batch",
+        "after_extra_networks_activate",
+        "process_batch",
+    ),
+    *(
+        "process_before_every_sampling",
+        "before_hr",
+        "post_sample",
+        "postprocess_batch",
+        "postprocess_batch_list",
+        "postprocess_image",
+    ),
     *("postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess"),
 ]
 SAMPLING_CALLBACKS = ["cfg_denoiser", "cfg_denoised", "cfg_after_cfg"]
@@ -65,7 +83,11 @@ BEFORE, AFTER = "LCM test fault before", "LCM test fault after"
 
 def faulty(**titles) -> dict:
     """A request's field that makes other scripts raise in these callbacks."""
-    return {"alwayson_scripts": {{"before": BEFORE, "after": AFTER}[place]: {"args": [names]} for place, names in titles.items()}}
+    return {
+        "alwayson_scripts": {
+            {"before": BEFORE, "after": AFTER}[place]: {"args": [names]} for place, names in titles.items()
+        }
+    }
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -74,9 +96,19 @@ def test_other_scripts_that_fail_in_every_callback_change_nothing(webui, unharme
     assert order.index(BEFORE) < order.index("LCM") < order.index(AFTER)
     right, calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
     webui.client.get("/lcm-test-faults/state")
-    made, faulty_calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires, **faulty(**{place: CALLBACKS + SAMPLING_CALLBACKS}))
+    made, faulty_calls = webui.txt2img(
+        PROMPT, lcm=ON, **webui.hires, **faulty(**{place: CALLBACKS + SAMPLING_CALLBACKS})
+    )
     raised = {entry.split(": ")[1] for entry in webui.client.get("/lcm-test-faults/state")["raised"]}
-    assert raised >= {"process", "before_process_batch", "process_batch", "before_hr", "postprocess_image", "postprocess", "cfg_denoiser"}
+    assert raised >= {
+        "process",
+        "before_process_batch",
+        "process_batch",
+        "before_hr",
+        "postprocess_image",
+        "postprocess",
+        "cfg_denoiser",
+    }
     assert same(made.image, right.image) and faulty_calls == calls and made.infotext == right.infotext
 
 
@@ -101,7 +133,7 @@ def test_an_error_while_sampling_reaches_the_user_as_the_webuis_own(webui, unhar
         assert (expected[0], expected[1]) == (500, error)
 
 
-# --- interrupts ---------------------------------------------------------------------------------------------------------
+# --- interrupts ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["interrupt", "skip"])
@@ -125,14 +157,21 @@ def test_stopped_at_any_step_of_either_pass(webui, unharmed, how):
         assert timesteps(calls) == [999, 499] and loras(calls) == [[SD15]] * 2
 
 
-# --- the LoRA's file while a picture is being made ----------------------------------------------------------------------
+# --- the LoRA's file while a picture is being made ----------------------------------------------------------
 
 
 @contextmanager
 def held(webui, call: int, **request):
-    """A generation that stands still at this call of the UNet; gives a list in which its picture or error is afterwards."""
+    """A generation that stands still at this call of the UNet; gives a list in which its picture or error is
+    afterwards.
+    """
     result = []
-    request = {"width": webui.side, "height": webui.side, "override_settings": {"sd_model_checkpoint": webui.sd15}, **request}
+    request = {
+        "width": webui.side,
+        "height": webui.side,
+        "override_settings": {"sd_model_checkpoint": webui.sd15},
+        **request,
+    }
 
     def generate():
         try:
@@ -168,7 +207,8 @@ def take_another_familys(path):
 
 
 def replace(path, content: bytes):
-    # by another name first: the WebUI may have the file mapped into its memory, and would die if it got shorter there
+    # by another name first: the WebUI may have the file mapped into its memory, and would die if it got
+    # shorter there
     other = path.with_suffix(".part")
     other.write_bytes(content)
     other.replace(path)
@@ -206,7 +246,7 @@ def test_a_hires_pass_whose_file_has_vanished_is_refused_or_right(webui, unharme
             assert same(result[0].image, right.image) and loras(calls) == [["mine"]] * 4
 
 
-# --- many at once, and for long -----------------------------------------------------------------------------------------
+# --- many at once, and for long -----------------------------------------------------------------------------
 
 CLIENTS = 4
 KINDS = [
@@ -230,7 +270,9 @@ def ask(webui, kind: dict, seed: int):
     checkpoint = webui.sdxl if request.pop("sdxl", False) else webui.sd15
     if request.pop("hires", False):
         request |= webui.hires
-    return webui.client.txt2img(request.pop("prompt"), override_settings={"sd_model_checkpoint": checkpoint}, **request)
+    return webui.client.txt2img(
+        request.pop("prompt"), override_settings={"sd_model_checkpoint": checkpoint}, **request
+    )
 
 
 def answer(webui, kind: dict, seed: int) -> tuple:
@@ -245,12 +287,16 @@ def answer(webui, kind: dict, seed: int) -> tuple:
 @one_profile
 @pytest.mark.parametrize("requests", [48, pytest.param(200, marks=pytest.mark.long)])
 def test_four_clients_at_once_each_get_the_pictures_they_asked_for(webui, unharmed, requests):
-    """Every answer is, to the bit, the one that the same request gets alone, whatever settings and rescans come in between."""
+    """Every answer is, to the bit, the one that the same request gets alone, whatever settings and rescans
+    come in between.
+    """
     kinds = [*KINDS, HIRES, OF_SDXL, REFUSED]
     jobs = [(kind, seed) for seed in (1, 2) for kind in range(len(kinds))]
     alone = {(kind, seed): answer(webui, kinds[kind], seed) for kind, seed in jobs}
     pictures = [right for right in alone.values() if right[0] != 422]
-    assert len({str(right[0]) for right in pictures}) == len(pictures) == len(jobs) - 2  # so that a mixed-up answer is seen
+    assert (
+        len({str(right[0]) for right in pictures}) == len(pictures) == len(jobs) - 2
+    )  # so that a mixed-up answer is seen
     settings = webui.all_settings()
     wrong, answered = [], []
 
@@ -258,7 +304,10 @@ def test_four_clients_at_once_each_get_the_pictures_they_asked_for(webui, unharm
         if number % 3 == 0:
             webui.client.post("/sdapi/v1/refresh-loras")
         elif number % 3 == 1:
-            webui.client.post("/sdapi/v1/options", {"lcm_max_steps": 8 - number % 2, "lcm_max_cfg": 2.0 - 0.1 * (number % 5)})
+            webui.client.post(
+                "/sdapi/v1/options",
+                {"lcm_max_steps": 8 - number % 2, "lcm_max_cfg": 2.0 - 0.1 * (number % 5)},
+            )
         else:
             webui.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [TWO_STEPS]})
             webui.client.get("/lcm/v1/status")
@@ -307,5 +356,8 @@ def test_memory_does_not_grow(webui, tell, count):
         generate(number)
     at_end = resident()
     growth = at_end / after_warm - 1
-    tell(f"memory: {after_warm / 2**20:,.0f} MiB after {warm} generations, {at_end / 2**20:,.0f} MiB after {count:,} ({growth:+.1%})")
+    tell(
+        f"memory: {after_warm / 2**20:,.0f} MiB after {warm} generations, {at_end / 2**20:,.0f} MiB after"
+        f" {count:,} ({growth:+.1%})"
+    )
     assert growth <= 0.05

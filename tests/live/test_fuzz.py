@@ -1,4 +1,5 @@
-"""Whatever is sent to the routes and to the script's arguments: an answer that is not a server error, and no harm to the next request.
+"""Whatever is sent to the routes and to the script's arguments: an answer that is not a server error, and no
+harm to the next request.
 
 LCM_FUZZ_REQUESTS=5000 sends that many; by default it is a small number.
 """
@@ -54,10 +55,19 @@ ODD_TEXTS = [
 ]
 TEXTS = st.one_of(st.sampled_from(ODD_TEXTS), st.text(max_size=30))
 NUMBERS = st.one_of(
-    st.integers(-2, 12), st.integers(), st.just(10**40), st.floats(-1, 3), st.floats(allow_nan=False, allow_infinity=False), st.just(-0.0)
+    st.integers(-2, 12),
+    st.integers(),
+    st.just(10**40),
+    st.floats(-1, 3),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.just(-0.0),
 )
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
-JSON = st.recursive(SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)), max_leaves=8)
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)),
+    max_leaves=8,
+)
 NAMES = [option.name for option in OPTIONS]
 OPTION_OBJECTS = st.one_of(
     st.dictionaries(st.sampled_from([*NAMES, "Enabled", ""]), JSON, max_size=7),
@@ -74,10 +84,16 @@ OPTION_OBJECTS = st.one_of(
         },
     ),
 )
-ARGS = st.one_of(st.lists(JSON, max_size=10), st.tuples(OPTION_OBJECTS, JSON).map(list), st.lists(OPTION_OBJECTS, max_size=1))
+ARGS = st.one_of(
+    st.lists(JSON, max_size=10),
+    st.tuples(OPTION_OBJECTS, JSON).map(list),
+    st.lists(OPTION_OBJECTS, max_size=1),
+)
 REQUEST_FIELDS = [
-    "prompt", "negative_prompt", "steps", "cfg_scale", "scheduler", "denoising_strength", "enable_hr", "hr_second_pass_steps",
-    "refiner_checkpoint", "init_images", "alwayson_scripts", "args", "other", "styles", "width", "height", "hr_scale", "hr_resize_x",
+    "prompt", "negative_prompt", "steps", "cfg_scale", "scheduler", "denoising_strength", "enable_hr",
+    "hr_second_pass_steps",
+    "refiner_checkpoint", "init_images", "alwayson_scripts", "args", "other", "styles", "width", "height",
+    "hr_scale", "hr_resize_x",
     "hr_resize_y", "image_cfg_scale", "override_settings",
 ]  # fmt: skip
 PLAUSIBLE = st.fixed_dictionaries(
@@ -97,7 +113,9 @@ PLAUSIBLE = st.fixed_dictionaries(
         "width": NUMBERS,
         "hr_scale": NUMBERS,
         "hr_resize_x": NUMBERS,
-        "override_settings": st.dictionaries(st.sampled_from(["sd_model_checkpoint", "eta"]), st.one_of(TEXTS, JSON)),
+        "override_settings": st.dictionaries(
+            st.sampled_from(["sd_model_checkpoint", "eta"]), st.one_of(TEXTS, JSON)
+        ),
     },
 )
 PLANS = st.one_of(PLAUSIBLE, st.dictionaries(st.sampled_from(REQUEST_FIELDS), JSON, max_size=6), JSON)
@@ -116,7 +134,9 @@ def is_partial(request) -> bool:
 
 @pytest.fixture(scope="module")
 def folders(webui) -> list[str]:
-    """The folders of the LoRAs and of the WebUI's models, as an answer would hold them: none of them ever does."""
+    """The folders of the LoRAs and of the WebUI's models, as an answer would hold them: none of them ever
+    does.
+    """
     lora = Path(webui.client.get("/sdapi/v1/loras")[0]["path"]).parent
     assert lora.is_absolute()
     return [json.dumps(str(folder))[1:-1] for folder in (lora, lora.parent)]
@@ -124,7 +144,9 @@ def folders(webui) -> list[str]:
 
 @pytest.fixture(scope="module")
 def send(request, webui, folders, tell):
-    """`send(method, path, body, headers) -> (status, text)` over one connection; no answer within TIMEOUT raises."""
+    """`send(method, path, body, headers) -> (status, text)` over one connection; no answer within TIMEOUT
+    raises.
+    """
     address = webui.client.url.removeprefix("http://")
     connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
     statuses, slowest = Counter(), 0.0
@@ -142,7 +164,8 @@ def send(request, webui, folders, tell):
         try:
             answer = ask(method, path, body, headers)
         except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            connection.close()  # a kept connection may be closed between two requests: once more, over a fresh one
+            # a kept connection may be closed between two requests: once more, over a fresh one
+            connection.close()
             answer = ask(method, path, body, headers)
         statuses[answer[0]] += 1
         slowest = max(slowest, time.monotonic() - begun)
@@ -150,7 +173,8 @@ def send(request, webui, folders, tell):
 
     yield send
     connection.close()
-    # each test's share and the odd one that hypothesis leaves out; a fraction of it would mean that the requests did not get there
+    # each test's share and the odd one that hypothesis leaves out; a fraction of it would mean that the
+    # requests did not get there
     assert statuses.total() >= 0.8 * REQUESTS or request.session.testsfailed or is_partial(request)
     summary = ", ".join(f"{count:,} x {status}" for status, count in sorted(statuses.items()))
     tell(f"fuzz: {statuses.total():,} requests: {summary}; the slowest took {slowest:.1f} s")
@@ -197,12 +221,14 @@ def test_downloads(send, body):
     route=st.sampled_from(["/lcm/v1/plan", "/lcm/v1/download"]),
     body=st.one_of(
         st.binary(max_size=200),
-        st.tuples(PLANS.map(lambda body: json.dumps(body).encode()), st.integers(0, 80), st.binary(max_size=3)).map(
-            lambda cut: cut[0][: cut[1]] + cut[2] + cut[0][cut[1] + 1 :]
-        ),
+        st.tuples(
+            PLANS.map(lambda body: json.dumps(body).encode()), st.integers(0, 80), st.binary(max_size=3)
+        ).map(lambda cut: cut[0][: cut[1]] + cut[2] + cut[0][cut[1] + 1 :]),
         st.integers(1, 2000).map(lambda depth: b'{"args":' + b"[" * depth + b"]" * depth + b"}"),
     ),
-    kind=st.sampled_from(["application/json", "application/json; charset=latin-1", "text/plain", "", "multipart/form-data"]),
+    kind=st.sampled_from(
+        ["application/json", "application/json; charset=latin-1", "text/plain", "", "multipart/form-data"]
+    ),
 )
 def test_bodies_that_are_hardly_json(send, route, body, kind):
     try:
@@ -218,7 +244,9 @@ def test_bodies_that_are_hardly_json(send, route, body, kind):
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
     route=st.sampled_from(ROUTES),
     query=st.sampled_from(["", "?", "?a=b", "?family=sd15", "?%00=%ff", "/", "/../status"]),
-    authorization=st.one_of(st.none(), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)),
+    authorization=st.one_of(
+        st.none(), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+    ),
 )
 def test_methods_queries_and_headers(send, method, route, query, authorization):
     headers = {} if authorization is None else {"Authorization": authorization}
@@ -227,7 +255,9 @@ def test_methods_queries_and_headers(send, method, route, query, authorization):
 
 
 def can_be_echoed(value) -> bool:
-    """Whether the WebUI can write `value` into its own answer: no half surrogate pairs, no whole numbers beyond 64 bits."""
+    """Whether the WebUI can write `value` into its own answer: no half surrogate pairs, no whole numbers
+    beyond 64 bits.
+    """
     if isinstance(value, dict):
         return all(can_be_echoed(item) for pair in value.items() for item in pair)
     if isinstance(value, list):

@@ -28,14 +28,20 @@ def levels_apart(one, other) -> int:
     return int(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).max())
 
 
-# --- one tick -----------------------------------------------------------------------------------------------------------
+# --- one tick -----------------------------------------------------------------------------------------------
 
 
 def test_one_tick_makes_a_picture_in_four_calls_of_the_conditional_half(webui):
     made, calls = webui.txt2img(PROMPT, lcm=ON, steps=20, cfg_scale=7)
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [1, 1, 1, 1]
     assert made.infotext.startswith(f"{PROMPT}\nSteps: 4, Sampler: LCM")
-    for part in ("CFG scale: 1,", "LCM LoRA: lcm_lora_sd15", "LCM weight: 1", "LCM schedule: Trailing", "Lora hashes:"):
+    for part in (
+        "CFG scale: 1,",
+        "LCM LoRA: lcm_lora_sd15",
+        "LCM weight: 1",
+        "LCM schedule: Trailing",
+        "Lora hashes:",
+    ):
         assert part in made.infotext
 
 
@@ -66,7 +72,10 @@ def test_with_lcm_off_pictures_are_as_without_the_extension(webui):
 
 
 @pytest.mark.parametrize("cfg,halves", [(1, 1), (1.5, 2)])
-@pytest.mark.parametrize("steps,expected", [(1, [999]), (2, [999, 499]), (4, TRAILING_4), (8, [999, 879, 759, 639, 499, 379, 259, 139])])
+@pytest.mark.parametrize(
+    "steps,expected",
+    [(1, [999]), (2, [999, 499]), (4, TRAILING_4), (8, [999, 879, 759, 639, 499, 379, 259, 139])],
+)
 def test_in_each_number_of_steps_the_timesteps_are_the_references_and_above_cfg_one_both_halves_are_computed(
     webui, steps, expected, cfg, halves
 ):
@@ -86,7 +95,8 @@ def test_the_shortened_step_differs_from_the_full_one_by_rounding_only(webui):
 def test_a_single_step_without_the_lora_is_a_single_step_of_euler(webui, kind):
     """Both are what the UNet makes of pure noise, whatever it was trained to predict.
 
-    LCM begins with the reference's noise of variance 1, Euler with what the noise schedule says, 0.2 % less: a few levels at most.
+    LCM begins with the reference's noise of variance 1, Euler with what the noise schedule says, 0.2 % less:
+    a few levels at most.
     """
     checkpoint = getattr(webui, kind)
     if checkpoint is None:
@@ -97,7 +107,9 @@ def test_a_single_step_without_the_lora_is_a_single_step_of_euler(webui, kind):
     assert round(timesteps(calls)[0]) == 999
     assert levels_apart(ours.image, euler.image) <= 10
     if webui.draws:  # then the picture of another sampler, or of another prediction type, is far away
-        two_steps = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler")[0]
+        two_steps = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler")[
+            0
+        ]
         assert levels_apart(ours.image, two_steps.image) > 20
 
 
@@ -107,7 +119,9 @@ def test_of_v_prediction_the_lora_is_applied_once_and_half_a_step_differs_by_rou
     short, calls = webui.txt2img(PROMPT, checkpoint=webui.vpred, lcm=ON, negative_prompt="green circle")
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
     assert [call["loras"] for call in calls] == [["lcm_lora_sd15"]] * 4
-    full, _ = webui.txt2img(PROMPT, checkpoint=webui.vpred, lcm={**ON, "cfg": 1.0002}, negative_prompt="green circle")
+    full, _ = webui.txt2img(
+        PROMPT, checkpoint=webui.vpred, lcm={**ON, "cfg": 1.0002}, negative_prompt="green circle"
+    )
     assert levels_apart(short.image, full.image) <= 1
 
 
@@ -126,7 +140,7 @@ def test_each_batch_of_a_batch_count_has_the_lora(webui):
     assert same(made.images[-1], single.image)
 
 
-# --- prompts ------------------------------------------------------------------------------------------------------------
+# --- prompts ------------------------------------------------------------------------------------------------
 
 
 def test_prompts_beyond_one_chunk_stay_at_the_conditional_half(webui):
@@ -134,11 +148,17 @@ def test_prompts_beyond_one_chunk_stay_at_the_conditional_half(webui):
     assert rows(calls) == [1] * 4
 
 
-@pytest.mark.parametrize("prompt", [f"{PROMPT} AND {OTHER}", f"{PROMPT} :0.5 AND {OTHER} :0.5", f"{PROMPT} :0.8", f"{PROMPT} :1"])
-def test_the_plan_tells_what_a_composable_prompt_computes_and_whether_the_negative_prompt_counts(webui, prompt):
+@pytest.mark.parametrize(
+    "prompt", [f"{PROMPT} AND {OTHER}", f"{PROMPT} :0.5 AND {OTHER} :0.5", f"{PROMPT} :0.8", f"{PROMPT} :1"]
+)
+def test_the_plan_tells_what_a_composable_prompt_computes_and_whether_the_negative_prompt_counts(
+    webui, prompt
+):
     made, calls = webui.txt2img(prompt, lcm=ON, negative_prompt="green")
     without, _ = webui.txt2img(prompt, lcm=ON)
-    status = webui.loaded().post("/lcm/v1/plan", {"prompt": prompt, "negative_prompt": "green", "args": [ON]})["status"]
+    status = webui.loaded().post(
+        "/lcm/v1/plan", {"prompt": prompt, "negative_prompt": "green", "args": [ON]}
+    )["status"]
     per_step = sum(rows(calls)) // 4
     assert status.endswith(f" · {per_step} × 4 UNet calls" if per_step > 1 else " · 4 UNet calls")
     # where weights add up to 1 the negative prompt is computed and cancels out, but for rounding
@@ -160,7 +180,7 @@ def test_a_typed_tag_of_another_family_is_replaced_at_the_same_weight(webui):
     assert "LCM LoRA: lcm_lora_sd15" in typed.infotext
 
 
-# --- the request's own values -------------------------------------------------------------------------------------------
+# --- the request's own values -------------------------------------------------------------------------------
 
 
 def test_values_that_the_options_leave_open_are_clamped(webui):
@@ -204,12 +224,18 @@ def test_what_cannot_work_is_refused_with_one_sentence_and_changes_nothing(webui
     assert same(before.image, after.image) and before.infotext == after.infotext
 
 
-# --- img2img and hires --------------------------------------------------------------------------------------------------
+# --- img2img and hires --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "strength,expected",
-    [(1.0, TRAILING_4), (0.75, [739, 559, 379, 199]), (0.3, [299, 239, 159, 79]), (0.05, [39, 19]), (0.0, [])],
+    [
+        (1.0, TRAILING_4),
+        (0.75, [739, 559, 379, 199]),
+        (0.3, [299, 239, 159, 79]),
+        (0.05, [39, 19]),
+        (0.0, []),
+    ],
 )
 def test_img2img_runs_all_steps_inside_what_the_strength_leaves(webui, strength, expected):
     start = webui.txt2img(OTHER, lcm=ON)[0].image
@@ -230,7 +256,9 @@ def test_inpainting_changes_the_mask_only(webui):
     start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
     mask = Image.new("L", (side, side), 0)
     mask.paste(255, (side // 2, 0, side, side))
-    made, calls = webui.img2img(PROMPT, [start], mask=mask, lcm=ON, denoising_strength=1.0, mask_blur=0, inpainting_fill=1)
+    made, calls = webui.img2img(
+        PROMPT, [start], mask=mask, lcm=ON, denoising_strength=1.0, mask_blur=0, inpainting_fill=1
+    )
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
     difference = np.abs(np.asarray(made.image.convert("RGB"), int) - np.asarray(start, int)).max(axis=2)
     assert difference[:, side // 2 :].max() > 30 and difference[:, : side // 2].max() <= 2
@@ -251,7 +279,7 @@ def test_hires_prompts_stay_as_typed(webui):
     assert f"Hires prompt: {OTHER}" in made.infotext.replace('"', "") and "<lora" not in made.infotext
 
 
-# --- schedules ----------------------------------------------------------------------------------------------------------
+# --- schedules ----------------------------------------------------------------------------------------------
 
 
 @every_profile
@@ -261,18 +289,24 @@ def test_schedule_webui_visits_the_timesteps_of_the_webuis_own_sampler(webui):
     assert "LCM schedule: WebUI" in made.infotext
 
 
-@pytest.mark.parametrize("schedule,steps,cfg", [("trailing", 3, 1.5), ("webui", 3, 1), ("webui", 8, 1), ("webui", 4, 1.5)])
+@pytest.mark.parametrize(
+    "schedule,steps,cfg", [("trailing", 3, 1.5), ("webui", 3, 1), ("webui", 8, 1), ("webui", 4, 1.5)]
+)
 def test_the_plan_tells_the_timesteps_and_the_rows_that_the_unet_is_given(webui, schedule, steps, cfg):
     lcm = {"enabled": True, "steps": steps, "cfg": cfg, "schedule": schedule}
     plan = webui.loaded().post("/lcm/v1/plan", {"prompt": PROMPT, "args": [lcm]})
     _, calls = webui.txt2img(PROMPT, lcm=lcm)
     assert list(dict.fromkeys(timesteps(calls))) == plan["timesteps"] and plan["unet_calls"] == steps
     per_step = sum(rows(calls)) // steps
-    assert plan["status"].endswith(f" · {per_step} × {steps} UNet calls" if per_step > 1 else f" · {steps} UNet calls")
+    assert plan["status"].endswith(
+        f" · {per_step} × {steps} UNet calls" if per_step > 1 else f" · {steps} UNet calls"
+    )
 
 
 @pytest.mark.profiles("a1111-1.10", "a1111-1.8", "forge")
-@pytest.mark.parametrize("kind", ["txt2img", "both halves", "batch", "hires", "SDXL", "img2img", "inpainting"])
+@pytest.mark.parametrize(
+    "kind", ["txt2img", "both halves", "batch", "hires", "SDXL", "img2img", "inpainting"]
+)
 def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui, kind):
     if not webui.has_own_lcm:
         pytest.skip("this WebUI has no LCM sampler of its own")
@@ -291,12 +325,14 @@ def test_schedule_webui_is_bit_identical_to_the_hosts_own_sampler(webui, kind):
         if kind == "inpainting":
             fields["mask"] = Image.new("L", start.image.size, 0)
             fields["mask"].paste(255, (webui.side // 2, 0, webui.side, webui.side))
-    # Forge takes the noise of what is not masked from a generator that a new prompt moves on: its first picture is another one,
-    # whatever the sampler.
+    # Forge takes the noise of what is not masked from a generator that a new prompt moves on: its first
+    # picture is another one, whatever the sampler.
     for _ in range(2 if kind == "inpainting" else 1):
         ours, our_calls = generate(PROMPT, lcm={**ON, "cfg": cfg, "schedule": "webui"}, **fields)
     for _ in range(2 if kind == "inpainting" else 1):
-        by_hand, its_calls = generate(f"{PROMPT} <lora:{lora}:1>", steps=4, cfg_scale=cfg, sampler_name="LCM", **fields)
+        by_hand, its_calls = generate(
+            f"{PROMPT} <lora:{lora}:1>", steps=4, cfg_scale=cfg, sampler_name="LCM", **fields
+        )
     assert our_calls == its_calls and len(ours.images) == len(by_hand.images)
     assert all(same(*pair) for pair in zip(ours.images, by_hand.images, strict=True))
 

@@ -1,4 +1,6 @@
-"""img2img's batch: one processing object for many pictures, each with the parameters that it carries ("Append png info to prompts")."""
+"""img2img's batch: one processing object for many pictures, each with the parameters that it carries ("Append
+png info to prompts").
+"""
 
 import json
 
@@ -33,16 +35,22 @@ class Batch:
         info.add_text("parameters", infotext)
         number = len(list(self.input.iterdir()))
         side = self.webui.side
-        Image.new("RGB", (side, side), (40 * number, 90, 160)).save(self.input / f"{number}.png", pnginfo=info)
+        Image.new("RGB", (side, side), (40 * number, 90, 160)).save(
+            self.input / f"{number}.png", pnginfo=info
+        )
 
     def tick(self, label: str) -> None:
         """A checkbox of the tab, which may be in a closed accordion."""
-        box = self.page.locator("#img2img_batch_tab label", has=self.page.locator(f"xpath=.//span[normalize-space()='{label}']"))
+        box = self.page.locator(
+            "#img2img_batch_tab label", has=self.page.locator(f"xpath=.//span[normalize-space()='{label}']")
+        )
         box.locator("input").first.evaluate("box => box.checked || box.click()")
 
     def fill(self, name: str, text: str) -> None:
         self.page.locator(f"#img2img_batch_{name} textarea, #img2img_batch_{name} input").first.evaluate(
-            "(field, text) => { field.value = text; field.dispatchEvent(new Event('input', {bubbles: true})); }", text
+            "(field, text) => { field.value = text; field.dispatchEvent(new Event('input', {bubbles:"
+            " true})); }",
+            text,
         )
 
     def set_number(self, element_id: str, value) -> None:
@@ -63,15 +71,23 @@ class Batch:
         for name in PROPERTIES:
             self.tick(name)
         page.fill("#img2img_prompt textarea", "")
-        for name, value in (("width", self.webui.side), ("height", self.webui.side), ("denoising_strength", strength)):
+        for name, value in (
+            ("width", self.webui.side),
+            ("height", self.webui.side),
+            ("denoising_strength", strength),
+        ):
             self.set_number(f"img2img_{name}", value)
         settle(page)
 
     def _ended(self) -> int:
-        return sum(event["callback"] == "postprocess" for event in self.webui.client.get("/lcm-test-probe/events"))
+        return sum(
+            event["callback"] == "postprocess" for event in self.webui.client.get("/lcm-test-probe/events")
+        )
 
     def run(self) -> tuple[list[list[int]], list[dict], list[dict], str]:
-        """For each picture in order: its timesteps and loaded LoRAs, its infotext's fields; then what was seen, and the comments."""
+        """For each picture in order: its timesteps and loaded LoRAs, its infotext's fields; then what was
+        seen, and the comments.
+        """
         client = self.webui.client
         client.request("DELETE", "/lcm-test-probe/calls")
         for file in self.output.rglob("*.png"):
@@ -83,7 +99,12 @@ class Batch:
         made = sorted(self.output.rglob("*.png"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         infotexts = [fields(Image.open(file).info["parameters"]) for file in made]
         comments = "".join(event["comments"] for event in events if event["callback"] == "postprocess")
-        return self.webui.calls(), infotexts, [event for event in events if event["callback"] == "process"], comments
+        return (
+            self.webui.calls(),
+            infotexts,
+            [event for event in events if event["callback"] == "process"],
+            comments,
+        )
 
 
 @pytest.fixture
@@ -96,7 +117,10 @@ def batch(webui, page, tmp_path):
 
 def infotext(prompt, *, negative="", steps=20, sampler="Euler a", cfg=7, seed=1, more="") -> str:
     negative = f"Negative prompt: {negative}\n" if negative else ""
-    return f"{prompt}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {cfg}, Seed: {seed}, Size: 64x64{more}"
+    return (
+        f"{prompt}\n{negative}Steps: {steps}, Sampler: {sampler}, CFG scale: {cfg}, Seed: {seed}, Size:"
+        f" 64x64{more}"
+    )
 
 
 LCM_KEYS = ("LCM LoRA", "LCM weight", "LCM schedule")
@@ -116,12 +140,18 @@ def test_every_picture_is_planned_anew_with_lcm_on(batch, webui):
     assert [one["Seed"] for one in infotexts] == ["11", "12", "13"]
     for one, weight in zip(infotexts, ("1", "0.5", "1"), strict=True):
         assert (one["Steps"], one["CFG scale"], one["Sampler"]) == ("4", "1", "LCM")
-        assert (one["LCM LoRA"], one["LCM weight"], one["LCM schedule"]) == ("lcm_lora_sd15", weight, "Trailing")
+        assert (one["LCM LoRA"], one["LCM weight"], one["LCM schedule"]) == (
+            "lcm_lora_sd15",
+            weight,
+            "Trailing",
+        )
     assert "negative prompt is ignored" in comments
 
 
 def test_nothing_of_a_picture_with_a_tag_is_left_for_the_next_one(batch, webui):
-    """With the setting that a tag switches LCM on, a batch has pictures with LCM and without it, one after another."""
+    """With the setting that a tag switches LCM on, a batch has pictures with LCM and without it, one after
+    another.
+    """
     batch.add(infotext(f"{PROMPT} <lora:lcm_lora_sd15:0.7>", seed=21))
     batch.add(infotext(PROMPT, steps=6, cfg=3, seed=22))
     batch.add(infotext(f"{OTHER} <lora:lcm_lora_sd15:1>", steps=5, cfg=1.5, seed=23))
@@ -142,7 +172,9 @@ def test_nothing_of_a_picture_with_a_tag_is_left_for_the_next_one(batch, webui):
 
 
 @pytest.mark.profiles("a1111-1.10", "a1111-1.6")
-def test_with_lcm_off_there_is_no_trace_but_a_warning_where_a_picture_made_with_it_is_taken_as_it_is(batch, webui):
+def test_with_lcm_off_there_is_no_trace_but_a_warning_where_a_picture_made_with_it_is_taken_as_it_is(
+    batch, webui
+):
     batch.add(infotext(PROMPT, steps=5, cfg=3, seed=31))
     if webui.has_own_lcm:
         batch.add(infotext(PROMPT, steps=4, cfg=1, sampler="LCM", seed=32, more=MADE_WITH_LCM))

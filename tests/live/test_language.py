@@ -1,4 +1,6 @@
-"""The accordion on a WebUI that is set to another language. What each of its texts becomes: tests/workbench/test_localization.py."""
+"""The accordion on a WebUI that is set to another language. What each of its texts becomes:
+tests/workbench/test_localization.py.
+"""
 
 import json
 
@@ -20,12 +22,22 @@ def test_it_speaks_german_where_the_webui_does(own, browser):
     page = open_page(browser, own.client.url)
     open_accordion(page)
     page.fill("#txt2img_neg_prompt textarea", "blurry")
-    line = "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4 UNet-Aufrufe"
-    wait_until(page, lambda: page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text() == line)
+    line = (
+        "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4"
+        " UNet-Aufrufe"
+    )
+    wait_until(
+        page, lambda: page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text() == line
+    )
     for name, text in (("quality", "Quality"), ("weight", "LoRA weight")):
-        label = page.locator(f"#script_txt2img_lcm_{name} [data-testid=block-info], #script_txt2img_lcm_{name} label span").first
+        label = page.locator(
+            f"#script_txt2img_lcm_{name} [data-testid=block-info], #script_txt2img_lcm_{name} label span"
+        ).first
         wait_until(page, lambda label=label, text=text: label.inner_text().strip() == words[text])
     preset = page.locator("#script_txt2img_lcm_quality label", has_text=words["Preview 1"]).first
     preset.click()
-    wait_until(page, lambda: "1 Schritt: 999" in page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text())
+    wait_until(
+        page,
+        lambda: "1 Schritt: 999" in page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text(),
+    )
     page.close()

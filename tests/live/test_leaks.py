@@ -20,24 +20,38 @@ def kinds(webui) -> dict:
     return {
         "off": (lambda: webui.txt2img(OTHER, steps=2, cfg_scale=5), 200),
         "on": (lambda: webui.txt2img(OTHER, lcm=TWO_STEPS), 200),
-        "on, another weight and both halves": (lambda: webui.txt2img(OTHER, lcm={**TWO_STEPS, "weight": 0.3, "cfg": 1.7}), 200),
+        "on, another weight and both halves": (
+            lambda: webui.txt2img(OTHER, lcm={**TWO_STEPS, "weight": 0.3, "cfg": 1.7}),
+            200,
+        ),
         "on SDXL": (lambda: webui.txt2img(OTHER, checkpoint=webui.sdxl, lcm=TWO_STEPS), 200),
         "typed": (lambda: webui.txt2img(TAGGED, lcm=TWO_STEPS), 200),
         "typed, off": (lambda: webui.txt2img(TAGGED, steps=2), 200),
         "the WebUI's schedule": (lambda: webui.txt2img(PROMPT, lcm={**TWO_STEPS, "schedule": "webui"}), 200),
         "img2img": (lambda: webui.img2img(PROMPT, [start], lcm=TWO_STEPS, denoising_strength=0.6), 200),
-        "hires on another checkpoint": (lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, hr_checkpoint_name=webui.sdxl, **webui.hires), 200),
+        "hires on another checkpoint": (
+            lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, hr_checkpoint_name=webui.sdxl, **webui.hires),
+            200,
+        ),
         "detailed": (lambda: webui.txt2img(TAGGED, lcm=TWO_STEPS, **disturbed("detail")), 200),
-        "detailed with LCM off": (lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, n_iter=2, **disturbed("detail off")), 200),
+        "detailed with LCM off": (
+            lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, n_iter=2, **disturbed("detail off")),
+            200,
+        ),
         "interrupted": (lambda: webui.txt2img(PROMPT, lcm=ON, **disturbed("interrupt")), 200),
         "refused": (lambda: webui.txt2img(PROMPT, lcm={**ON, "cfg": 5}), 422),
-        "refused in the second batch": (lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, n_iter=2, **disturbed([PROMPT, BAD_TAG])), 422),
+        "refused in the second batch": (
+            lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, n_iter=2, **disturbed([PROMPT, BAD_TAG])),
+            422,
+        ),
         "another script fails": (lambda: webui.txt2img(PROMPT, lcm=TWO_STEPS, **disturbed("fail")), 500),
     }
 
 
 @pytest.mark.parametrize("most,plain_again_after", [(15, 3), pytest.param(150, 10, marks=pytest.mark.long)])
-def test_after_generations_of_all_kinds_pictures_without_lcm_are_bit_identical(webui, most, plain_again_after):
+def test_after_generations_of_all_kinds_pictures_without_lcm_are_bit_identical(
+    webui, most, plain_again_after
+):
     def state():
         samplers = webui.client.get("/sdapi/v1/samplers")
         listed = sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras"))
@@ -60,7 +74,9 @@ def test_after_generations_of_all_kinds_pictures_without_lcm_are_bit_identical(w
         assert status == expected, f"generation {number} ({name}) ended with {status}"
         if number % plain_again_after == 0:
             again, calls = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
-            assert same(again.image, plain.image) and calls == plain_calls, f"after generation {number} ({name})"
+            assert same(again.image, plain.image) and calls == plain_calls, (
+                f"after generation {number} ({name})"
+            )
             assert again.infotext == plain.infotext
     for now, then in zip(state(), before, strict=True):
         assert now == then

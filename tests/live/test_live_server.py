@@ -87,7 +87,9 @@ def test_of_img2img_neither_the_first_picture_is_saved_nor_the_mask_shown(sessio
         assert len(made.images) == 1 and webui.events_of("image_saved") == [] and session.files() == [1]
         ordinary, _ = webui.img2img(PROMPT, [picture], **fields)
         assert len(ordinary.images) > 1 and len(webui.events_of("image_saved")) > 1
-    assert any(image.size == made.image.size and same(image, made.image) for image in ordinary.images)  # beside grid and mask
+    assert any(
+        image.size == made.image.size and same(image, made.image) for image in ordinary.images
+    )  # beside grid and mask
 
 
 def test_a_run_that_was_withdrawn_is_not_drawn_and_the_last_picture_stays(session, webui):

@@ -1,4 +1,5 @@
-"""The row of the LoRA on the page: what the list shows and how it behaves, and what is remembered for a checkpoint.
+"""The row of the LoRA on the page: what the list shows and how it behaves, and what is remembered for a
+checkpoint.
 
 What its entries and buttons say of checkpoints and files: test_status_line.py.
 """
@@ -37,7 +38,10 @@ def copy(webui):
     with files(webui, my_own=SD15) as [path]:
         from safetensors.torch import load_file, save_file
 
-        tensors = {name: tensor * 0.5 if name.endswith("lora_up.weight") else tensor for name, tensor in load_file(path).items()}
+        tensors = {
+            name: tensor * 0.5 if name.endswith("lora_up.weight") else tensor
+            for name, tensor in load_file(path).items()
+        }
         save_file(tensors, path, {"lcm_distillation": "{}"})
         yield "my_own"
 
@@ -72,7 +76,7 @@ def plan(webui, **options) -> dict:
     return webui.loaded().post("/lcm/v1/plan", {"args": [{**AUTO, **options}], "prompt": PROMPT})
 
 
-# --- remembering --------------------------------------------------------------------------------------------------------------
+# --- remembering --------------------------------------------------------------------------------------------
 
 
 def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgotten(webui, panel, copy):
@@ -83,19 +87,31 @@ def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgot
     with remembered(panel, copy):
         answer = panel.ask(**AUTO, lora="Auto")
         assert answer.line.startswith("SD 1.5 · my_own (remembered for this checkpoint) · ")
-        assert answer.entries[0] == "Auto · my_own, remembered" and answer.remember == "Forget my_own for this checkpoint"
+        assert (
+            answer.entries[0] == "Auto · my_own, remembered"
+            and answer.remember == "Forget my_own for this checkpoint"
+        )
         made, calls = webui.txt2img(PROMPT, lcm=AUTO)
-        assert same(made.image, explicit.image) and loras(calls) == [[copy]] * 2 and f"LCM LoRA: {copy}" in made.infotext
+        assert (
+            same(made.image, explicit.image)
+            and loras(calls) == [[copy]] * 2
+            and f"LCM LoRA: {copy}" in made.infotext
+        )
         tagged, calls = webui.txt2img(f"{PROMPT} <lora:{SDXL}:1>", lcm=AUTO)
         assert same(tagged.image, explicit.image) and loras(calls) == [[copy]] * 2
-        assert (plan(webui)["lora"], plan(webui)["lora_reason"]) == (copy, "it is remembered for this checkpoint")
+        assert (plan(webui)["lora"], plan(webui)["lora_reason"]) == (
+            copy,
+            "it is remembered for this checkpoint",
+        )
         assert webui.client.get("/lcm/v1/status")["lora"] == copy
         named, _ = webui.txt2img(PROMPT, lcm={**AUTO, "lora": SD15})
         assert same(named.image, official.image)
         _, calls = webui.txt2img(PROMPT, checkpoint=webui.sdxl, lcm=AUTO)
         assert loras(calls) == [[SDXL]] * 2
         webui.loaded()
-        for picture in (official, explicit) if webui.reads_infotexts else ():  # it draws its own picture, whatever is remembered
+        for picture in (
+            (official, explicit) if webui.reads_infotexts else ()
+        ):  # it draws its own picture, whatever is remembered
             answer = webui.txt2img_of_infotext(picture.infotext)
             assert answer["info"] and same(decode_image(answer["images"][0]), picture.image)
     assert same(webui.txt2img(PROMPT, lcm=AUTO)[0].image, official.image)
@@ -106,7 +122,10 @@ def test_none_can_be_remembered_for_a_checkpoint_that_is_itself_an_lcm(webui, pa
     bare, _ = webui.txt2img(PROMPT, lcm={**AUTO, "lora": "none"})
     with remembered(panel, "None"):
         answer = panel.ask(**AUTO, lora="Auto")
-        assert answer.entries[0] == "Auto · None, remembered" and "no LoRA (remembered for this checkpoint)" in answer.line
+        assert (
+            answer.entries[0] == "Auto · None, remembered"
+            and "no LoRA (remembered for this checkpoint)" in answer.line
+        )
         made, calls = webui.txt2img(PROMPT, lcm=AUTO)
         assert loras(calls) == [[], []] and same(made.image, bare.image) and "LCM LoRA: None" in made.infotext
 
@@ -120,10 +139,13 @@ def test_a_remembered_file_that_vanished_is_named_and_auto_is_as_before(webui, p
             assert same(made.image, official.image)
             assert "so Auto took lcm_lora_sd15" in webui.comments
             (message,) = plan(webui)["messages"]
-            assert "cannot be used, so Auto took lcm_lora_sd15" in message and "'my_own' is not in the LoRA folder" in message
+            assert (
+                "cannot be used, so Auto took lcm_lora_sd15" in message
+                and "'my_own' is not in the LoRA folder" in message
+            )
 
 
-# --- on the page --------------------------------------------------------------------------------------------------------------
+# --- on the page --------------------------------------------------------------------------------------------
 
 
 def entry(page) -> str:
@@ -146,9 +168,14 @@ class TestOnThePage:
     def test_a_file_is_listed_chosen_remembered_and_forgotten(self, page, copy):
         open_accordion(page)
         refresh(page)
-        assert listed_loras(page)[:2] == [f"Auto · {SD15}", "None"] and "my_own · SD 1.5" in listed_loras(page)
+        assert listed_loras(page)[:2] == [f"Auto · {SD15}", "None"] and "my_own · SD 1.5" in listed_loras(
+            page
+        )
         choose_lora(page, "my_own")
-        assert "· my_own ·" in status(page) and remember_button(page).inner_text() == "Remember my_own for this checkpoint"
+        assert (
+            "· my_own ·" in status(page)
+            and remember_button(page).inner_text() == "Remember my_own for this checkpoint"
+        )
         remember_button(page).click()
         wait_for_status(page, "my_own (remembered for this checkpoint)")
         settle(page)
@@ -163,7 +190,9 @@ class TestOnThePage:
         open_accordion(page)
         choose_lora(page, SDXL)
         assert "is for SDXL" in status(page) and not remember_button(page).is_visible()
-        remember_button(page).evaluate("button => button.click()")  # as one who has pressed it before the page's answer has come
+        remember_button(page).evaluate(
+            "button => button.click()"
+        )  # as one who has pressed it before the page's answer has come
         page.locator("#script_txt2img_lcm_status .lcm-warnings li", has_text="is for SDXL").first.wait_for()
         assert "remembered" not in plan(webui)["status"]
 
@@ -200,7 +229,11 @@ class TestOnThePage:
         open_accordion(page)
         with webui.settings(sd_model_checkpoint=webui.sdxl):
             refresh(page)
-            assert entry(page) == "Auto" and f"{SD15} · SD 1.5" in listed_loras(page) and f"{SDXL} · SDXL" in listed_loras(page)
+            assert (
+                entry(page) == "Auto"
+                and f"{SD15} · SD 1.5" in listed_loras(page)
+                and f"{SDXL} · SDXL" in listed_loras(page)
+            )
         refresh(page)
         assert entry(page) == f"Auto · {SD15}"
 
@@ -230,7 +263,9 @@ class TestOnThePage:
 
     @pytest.mark.profiles("forge")
     def test_it_follows_the_checkpoint_that_the_first_generation_loads(self, own, browser, tmp_path):
-        """Forge loads what is selected when a generation begins, and its page hears nothing of that: one that is refused, one that ends."""
+        """Forge loads what is selected when a generation begins, and its page hears nothing of that: one that
+        is refused, one that ends.
+        """
         if own.name != "forge":
             pytest.skip("this WebUI loads its checkpoint when it starts")
         path = folder(own) / f"{SD15}.safetensors"

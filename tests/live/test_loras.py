@@ -1,4 +1,6 @@
-"""The right LCM-LoRA, exactly once, in every pass: over the API, on any WebUI whose LoRA folder is on this machine."""
+"""The right LCM-LoRA, exactly once, in every pass: over the API, on any WebUI whose LoRA folder is on this
+machine.
+"""
 
 import os
 import shutil
@@ -57,7 +59,7 @@ def lora_hash(infotext: str) -> str:
     return infotext.split('Lora hashes: "')[1].split('"')[0]
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------
 
 
 def test_two_files_of_one_name_in_two_folders_are_both_reachable(webui):
@@ -65,7 +67,9 @@ def test_two_files_of_one_name_in_two_folders_are_both_reachable(webui):
         listed = sorted(lora["path"] for lora in webui.client.get("/sdapi/v1/loras"))
         for checkpoint, name, original in ((webui.sd15, "a", SD15), (webui.sdxl, "b", SDXL)):
             auto, _ = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm=ON)
-            made, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm={**ON, "lora": f"{name}/pytorch_lora_weights"})
+            made, calls = webui.txt2img(
+                PROMPT, checkpoint=checkpoint, lcm={**ON, "lora": f"{name}/pytorch_lora_weights"}
+            )
             assert same(made.image, auto.image)
             assert loras(calls) == [[f"{name}/pytorch_lora_weights"]] * 4
             assert f"LCM LoRA: {name}/pytorch_lora_weights" in made.infotext
@@ -93,7 +97,9 @@ def test_without_any_lora_of_the_family_auto_is_refused_and_changes_nothing(webu
         assert error.value.status == 422 and webui.calls() == []
         for part in ("SD 1.5", "lcm_lora_sd15"):
             assert part in error.value.body["detail"]
-        assert str(path.parent.parent) not in error.value.body["detail"], "where the folder is, is nobody's business over the API"
+        assert str(path.parent.parent) not in error.value.body["detail"], (
+            "where the folder is, is nobody's business over the API"
+        )
         _, calls = webui.txt2img(PROMPT, checkpoint=webui.sdxl, lcm=ON)
         assert loras(calls) == [[SDXL]] * 4
     finally:
@@ -151,10 +157,17 @@ def test_a_file_that_vanishes_after_the_plan_was_made(webui, batch, steps_before
         assert len(webui.calls()) == steps_before, "a picture was begun without its LoRA"
     with files(webui, mine=SD15) as [path]:
         try:  # Auto goes on with what is there
-            made, calls = webui.txt2img(f"{PROMPT} <lora:mine:1>", lcm=ON, n_iter=2, **disturbed(f"delete {batch} {path}"))
+            made, calls = webui.txt2img(
+                f"{PROMPT} <lora:mine:1>", lcm=ON, n_iter=2, **disturbed(f"delete {batch} {path}")
+            )
             assert loras(calls)[-1] == [SD15] and len(calls) == 8 and same(made.images[-2], auto.image)
-        except ApiError as error:  # where the WebUI leaves out all LoRAs if one is missing; A1111 if it has had that one before
-            assert error.status == 422 and "'mine'" in error.body["detail"] and (batch == 1 or webui.name in ("forge", "reforge"))
+        except ApiError as error:
+            # where the WebUI leaves out all LoRAs if one is missing; A1111 if it has had that one before
+            assert (
+                error.status == 422
+                and "'mine'" in error.body["detail"]
+                and (batch == 1 or webui.name in ("forge", "reforge"))
+            )
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, auto.image)
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
 
@@ -174,11 +187,15 @@ def test_a_lora_that_the_webui_cannot_match_is_not_passed_off_as_lcm(webui):
         assert load_file(path).keys() == tensors.keys()
         with pytest.raises(ApiError) as error:
             webui.txt2img(PROMPT, lcm={**ON, "lora": "peft"})
-        assert error.value.status == 422 and "peft.safetensors did not take hold" in error.value.body["detail"]
+        assert (
+            error.value.status == 422 and "peft.safetensors did not take hold" in error.value.body["detail"]
+        )
 
 
 def test_a_lora_that_the_webui_fails_to_put_into_the_layers_is_not_passed_off_as_lcm(webui):
-    """For layers of another size, as here, A1111 does what it does when memory runs out: it counts them and goes on without."""
+    """For layers of another size, as here, A1111 does what it does when memory runs out: it counts them and
+    goes on without.
+    """
     from safetensors.torch import load_file, save_file
 
     if webui.name == "reforge":
@@ -199,7 +216,10 @@ def test_a_lora_that_the_webui_fails_to_put_into_the_layers_is_not_passed_off_as
                     webui.txt2img(PROMPT, lcm=options)
                 if webui.name == "forge" and error.value.status == 500:
                     continue  # its own error
-                assert error.value.status == 422 and "mine.safetensors did not take hold" in error.value.body["detail"]
+                assert (
+                    error.value.status == 422
+                    and "mine.safetensors did not take hold" in error.value.body["detail"]
+                )
             if webui.name != "forge":
                 webui.txt2img(PROMPT, lcm={**options, "weight": 0})  # at which it changes nothing
             path.write_bytes(whole)
@@ -209,7 +229,7 @@ def test_a_lora_that_the_webui_fails_to_put_into_the_layers_is_not_passed_off_as
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
 
 
-# --- never twice --------------------------------------------------------------------------------------------------------
+# --- never twice --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -232,7 +252,11 @@ def test_a_tag_in_a_saved_style_is_a_tag_in_the_prompt(webui):
     ticked, _ = webui.txt2img(PROMPT, lcm={**ON, "weight": 0.55})
     styled = {"styles": ["LCM test style"]}
     made, calls = webui.txt2img(PROMPT, lcm=ON, **styled)
-    assert loras(calls) == [[SD15]] * 4 and same(made.image, ticked.image) and "LCM weight: 0.55" in made.infotext
+    assert (
+        loras(calls) == [[SD15]] * 4
+        and same(made.image, ticked.image)
+        and "LCM weight: 0.55" in made.infotext
+    )
     made, calls = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:1>", lcm=ON, **styled)
     assert loras(calls) == [[SD15]] * 4 and same(made.image, ticked.image)
 
@@ -244,7 +268,11 @@ def test_a_name_from_a_files_metadata_is_that_file(webui):
     with files(webui, **{"lcm-lora-sdv1-5": SD15}) as [path]:
         save_file(load_file(path), path, {"ss_output_name": "speedy"})
         webui.client.post("/sdapi/v1/refresh-loras")
-        for typed in ("<lora:speedy:0.5>", "<lora:lcm-lora-sdv1-5:1><lora:speedy:0.5>", "<lora:speedy:1><lora:lcm_lora_sd15:0.5>"):
+        for typed in (
+            "<lora:speedy:0.5>",
+            "<lora:lcm-lora-sdv1-5:1><lora:speedy:0.5>",
+            "<lora:speedy:1><lora:lcm_lora_sd15:0.5>",
+        ):
             made, calls = webui.txt2img(f"{PROMPT} {typed}", lcm=ON)
             assert [len(names) for names in loras(calls)] == [1] * 4 and same(made.image, ticked.image), typed
 
@@ -278,7 +306,7 @@ def test_an_inner_generation_that_runs_our_script_with_lcm_off_is_off_and_the_ou
         assert loras(batch) == [[SD15]] * 4 + [[]] * (half - 4)
 
 
-# --- one generation, several prompts and checkpoints --------------------------------------------------------------------
+# --- one generation, several prompts and checkpoints --------------------------------------------------------
 
 
 def test_each_batch_has_the_weight_of_its_own_prompt(webui):

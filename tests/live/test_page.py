@@ -69,12 +69,17 @@ def test_on_img2img_the_status_line_is_that_of_the_tab(page):
     open_accordion(page, "img2img")
     set_host_number(page, "img2img_denoising_strength", 0.5)
     settle(page)
-    assert "4 steps at strength 0.5: 499 379 259 139" in page.locator("#script_img2img_lcm_status .lcm-status").inner_text()
+    assert (
+        "4 steps at strength 0.5: 499 379 259 139"
+        in page.locator("#script_img2img_lcm_status .lcm-status").inner_text()
+    )
     assert accordion(page, "img2img").is_visible()
 
 
 def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, own):
-    """On a WebUI of its own: on gradio 3, a page that was ever closed in the middle of a job can keep "Reload UI" waiting for ever."""
+    """On a WebUI of its own: on gradio 3, a page that was ever closed in the middle of a job can keep "Reload
+    UI" waiting for ever.
+    """
     before, _ = own.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
     reload_ui(open_page(browser, own.client.url), own.server)
     names = [sampler["name"] for sampler in own.client.get("/sdapi/v1/samplers")]

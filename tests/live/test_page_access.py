@@ -1,4 +1,6 @@
-"""The accordion by keyboard and for screen readers: a name and a tooltip on every control, and each within reach."""
+"""The accordion by keyboard and for screen readers: a name and a tooltip on every control, and each within
+reach.
+"""
 
 import pytest
 
@@ -13,15 +15,21 @@ pytestmark = [
 ]
 
 CONTROLS = (
-    "quality", "steps", "cfg", "weight", "lora", "refresh", "remember", "download", "schedule", "sampler", "gamma", "live",
+    "quality", "steps", "cfg", "weight", "lora", "refresh", "remember", "download", "schedule", "sampler",
+    "gamma", "live",
 )  # fmt: skip
 AT_TIMES = ("remember", "download", "gamma")
-"""Those that are there only where there is something to remember, something to download, and the sampler TCD."""
+"""Those that are there only where there is something to remember, something to download, and the sampler TCD.
+"""
 
 
 def test_every_control_has_an_element_id_and_a_tooltip(page, tab):
     assert accordion(page, tab).get_attribute("title")
-    missing = [name for name in CONTROLS if not page.evaluate("id => document.getElementById(id)?.title", f"script_{tab}_lcm_{name}")]
+    missing = [
+        name
+        for name in CONTROLS
+        if not page.evaluate("id => document.getElementById(id)?.title", f"script_{tab}_lcm_{name}")
+    ]
     assert missing == []
 
 
@@ -36,13 +44,20 @@ def test_every_field_has_a_name_for_screen_readers(page, tab):
     found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})
     nameless, names = [], []
     for node in found["nodeIds"]:
-        described = session.send("Accessibility.getPartialAXTree", {"nodeId": node, "fetchRelatives": False})["nodes"][0]
+        described = session.send("Accessibility.getPartialAXTree", {"nodeId": node, "fetchRelatives": False})[
+            "nodes"
+        ][0]
         if described["ignored"]:  # hidden
             continue
         name = described.get("name", {}).get("value", "").strip()
         names.append(name)
         if not any(char.isalnum() for char in name):
-            nameless.append((described["role"]["value"], session.send("DOM.getOuterHTML", {"nodeId": node})["outerHTML"][:200]))
+            nameless.append(
+                (
+                    described["role"]["value"],
+                    session.send("DOM.getOuterHTML", {"nodeId": node})["outerHTML"][:200],
+                )
+            )
     assert nameless == [] and len(names) > 12
 
 

@@ -1,4 +1,6 @@
-"""While LCM is on, the WebUI's own controls show what will be used; when it is off, they are exactly as the user left them."""
+"""While LCM is on, the WebUI's own controls show what will be used; when it is off, they are exactly as the
+user left them.
+"""
 
 import pytest
 
@@ -32,7 +34,8 @@ def shown(page, element_id: str) -> str | None:
         """id => {
             const control = document.getElementById(id);
             const content = getComputedStyle(control, '::after').content;
-            const inputs = [...control.querySelectorAll('input')].filter(input => getComputedStyle(input).visibility === 'visible');
+            const inputs = [...control.querySelectorAll('input')].filter(input =>
+            getComputedStyle(input).visibility === 'visible');
             return inputs.length ? null : content.replaceAll('"', '');
         }""",
         element_id,
@@ -41,7 +44,8 @@ def shown(page, element_id: str) -> str | None:
 
 def wait_until_shown(page, element_id: str, text: str) -> None:
     page.wait_for_function(
-        "([id, text]) => getComputedStyle(document.getElementById(id), '::after').content.includes(text)", arg=[element_id, text]
+        "([id, text]) => getComputedStyle(document.getElementById(id), '::after').content.includes(text)",
+        arg=[element_id, text],
     )
 
 
@@ -67,7 +71,10 @@ def wait_for_values(page, values: dict[str, str], tab="txt2img") -> None:
 
 def switch_off(page, tab="txt2img") -> None:
     untick(page, tab)
-    page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=f"{tab}_steps")
+    page.wait_for_function(
+        "id => getComputedStyle(document.getElementById(id), '::after').content === 'none'",
+        arg=f"{tab}_steps",
+    )
 
 
 def test_the_controls_show_what_lcm_uses_and_get_their_own_back(page, webui):
@@ -122,7 +129,9 @@ def test_the_hires_pass_has_what_lcm_decides_covered_and_its_steps_not(page, web
     wait_for_status(page, "hires 4 steps")
     wait_until_shown(page, "hr_sampler", "LCM")
     values = {"hr_sampler": "LCM", "hr_scheduler": "LCM", "txt2img_hr_cfg": "LCM: 1"}
-    assert {element_id: shown(page, element_id) for element_id in there} == {element_id: values[element_id] for element_id in there}
+    assert {element_id: shown(page, element_id) for element_id in there} == {
+        element_id: values[element_id] for element_id in there
+    }
     assert shown(page, "txt2img_hires_steps") is None
     switch_off(page)
     assert [shown(page, element_id) for element_id in there] == [None] * len(there)
@@ -181,7 +190,9 @@ def test_pasting_a_picture_without_lcm_sets_the_controls_and_uncovers_them(page,
     page.fill("#txt2img_prompt textarea", made.infotext)
     page.click("#paste")
     wait_for_values(page, {"steps": "5", "cfg": "3", "sampler": "Euler"})
-    page.wait_for_function("id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=STEPS)
+    page.wait_for_function(
+        "id => getComputedStyle(document.getElementById(id), '::after').content === 'none'", arg=STEPS
+    )
     made_again, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1})
     page.fill("#txt2img_prompt textarea", made_again.infotext)
     page.click("#paste")  # what was pasted last is now what the user had
@@ -198,7 +209,9 @@ def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
     generate(page, webui)
     infotext(page)
     page.click("#txt2img_send_to_img2img")
-    page.wait_for_function("getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')")
+    page.wait_for_function(
+        "getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')"
+    )
     assert is_ticked(page, "img2img")
     wait_until(page, lambda: page.locator("#img2img_sampling input").first.input_value() != "LCM")
     wait_until(page, lambda: page.locator("#img2img_cfg_scale input[type=number]").first.input_value() == "7")

@@ -32,8 +32,8 @@ def gallery_picture(page, tab="txt2img") -> Image.Image:
 )
 def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm, fields):
     made, _ = webui.txt2img(**{"prompt": PROMPT, "seed": 77, **fields}, lcm={"enabled": True, **lcm})
-    # A1111 1.6 and 1.7 note a strength that decides nothing where a picture is asked for over the API, and on the page take it for a hires
-    # pass's; a picture made on the page has none
+    # A1111 1.6 and 1.7 note a strength that decides nothing where a picture is asked for over the API, and on
+    # the page take it for a hires pass's; a picture made on the page has none
     parameters = re.sub(r"Denoising strength: [\d.]+, ", "", made.infotext)
     texts = PngInfo()
     texts.add_text("parameters", parameters)
@@ -44,7 +44,10 @@ def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm
     page.locator("#tab_pnginfo", has_text=re.compile(rf"{re.escape(weight)}\b")).first.wait_for()
     page.locator("#tab_pnginfo #txt2img_tab").first.click()
     wait_for_status(page, f"{lcm['steps']} steps")
-    page.wait_for_function("text => document.querySelector('#txt2img_prompt textarea').value === text", arg=fields.get("prompt", PROMPT))
+    page.wait_for_function(
+        "text => document.querySelector('#txt2img_prompt textarea').value === text",
+        arg=fields.get("prompt", PROMPT),
+    )
     assert is_ticked(page)
     page.click("#txt2img_generate")
     shown = infotext(page)
@@ -55,7 +58,9 @@ def test_a_picture_dropped_on_png_info_is_drawn_again(page, webui, tmp_path, lcm
 @pytest.mark.parametrize("name", ["the same under another name", 'my "fast", one: x'])
 def test_a_picture_is_drawn_again_where_the_lora_has_another_name(page, webui, name):
     with files(webui, **{name: SD15}):
-        made, _ = webui.txt2img(PROMPT, seed=77, lcm={"enabled": True, "steps": 2, "weight": 0.85, "lora": name})
+        made, _ = webui.txt2img(
+            PROMPT, seed=77, lcm={"enabled": True, "steps": 2, "weight": 0.85, "lora": name}
+        )
     page.fill("#txt2img_prompt textarea", re.sub(r"Denoising strength: [\d.]+, ", "", made.infotext))
     page.click("#paste")
     wait_for_status(page, f"{SD15} at 0.85 · 2 steps")
@@ -78,7 +83,9 @@ def test_a_picture_that_is_sent_to_img2img_is_drawn_on_with_the_same_lcm(page, w
     page.click("#txt2img_send_to_img2img")
     page.wait_for_function("document.querySelector('#img2img_seed :is(input, textarea)').value === '77'")
     wait_until(page, lambda: is_ticked(page, "img2img"))
-    page.locator("#img2img_image img, #img2img_img2img_tab .forge-container img").first.wait_for(state="attached")
+    page.locator("#img2img_image img, #img2img_img2img_tab .forge-container img").first.wait_for(
+        state="attached"
+    )
     set_host_number(page, "img2img_denoising_strength", 0.6)
     page.click("#img2img_generate")
     page.locator("#html_info_img2img", has_text="LCM weight: 0.85").first.wait_for()
@@ -88,9 +95,14 @@ def test_a_picture_that_is_sent_to_img2img_is_drawn_on_with_the_same_lcm(page, w
 
 @pytest.mark.profiles("a1111-1.10", "a1111-1.6")
 def test_a_picture_of_another_webuis_own_sampler_and_a_tag_is_drawn_at_its_timesteps(page, webui):
-    """Where this WebUI has an LCM sampler of its own, by that, with LCM off; else by LCM with the schedule "WebUI"."""
+    """Where this WebUI has an LCM sampler of its own, by that, with LCM off; else by LCM with the schedule
+    "WebUI".
+    """
     size = f"{webui.side}x{webui.side}"
-    made_elsewhere = f"{PROMPT} <lora:lcm_lora_sd15:0.7>\nSteps: 4, Sampler: LCM, CFG scale: 1, Seed: 77, Size: {size}, Version: v1.99.0"
+    made_elsewhere = (
+        f"{PROMPT} <lora:lcm_lora_sd15:0.7>\nSteps: 4, Sampler: LCM, CFG scale: 1, Seed: 77, Size: {size},"
+        " Version: v1.99.0"
+    )
     page.fill("#txt2img_prompt textarea", made_elsewhere)
     page.click("#paste")
     page.wait_for_function("document.querySelector('#txt2img_seed input').value === '77'")

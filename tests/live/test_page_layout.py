@@ -1,4 +1,6 @@
-"""The accordion in both themes, on a wide page and on a phone: nothing is cut off, and what it says can be read."""
+"""The accordion in both themes, on a wide page and on a phone: nothing is cut off, and what it says can be
+read.
+"""
 
 import shutil
 
@@ -18,11 +20,14 @@ LEAST_CONTRAST = 4.5
 
 OVERFLOWING = """accordion => {
     const edge = accordion.getBoundingClientRect().right + 1;
-    const seen = [accordion, ...accordion.querySelectorAll('*')].filter(element => element.checkVisibility({ visibilityProperty: true }));
-    const rows = seen.filter(element => element === accordion || element.matches('div.row, div.form, .lcm-status, .lcm-warnings'));
+    const seen = [accordion, ...accordion.querySelectorAll('*')]
+        .filter(element => element.checkVisibility({ visibilityProperty: true }));
+    const isRow = 'div.row, div.form, .lcm-status, .lcm-warnings';
+    const rows = seen.filter(element => element === accordion || element.matches(isRow));
     const wide = rows.filter(element => element.scrollWidth > element.clientWidth);
     const outside = seen.filter(element => element.getBoundingClientRect().right > edge);
-    return { rows: rows.length, overflowing: [...wide, ...outside].map(element => element.outerHTML.slice(0, 150)) };
+    const overflowing = [...wide, ...outside].map(element => element.outerHTML.slice(0, 150));
+    return { rows: rows.length, overflowing };
 }"""
 
 CONTRAST = """element => {
@@ -30,15 +35,20 @@ CONTRAST = """element => {
         const [red, green, blue, alpha = 1] = colour.match(/[0-9.]+/g).map(Number);
         return { rgb: [red, green, blue], alpha };
     };
-    const over = (front, back) => front.rgb.map((channel, index) => front.alpha * channel + (1 - front.alpha) * back[index]);
+    const over = (front, back) =>
+        front.rgb.map((channel, index) => front.alpha * channel + (1 - front.alpha) * back[index]);
     const layers = [];
-    for (let node = element; node; node = node.parentElement) layers.push(channels(getComputedStyle(node).backgroundColor));
+    for (let node = element; node; node = node.parentElement) {
+        layers.push(channels(getComputedStyle(node).backgroundColor));
+    }
     const background = layers.reduceRight((back, front) => over(front, back), [255, 255, 255]);
     const luminance = rgb => {
-        const linear = rgb.map(value => value / 255).map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+        const linear = rgb.map(value => value / 255)
+            .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
     };
-    const both = [luminance(over(channels(getComputedStyle(element).color), background)), luminance(background)].sort((a, b) => b - a);
+    const text = over(channels(getComputedStyle(element).color), background);
+    const both = [luminance(text), luminance(background)].sort((a, b) => b - a);
     return (both[0] + 0.05) / (both[1] + 0.05);
 }"""
 
@@ -60,7 +70,11 @@ def shown(page) -> list:
     """The status line, the warnings, and the presets."""
     presets = page.locator("#script_txt2img_lcm_quality label:has(input)").all()
     assert warnings(page) != [] and len(presets) >= 4
-    return [page.locator(f"{STATUS} .lcm-status").first, *page.locator(f"{STATUS} .lcm-warnings li").all(), *presets]
+    return [
+        page.locator(f"{STATUS} .lcm-status").first,
+        *page.locator(f"{STATUS} .lcm-warnings li").all(),
+        *presets,
+    ]
 
 
 def look(page, width, elements) -> None:
@@ -108,7 +122,9 @@ def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, 
     part("refresh").click()
     part("download").wait_for(state="hidden")
 
-    choose(page, "tab_txt2img #script_list", "X/Y/Z plot")  # so that Live has something to say, and draws nothing
+    choose(
+        page, "tab_txt2img #script_list", "X/Y/Z plot"
+    )  # so that Live has something to say, and draws nothing
     part("live").locator("input").check()
     line = part("live_status").locator(".lcm-live-status")
     page.wait_for_function("document.querySelector('.lcm-live-status').innerText.includes('Live waits')")
@@ -123,7 +139,9 @@ def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, 
 
 @in_both_themes
 def test_what_it_says_stands_out_from_its_background(page):
-    assert [element.inner_text() for element in shown(page) if element.evaluate(CONTRAST) < LEAST_CONTRAST] == []
+    assert [
+        element.inner_text() for element in shown(page) if element.evaluate(CONTRAST) < LEAST_CONTRAST
+    ] == []
     choose_lora(page, SDXL)
     settle(page)
     assert "is for SDXL" in status(page)

@@ -1,4 +1,6 @@
-"""The status line on the page: it follows what is changed there, as often as needed and no oftener, and gets in nobody's way."""
+"""The status line on the page: it follows what is changed there, as often as needed and no oftener, and gets
+in nobody's way.
+"""
 
 import io
 import re
@@ -73,9 +75,11 @@ def test_it_neither_fades_nor_moves_what_is_below_while_it_is_asked_for(page):
     settle(page)
     with slowed_down(page, 1_000):
         page.evaluate(
-            """status => { const seen = window.seenOfStatus = new Set(), block = document.querySelector(status);
+            """status => {
+            const seen = window.seenOfStatus = new Set(), block = document.querySelector(status);
             const look = () => {
-                const asked = block.querySelector(".pending"), height = Math.round(block.getBoundingClientRect().height);
+                const asked = block.querySelector(".pending");
+                const height = Math.round(block.getBoundingClientRect().height);
                 seen.add(`${height} px, opacity ${asked ? getComputedStyle(asked).opacity : "at rest"}`);
                 requestAnimationFrame(look);
             };
@@ -106,13 +110,11 @@ def test_a_change_costs_one_question_and_nothing_of_it_is_in_the_webuis_queue(pa
 
 
 def test_both_tabs_are_answered_where_both_change_at_once(page):
-    page.evaluate(
-        """() => { for (const tab of ['txt2img', 'img2img']) {
+    page.evaluate("""() => { for (const tab of ['txt2img', 'img2img']) {
             const field = document.querySelector(`#script_${tab}_lcm_steps input[type=number]`);
             field.value = 3;
             updateInput(field);
-        } }"""
-    )
+        } }""")
     settle(page)
     for tab in ("txt2img", "img2img"):
         assert "3 steps" in page.locator(f"#script_{tab}_lcm_status .lcm-status").text_content()
@@ -121,7 +123,9 @@ def test_both_tabs_are_answered_where_both_change_at_once(page):
 def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_counts(page, webui):
     data = io.BytesIO()
     Image.new("RGB", (512, 384), "white").save(data, "PNG")
-    hint = page.locator("#script_img2img_lcm_status .lcm-warnings li", has_text="SDXL at 1024 pixels in 4 steps")
+    hint = page.locator(
+        "#script_img2img_lcm_status .lcm-warnings li", has_text="SDXL at 1024 pixels in 4 steps"
+    )
     with webui.settings(sd_model_checkpoint=webui.sdxl):
         webui.txt2img(PROMPT, webui.sdxl, steps=1)  # so that it is loaded, on Forge too
         open_tab(page, "img2img")
@@ -132,7 +136,10 @@ def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_coun
         resize = page.locator("#img2img_column_size .tab-nav button")
         resize.filter(has_text="Resize by").click()
         scale = page.locator("#img2img_scale input[type=range]")
-        sizes = {"1.9": re.compile("972x729|968x728"), "2": "1024x768"}  # Forge rounds to what a latent can have
+        sizes = {
+            "1.9": re.compile("972x729|968x728"),
+            "2": "1024x768",
+        }  # Forge rounds to what a latent can have
         for value, size in sizes.items():
             scale.fill(value)
             scale.dispatch_event("pointerup")  # the slider is let go
@@ -171,13 +178,17 @@ def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_ove
     with webui.settings(disable_weights_auto_swap=False, sd_model_checkpoint=webui.sd15):
         page.fill("#txt2img_prompt textarea", made.infotext)
         page.click("#paste")
-        page.wait_for_function("text => document.querySelector('#txt2img_prompt textarea').value === text", arg=PROMPT)
+        page.wait_for_function(
+            "text => document.querySelector('#txt2img_prompt textarea').value === text", arg=PROMPT
+        )
         open_accordion(page)
         wait_for_status(page, "The checkpoint is not loaded yet")
         page.click("#txt2img_generate")
         wait_for_status(page, "SDXL · lcm_lora_sdxl")
         page.locator("#html_info_txt2img", has_text="Steps:").first.wait_for()
         settle(page)
-        page.locator("#txt2img_override_settings .token-remove, #txt2img_override_settings .remove-all").first.click()
+        page.locator(
+            "#txt2img_override_settings .token-remove, #txt2img_override_settings .remove-all"
+        ).first.click()
         wait_for_status(page, "The checkpoint is not loaded yet")
     webui.loaded()

@@ -1,4 +1,6 @@
-"""Every path of the WebUI that a sampler is called on, and what other people and extensions do to it meanwhile."""
+"""Every path of the WebUI that a sampler is called on, and what other people and extensions do to it
+meanwhile.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def same(one, other) -> bool:
     return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
 
 
-# --- prompts ------------------------------------------------------------------------------------------------------------
+# --- prompts ------------------------------------------------------------------------------------------------
 
 
 def test_prompt_editing_switches_at_the_same_step_as_for_other_samplers(webui):
@@ -48,7 +50,7 @@ def test_prompt_editing_switches_at_the_same_step_as_for_other_samplers(webui):
     assert same(webui.txt2img(f"[{PROMPT}:{OTHER}:4]", lcm=ON)[0].image, first.image)
 
 
-# --- img2img ------------------------------------------------------------------------------------------------------------
+# --- img2img ------------------------------------------------------------------------------------------------
 
 
 @oldest_and_newest
@@ -77,9 +79,18 @@ def test_soft_inpainting(webui):
     start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
     mask = Image.new("L", (side, side), 0)
     mask.paste(255, (side // 2, 0, side, side))
-    fields = {"mask": mask, "lcm": ON, "denoising_strength": 0.5, "mask_blur": 4, "inpainting_fill": 1, "inpaint_full_res": False}
+    fields = {
+        "mask": mask,
+        "lcm": ON,
+        "denoising_strength": 0.5,
+        "mask_blur": 4,
+        "inpainting_fill": 1,
+        "inpaint_full_res": False,
+    }
     hard, _ = webui.img2img(PROMPT, [start], **fields)
-    soft, calls = webui.img2img(PROMPT, [start], **fields, alwayson_scripts={"Soft Inpainting": {"args": [True]}})
+    soft, calls = webui.img2img(
+        PROMPT, [start], **fields, alwayson_scripts={"Soft Inpainting": {"args": [True]}}
+    )
     assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
     assert "Soft inpainting enabled: True" in soft.infotext and not same(hard.image, soft.image)
 
@@ -93,7 +104,13 @@ def test_a_mask_that_another_extension_softens_is_blended_at_every_step(webui, s
     start = webui.txt2img(OTHER, lcm=ON)[0].image.convert("RGB")
     mask = Image.new("L", (side, side), 0)
     mask.paste(255, (side // 2, 0, side, side))
-    fields = {"mask": mask, "lcm": {**ON, "sampler": sampler}, "denoising_strength": 0.5, "mask_blur": 0, "inpainting_fill": 1}
+    fields = {
+        "mask": mask,
+        "lcm": {**ON, "sampler": sampler},
+        "denoising_strength": 0.5,
+        "mask_blur": 0,
+        "inpainting_fill": 1,
+    }
     hard, _ = webui.img2img(PROMPT, [start], **fields, inpaint_full_res=False)
     webui.disturb_next(soft_mask=True)
     soft, calls = webui.img2img(PROMPT, [start], **fields, inpaint_full_res=False)
@@ -101,13 +118,15 @@ def test_a_mask_that_another_extension_softens_is_blended_at_every_step(webui, s
     assert timesteps(calls) == [499, 379, 259, 139] and rows(calls) == [1] * 4
     assert [event["sigma"] for event in webui.events_of("mask_blend")] == [*levels, None]
     painted = (side // 2, 0, side, side)
-    by_hard, by_soft = (levels_apart_on_average(made.image.crop(painted), start.crop(painted)) for made in (hard, soft))
+    by_hard, by_soft = (
+        levels_apart_on_average(made.image.crop(painted), start.crop(painted)) for made in (hard, soft)
+    )
     assert not same(soft.image, hard.image)
     if webui.draws:  # what a random model makes of a latent that is half the original need not look like it
         assert 0 < by_soft < by_hard
 
 
-# --- interrupt, skip, failure, preview ----------------------------------------------------------------------------------
+# --- interrupt, skip, failure, preview ----------------------------------------------------------------------
 
 
 @oldest_and_newest
@@ -118,7 +137,11 @@ def test_stopping_in_the_middle_gives_a_picture_and_leaves_the_next_one_alone(we
     stopped, calls = webui.txt2img(PROMPT, lcm=ON)
     assert timesteps(calls) == TRAILING_4[:2] and not same(stopped.image, before.image)
     after, calls = webui.txt2img(PROMPT, lcm=ON)
-    assert timesteps(calls) == TRAILING_4 and same(before.image, after.image) and before.infotext == after.infotext
+    assert (
+        timesteps(calls) == TRAILING_4
+        and same(before.image, after.image)
+        and before.infotext == after.infotext
+    )
 
 
 def test_skipping_one_batch_goes_on_with_the_next(webui):
@@ -158,7 +181,9 @@ def test_a_failure_while_sampling_leaves_nothing_behind(webui, hires):
 
 def test_a_live_preview_changes_nothing(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
-    kind = "Approx cheap" if webui.name == "reforge" else "Full"  # reForge shows no full ones: it would download a model
+    kind = (
+        "Approx cheap" if webui.name == "reforge" else "Full"
+    )  # reForge shows no full ones: it would download a model
     with webui.settings(live_previews_enable=True, show_progress_type=kind, live_preview_content="Combined"):
         webui.disturb_next(at_call=3, do="preview")
         after, _ = webui.txt2img(PROMPT, lcm=ON)
@@ -166,7 +191,7 @@ def test_a_live_preview_changes_nothing(webui):
     assert same(before.image, after.image)
 
 
-# --- models -------------------------------------------------------------------------------------------------------------
+# --- models -------------------------------------------------------------------------------------------------
 
 
 @oldest_and_newest
@@ -182,13 +207,15 @@ def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_on
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     with webui.settings(sd_model_checkpoint=webui.sdxl):
         made, calls = webui.txt2img(PROMPT, lcm=ON, checkpoint=webui.sd15)  # SDXL is the selected one
-        assert same(made.image, before.image) and {name for call in calls for name in call["loras"]} == {"lcm_lora_sd15"}
+        assert same(made.image, before.image) and {name for call in calls for name in call["loras"]} == {
+            "lcm_lora_sd15"
+        }
         override = {"sd_model_checkpoint": webui.sdxl}
         made, calls = webui.txt2img(PROMPT, lcm=ON, override_settings=override)
         assert {name for call in calls for name in call["loras"]} == {"lcm_lora_sdxl"}
 
 
-# --- schedules and settings ---------------------------------------------------------------------------------------------
+# --- schedules and settings ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheduler", ["Karras", "Simple", "SGM Uniform"])
@@ -207,7 +234,9 @@ def test_the_schedule_automatic_is_the_same_beside_any_sampler(webui):
     """reForge makes "Normal" of it for many samplers of its own."""
     webui.needs_schedules()
     others = [
-        sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers") if sampler["name"] in ("Euler CFG++", "DPM++ 2M", "DDIM")
+        sampler["name"]
+        for sampler in webui.client.get("/sdapi/v1/samplers")
+        if sampler["name"] in ("Euler CFG++", "DPM++ 2M", "DDIM")
     ]
     assert others
     for sampler in others:
@@ -221,7 +250,21 @@ def test_each_loop_of_a_script_has_the_steps_that_its_strength_leaves(webui):
     start = webui.txt2img(PROMPT, lcm=ON)[0].image
     loops = {"script_name": "lcm test loopback", "script_args": ["0.1, 0.6"]}
     _, calls = webui.img2img(PROMPT, [start], lcm={"enabled": True}, steps=20, cfg_scale=1, **loops)
-    assert [call["timesteps"][0] for call in calls] == [99, 79, 59, 39, 19, 599, 539, 459, 379, 299, 239, 159, 79]
+    assert [call["timesteps"][0] for call in calls] == [
+        99,
+        79,
+        59,
+        39,
+        19,
+        599,
+        539,
+        459,
+        379,
+        299,
+        239,
+        159,
+        79,
+    ]
 
 
 def test_a_schedule_picked_by_hand_holds_for_img2img_too(webui):
@@ -268,7 +311,9 @@ def test_settings_for_other_samplers_change_nothing(webui, name, value):
 
 
 @one_profile
-@pytest.mark.parametrize("name,value", [("use_downcasted_alpha_bar", True), ("sd_noise_schedule", "Zero Terminal SNR")])
+@pytest.mark.parametrize(
+    "name,value", [("use_downcasted_alpha_bar", True), ("sd_noise_schedule", "Zero Terminal SNR")]
+)
 def test_settings_that_change_the_models_noise_levels_keep_the_timesteps(webui, name, value):
     plain = {"sampler_name": "Euler", "steps": 1}
     without, _ = webui.txt2img(PROMPT, **plain)
@@ -309,7 +354,7 @@ def test_tiling(webui):
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, before.image)
 
 
-# --- seeds --------------------------------------------------------------------------------------------------------------
+# --- seeds --------------------------------------------------------------------------------------------------
 
 
 @oldest_and_newest
@@ -333,7 +378,7 @@ def test_variation_seeds(webui):
     assert levels_apart(batch.images[-1], single.image) <= 1
 
 
-# --- CFG 1 at half the work ---------------------------------------------------------------------------------------------
+# --- CFG 1 at half the work ---------------------------------------------------------------------------------
 
 
 @oldest_and_newest
@@ -356,7 +401,9 @@ def test_an_image_editing_checkpoint_is_computed_in_full(webui):
     webui.disturb_next(edit_model=True)
     made, calls = webui.img2img(PROMPT, [start], **fields, image_cfg_scale=1.5)
     # text and picture, picture alone, neither
-    assert timesteps(calls) == TRAILING_4 and rows(calls) == [3] * 4 and "Image CFG scale: 1.5" in made.infotext
+    assert (
+        timesteps(calls) == TRAILING_4 and rows(calls) == [3] * 4 and "Image CFG scale: 1.5" in made.infotext
+    )
     webui.disturb_next(edit_model=True)
     made, calls = webui.img2img(PROMPT, [start], **fields, image_cfg_scale=1.0)  # guidance of the usual kind
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
@@ -384,7 +431,9 @@ def test_halves_that_are_not_batched_cost_one_call_too(webui, batch_size):
 
 def test_sdxl_conditioning_in_batches_of_long_and_short_prompts(webui):
     long = ", ".join([PROMPT] * 12)
-    full, calls = webui.txt2img(long, negative_prompt="green", lcm={**ON, "cfg": 1.0002}, checkpoint=webui.sdxl, batch_size=2)
+    full, calls = webui.txt2img(
+        long, negative_prompt="green", lcm={**ON, "cfg": 1.0002}, checkpoint=webui.sdxl, batch_size=2
+    )
     assert sum(rows(calls)) == 16
     short, calls = webui.txt2img(long, negative_prompt="green", lcm=ON, checkpoint=webui.sdxl, batch_size=2)
     assert sum(rows(calls)) == 8
@@ -409,7 +458,10 @@ def test_negative_guidance_minimum_sigma_changes_nothing_at_cfg_one(webui):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size):
     alive = {}
-    for name, fields in {"own": {"sampler_name": "LCM", "steps": 4, "cfg_scale": 1}, "ours": {"lcm": ON}}.items():
+    for name, fields in {
+        "own": {"sampler_name": "LCM", "steps": 4, "cfg_scale": 1},
+        "ours": {"lcm": ON},
+    }.items():
         webui.disturb_next(count_latents=True)
         webui.txt2img(PROMPT, batch_size=batch_size, **fields)
         alive[name] = [event["alive"] for event in webui.events_of("latents")]
@@ -425,12 +477,18 @@ def test_weights_stored_in_eight_bits(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     with webui.settings(fp8_storage="Enable"):
         made, calls = webui.txt2img(PROMPT, lcm=ON)
-        assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4 and [call["loras"] for call in calls] == [["lcm_lora_sd15"]] * 4
+        assert (
+            timesteps(calls) == TRAILING_4
+            and rows(calls) == [1] * 4
+            and [call["loras"] for call in calls] == [["lcm_lora_sd15"]] * 4
+        )
         assert not same(made.image, before.image)  # eight bits are not sixteen
         _, calls = webui.txt2img(PROMPT, lcm={**ON, "cfg": 1.5})
         assert timesteps(calls) == TRAILING_4 and rows(calls) == [2] * 4
         plain, _ = webui.txt2img(PROMPT, steps=2, cfg_scale=3)
         assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, made.image)
         assert same(webui.txt2img(PROMPT, steps=2, cfg_scale=3)[0].image, plain.image)
-    webui.txt2img(PROMPT, webui.sdxl, steps=1, cfg_scale=1)  # A1111 gives back only what it has rounded, until the file is read again
+    webui.txt2img(
+        PROMPT, webui.sdxl, steps=1, cfg_scale=1
+    )  # A1111 gives back only what it has rounded, until the file is read again
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, before.image)

@@ -1,4 +1,6 @@
-"""The page's saved defaults (ui-config.json): what the user saved comes up again, and Settings -> LCM still counts beside it."""
+"""The page's saved defaults (ui-config.json): what the user saved comes up again, and Settings -> LCM still
+counts beside it.
+"""
 
 import json
 import re
@@ -38,7 +40,9 @@ def host_value(page, element_id: str) -> str:
 
 
 def page_of_saved(own, browser):
-    """A fresh page after another one's values were saved as defaults: LCM on, with values of the user's, and 33 of the WebUI's steps."""
+    """A fresh page after another one's values were saved as defaults: LCM on, with values of the user's, and
+    33 of the WebUI's steps.
+    """
     load_model(own)
     page = open_page(browser, own.client.url)
     settle(page)
@@ -68,20 +72,33 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     assert is_ticked(page)
     assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
     assert STATUS_OF_SAVED in status(page) and "LCM is off" not in status(page)
-    assert "LCM: 6" in page.evaluate("getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')")
+    assert "LCM: 6" in page.evaluate(
+        "getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')"
+    )
     assert note_at(page, "txt2img_steps") != "none"
     wait_for_preset(page, "Custom")
     over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)
-    assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, "a request that says nothing of LCM was made with it"
+    assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, (
+        "a request that says nothing of LCM was made with it"
+    )
     assert not is_ticked(page, "img2img")
-    if own.reads_infotexts:  # its API takes the type of a control's value, which JSON makes of 2.0 a whole number, for that of all of them
+    # its API takes the type of a control's value, which JSON makes of 2.0 a whole number, for that of all of
+    # them
+    if own.reads_infotexts:
         options = "LCM LoRA: lcm_lora_sd15, LCM weight: 0.75, LCM schedule: Trailing"
-        again = f"{PROMPT}\nSteps: 4, Sampler: LCM, CFG scale: 1.5, Seed: 7, Size: {own.side}x{own.side}, {options}"
+        again = (
+            f"{PROMPT}\nSteps: 4, Sampler: LCM, CFG scale: 1.5, Seed: 7, Size: {own.side}x{own.side},"
+            f" {options}"
+        )
         (drawn,) = json.loads(own.txt2img_of_infotext(again)["info"])["infotexts"]
         assert "CFG scale: 1.5" in drawn and "LCM weight: 0.75" in drawn
     untick(page)
     settle(page)
-    assert note_at(page, "txt2img_steps") == "none" and host_value(page, "txt2img_steps") == "33" and "LCM is off" in status(page)
+    assert (
+        note_at(page, "txt2img_steps") == "none"
+        and host_value(page, "txt2img_steps") == "33"
+        and "LCM is off" in status(page)
+    )
 
     changes = {"lcm_max_steps": 12, "lcm_max_cfg": 1.5, "lcm_weight_sd15": 0.9, "lcm_schedule": "WebUI"}
     own.client.post("/sdapi/v1/options", changes)
@@ -95,8 +112,14 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
     given = {"lcm": [True], "width": own.side, "height": own.side}  # the rest is filled up by the WebUI
     over_api = own.client.txt2img(PROMPT, **given).infotext
     plan = own.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [True]})
-    assert "LCM weight: 0.9, LCM schedule: WebUI" in over_api and (plan["weight"], plan["schedule"]) == (0.9, "webui")
-    assert page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first.inner_text().strip() == "WebUI"
+    assert "LCM weight: 0.9, LCM schedule: WebUI" in over_api and (plan["weight"], plan["schedule"]) == (
+        0.9,
+        "webui",
+    )
+    assert (
+        page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first.inner_text().strip()
+        == "WebUI"
+    )
     assert "6 steps: " in status(page)
     page.close()
 

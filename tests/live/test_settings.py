@@ -1,4 +1,6 @@
-"""Settings -> LCM: each one does what its sentence says, and a value that is nonsense, or none at all, counts as the default."""
+"""Settings -> LCM: each one does what its sentence says, and a value that is nonsense, or none at all, counts
+as the default.
+"""
 
 import os
 import subprocess
@@ -19,7 +21,9 @@ pytestmark = one_profile
 
 
 def plan(webui, body=None) -> dict:
-    return webui.loaded().post("/lcm/v1/plan", {"args": [{"enabled": True}], "steps": 4, "cfg_scale": 1, **(body or {})})
+    return webui.loaded().post(
+        "/lcm/v1/plan", {"args": [{"enabled": True}], "steps": 4, "cfg_scale": 1, **(body or {})}
+    )
 
 
 def weight_and_schedule(webui, lcm=None, checkpoint=None) -> tuple[str, str]:
@@ -59,7 +63,15 @@ def test_the_bounds_are_what_requests_are_clamped_to(webui):
 
 @pytest.mark.parametrize("value", NONSENSE, ids=repr)
 def test_a_nonsense_value_counts_as_the_default(webui, value):
-    names = ["lcm_min_steps", "lcm_max_steps", "lcm_min_cfg", "lcm_max_cfg", "lcm_weight_sd15", "lcm_schedule", "lcm_typed_tag"]
+    names = [
+        "lcm_min_steps",
+        "lcm_max_steps",
+        "lcm_min_cfg",
+        "lcm_max_cfg",
+        "lcm_weight_sd15",
+        "lcm_schedule",
+        "lcm_typed_tag",
+    ]
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     with webui.settings(**{name: value for name in names}):
         assert webui.client.get("/lcm/v1/status")["limits"] == {"steps": [1, 8], "cfg": [1.0, 2.0]}
@@ -69,7 +81,9 @@ def test_a_nonsense_value_counts_as_the_default(webui, value):
 
 def test_a_mirror_that_is_no_address_is_refused_by_the_download(webui):
     def download() -> dict:
-        return next(one for one in webui.client.get("/lcm/v1/download")["downloads"] if one["family"] == "ssd1b")
+        return next(
+            one for one in webui.client.get("/lcm/v1/download")["downloads"] if one["family"] == "ssd1b"
+        )
 
     with webui.settings(lcm_download_mirror="not an address"):
         webui.client.post("/lcm/v1/download", {"family": "ssd1b"})
@@ -88,11 +102,14 @@ with tempfile.TemporaryDirectory() as folder:
     from lib_lcm.options import DEFAULT_LIMITS, Defaults
     from lib_lcm.webui import settings
     assert not any(name.startswith("lcm_") for name in settings.shared.opts.data_labels)
-    assert settings.limits() == DEFAULT_LIMITS and settings.defaults("sdxl") == Defaults() == settings.defaults(None)
-    assert (settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()) == ("warn", False, "")
+    assert settings.limits() == DEFAULT_LIMITS
+    assert settings.defaults("sdxl") == Defaults() == settings.defaults(None)
+    others = settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()
+    assert others == ("warn", False, "")
     assert settings.tag_in_infotext() is False
     settings.register()
-    options = {name: option for name, option in settings.shared.opts.data_labels.items() if name.startswith("lcm_")}
+    options = {name: option for name,
+    option in settings.shared.opts.data_labels.items() if name.startswith("lcm_")}
     unexplained = [name for name, option in options.items() if not option.comment_after]
     assert len(options) >= 19 and unexplained == [], unexplained
 """
@@ -106,7 +123,7 @@ def test_reading_tolerates_that_the_settings_are_not_there(webui):
     assert done.returncode == 0, done.stderr
 
 
-# --- on the page --------------------------------------------------------------------------------------------------------------
+# --- on the page --------------------------------------------------------------------------------------------
 
 
 @with_chromium
@@ -114,14 +131,18 @@ def test_the_sliders_follow_the_family_until_they_are_moved(page, webui):
     def values():
         return [number(page, name).input_value() for name in ("steps", "cfg", "weight")]
 
-    with webui.settings(sd_model_checkpoint=webui.sd15, lcm_steps_sdxl=6, lcm_weight_sdxl=0.9, lcm_cfg_sdxl=1.5):
+    with webui.settings(
+        sd_model_checkpoint=webui.sd15, lcm_steps_sdxl=6, lcm_weight_sdxl=0.9, lcm_cfg_sdxl=1.5
+    ):
         open_accordion(page)
         set_number(page, "cfg", 1.2)
         settle(page)
         assert values() == ["4", "1.2", "1"]
         for checkpoint, expected in ((webui.sdxl, ["6", "1.2", "0.9"]), (webui.sd15, ["4", "1.2", "1"])):
             webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": checkpoint})
-            webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)  # Forge loads it only now
+            webui.client.txt2img(
+                PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side
+            )  # Forge loads it only now
             page.locator("#script_txt2img_lcm_refresh").first.click()
             settle(page)
             assert values() == expected  # the CFG scale is the user's own

@@ -1,4 +1,6 @@
-"""What the accordion says of everything on a tab that decides something, and at which of the WebUI's controls it says it."""
+"""What the accordion says of everything on a tab that decides something, and at which of the WebUI's controls
+it says it.
+"""
 
 import json
 
@@ -33,7 +35,10 @@ def test_every_control_that_is_asked_about_makes_the_page_ask(panel, img2img):
         _, question = tab.event(tab.name("ask"), "click")
         asked = question["inputs"][1:]  # the first is the question itself
         silent = [tab.element_id(one) for one in asked if (one, "change") not in changing]
-        assert len(asked) > 15 and silent in ([], ["img2img_scale_resolution_preview"])  # the page watches that one itself
+        assert len(asked) > 15 and silent in (
+            [],
+            ["img2img_scale_resolution_preview"],
+        )  # the page watches that one itself
 
 
 def test_prompts_are_asked_about_when_the_typing_pauses_and_all_else_at_once(panel):
@@ -41,17 +46,24 @@ def test_prompts_are_asked_about_when_the_typing_pauses_and_all_else_at_once(pan
     for event in panel.config["dependencies"]:
         if 'lcmPage?.changed("txt2img"' in str(event["js"]):
             waits = json.loads(event["js"].split("changed(")[1].split(", ")[1])
-            is_typed |= {panel.element_id(component): waits for component, trigger in panel.targets(event) if trigger == "change"}
+            is_typed |= {
+                panel.element_id(component): waits
+                for component, trigger in panel.targets(event)
+                if trigger == "change"
+            }
     typed = {"txt2img_prompt", "txt2img_neg_prompt", "hires_prompt", "hires_neg_prompt"}
     assert {element_id for element_id, waits in is_typed.items() if waits} == typed and len(is_typed) > 15
 
 
-# --- the line -----------------------------------------------------------------------------------------------------------------
+# --- the line -----------------------------------------------------------------------------------------------
 
 
 def test_off_it_says_what_one_tick_would_do(panel):
     answer = panel.ask()
-    assert answer.line == "LCM is off. With it: SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+    assert (
+        answer.line
+        == "LCM is off. With it: SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+    )
     assert (answer.warnings, answer.covered, answer.noted, answer.is_refusal) == ([], {}, {}, False)
 
 
@@ -68,7 +80,14 @@ def test_it_follows_the_accordions_controls(panel):
 
 
 def test_presets_follow_the_sliders_and_gamma_the_sampler(panel):
-    presets = {(4, 1): "Standard 4", (1, 1): "Preview 1", (2, 1): "Draft 2", (8, 1): "Final 8", (4, 1.5): "Custom", (5, 1): "Custom"}
+    presets = {
+        (4, 1): "Standard 4",
+        (1, 1): "Preview 1",
+        (2, 1): "Draft 2",
+        (8, 1): "Final 8",
+        (4, 1.5): "Custom",
+        (5, 1): "Custom",
+    }
     for (steps, cfg), preset in presets.items():
         assert panel.ask(enabled=True, steps=steps, cfg=cfg).preset == preset
     assert not panel.ask(**ON).shows_gamma and panel.ask(**ON, sampler="TCD").shows_gamma
@@ -76,14 +95,21 @@ def test_presets_follow_the_sliders_and_gamma_the_sampler(panel):
 
 def test_a_value_that_cannot_be_used_is_named(panel):
     answer = panel.ask(**{**ON, "steps": 9})
-    assert answer.is_refusal and answer.line == "LCM option 'steps' is 9; it must be a whole number from 1 to 8."
-    assert panel.ask(**{**ON, "steps": None}).is_refusal is False  # an emptied field: the WebUI's own steps count
+    assert (
+        answer.is_refusal and answer.line == "LCM option 'steps' is 9; it must be a whole number from 1 to 8."
+    )
+    assert (
+        panel.ask(**{**ON, "steps": None}).is_refusal is False
+    )  # an emptied field: the WebUI's own steps count
     assert not panel.ask(enabled=False, steps=9).is_refusal
 
 
 def test_the_settings_bounds_count(panel, webui):
     with webui.settings(lcm_max_steps=6):
-        assert panel.ask(**{**ON, "steps": 8}).line == "LCM option 'steps' is 8; it must be a whole number from 1 to 6."
+        assert (
+            panel.ask(**{**ON, "steps": 8}).line
+            == "LCM option 'steps' is 8; it must be a whole number from 1 to 6."
+        )
     assert "8 steps" in panel.ask(**{**ON, "steps": 8}).line
 
 
@@ -103,8 +129,16 @@ def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(panel):
     for fields, text, note in (
         ({}, "hires 4 steps at strength 0.7: 699 539 359 179", "LCM: 4"),
         ({"txt2img_hires_steps": 2}, "hires 2 steps at strength 0.7: 699 359 · ", None),
-        ({"txt2img_hires_steps": 2, "txt2img_denoising_strength": 0.5}, "hires 2 steps at strength 0.5: 499 259", None),
-        ({"txt2img_hires_steps": 30, "txt2img_denoising_strength": 0.5}, "hires 8 steps at strength 0.5", "LCM: 8"),
+        (
+            {"txt2img_hires_steps": 2, "txt2img_denoising_strength": 0.5},
+            "hires 2 steps at strength 0.5: 499 259",
+            None,
+        ),
+        (
+            {"txt2img_hires_steps": 30, "txt2img_denoising_strength": 0.5},
+            "hires 8 steps at strength 0.5",
+            "LCM: 8",
+        ),
     ):
         answer = panel.ask(**ON, host=HIRES | fields)
         assert text in answer.line and answer.noted.get("txt2img_hires_steps") == note
@@ -114,7 +148,10 @@ def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(panel):
 def test_hires_prompts_of_their_own_are_taken_into_account(panel):
     typed = {**HIRES, "hires_prompt": TAG}
     answer = panel.ask(**ON, host=typed)
-    assert answer.line.startswith("SD 1.5 · lcm_lora_sd15 · 4 steps") and "with lcm_lora_sd15 at 0.6" in answer.line
+    assert (
+        answer.line.startswith("SD 1.5 · lcm_lora_sd15 · 4 steps")
+        and "with lcm_lora_sd15 at 0.6" in answer.line
+    )
     answer = panel.ask(**ON, host={**typed, "hires_neg_prompt": "blurry"})
     assert "ignored" in answer.noted["hires_neg_prompt"] and "txt2img_neg_prompt" not in answer.noted
     assert any("negative prompt is ignored" in warning for warning in answer.warnings)
@@ -136,11 +173,14 @@ def test_a_tag_and_a_style_in_the_prompt_are_taken_into_account(panel):
 
 
 def test_on_img2img_it_follows_the_denoising_strength(img2img):
-    for strength, text in ((0.5, "4 steps at strength 0.5: 499 379 259 139"), (0.05, "2 steps at strength 0.05: 39 19")):
+    for strength, text in (
+        (0.5, "4 steps at strength 0.5: 499 379 259 139"),
+        (0.05, "2 steps at strength 0.05: 39 19"),
+    ):
         assert text in img2img.ask(**ON, host={"img2img_denoising_strength": strength}).line
 
 
-# --- with LCM off -------------------------------------------------------------------------------------------------------------
+# --- with LCM off -------------------------------------------------------------------------------------------
 
 
 def test_an_lcm_lora_in_the_prompt_with_lcm_off_is_warned_of_at_the_prompt(panel):
@@ -167,7 +207,9 @@ def test_a_tag_that_switches_lcm_on_is_told_with_what_will_be_used(panel, webui)
     fields = {"txt2img_prompt": TAG, "txt2img_steps": 27, "txt2img_cfg_scale": 5.5}
     with webui.settings(lcm_typed_tag="switch LCM on"):
         answer = panel.ask(host=fields)
-        assert "lcm_lora_sd15 at 0.6 · 8 steps" in answer.line and any("switches LCM on" in warning for warning in answer.warnings)
+        assert "lcm_lora_sd15 at 0.6 · 8 steps" in answer.line and any(
+            "switches LCM on" in warning for warning in answer.warnings
+        )
         assert (answer.noted["txt2img_steps"], answer.noted["txt2img_cfg_scale"]) == ("LCM: 8", "LCM: 2")
         assert answer.covered["txt2img_sampling"] == "LCM" and "txt2img_steps" not in answer.covered
         assert panel.ask(host={**fields, "txt2img_prompt": PROMPT}).covered == {}
@@ -175,20 +217,27 @@ def test_a_tag_that_switches_lcm_on_is_told_with_what_will_be_used(panel, webui)
         assert panel.ask(host=fields).noted == {}
 
 
-# --- the WebUI's own controls -------------------------------------------------------------------------------------------------
+# --- the WebUI's own controls -------------------------------------------------------------------------------
 
 
 def test_what_lcm_decides_is_covered_with_the_value_that_is_used(panel, img2img, webui):
     answer = panel.ask(**{**ON, "steps": 2, "cfg": 1.5}, host=HIRES)
-    covered = {"txt2img_steps": "LCM: 2", "txt2img_cfg_scale": "LCM: 1.5", "txt2img_sampling": "LCM", "hr_sampler": "LCM"}
+    covered = {
+        "txt2img_steps": "LCM: 2",
+        "txt2img_cfg_scale": "LCM: 1.5",
+        "txt2img_sampling": "LCM",
+        "hr_sampler": "LCM",
+    }
     covered |= {"hr_scheduler": "LCM", "txt2img_hr_cfg": "LCM: 1.5"}
-    assert answer.covered == {element_id: value for element_id, value in covered.items() if element_id in panel.ids}
+    assert answer.covered == {
+        element_id: value for element_id, value in covered.items() if element_id in panel.ids
+    }
     assert "txt2img_hires_steps" not in answer.covered
     covered = {"img2img_steps": "LCM: 4", "img2img_cfg_scale": "LCM: 1", "img2img_sampling": "TCD"}
     assert img2img.ask(**ON, sampler="TCD").covered == covered
 
 
-# --- checkpoints --------------------------------------------------------------------------------------------------------------
+# --- checkpoints --------------------------------------------------------------------------------------------
 
 
 def test_the_line_and_untouched_sliders_follow_the_checkpoint(panel, webui):
@@ -198,8 +247,12 @@ def test_the_line_and_untouched_sliders_follow_the_checkpoint(panel, webui):
             webui.txt2img(PROMPT, webui.sdxl, steps=1)  # so that it is loaded, on Forge too
             answer = panel.ask(**{**ON, "cfg": 1.2}, weight=1)
             assert answer.moved == {"steps": 6, "weight": 0.9}
-            assert answer.line.startswith("SDXL · lcm_lora_sdxl at 0.9 · 6 steps") and "CFG 1.2" in answer.line
-            assert panel.ask(enabled=True, steps=4, cfg=1, weight=1).moved == {}  # the user's own, from now on
+            assert (
+                answer.line.startswith("SDXL · lcm_lora_sdxl at 0.9 · 6 steps") and "CFG 1.2" in answer.line
+            )
+            assert (
+                panel.ask(enabled=True, steps=4, cfg=1, weight=1).moved == {}
+            )  # the user's own, from now on
         webui.loaded()
         assert panel.ask(enabled=True, steps=6, cfg=1.2, weight=0.9).moved == {"steps": 4, "weight": 1.0}
 
@@ -218,7 +271,9 @@ def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_ove
     waiting = panel.ask(**ON, host=override)
     assert waiting.line.startswith("The checkpoint is not loaded yet") and waiting.covered
     assert not panel.ask(host=override).covered, "LCM is off"
-    assert panel.ask(**{**ON, "steps": None}, host=override).line == waiting.line  # what the plan is made from cannot be read yet
+    assert (
+        panel.ask(**{**ON, "steps": None}, host=override).line == waiting.line
+    )  # what the plan is made from cannot be read yet
     assert panel.ask(**ON).line.startswith("SD 1.5")
 
 
@@ -232,7 +287,9 @@ def test_large_sdxl_pictures_in_few_steps_are_warned_of(panel, img2img, webui, s
             (panel, {"txt2img_width": 512, "txt2img_height": 512, "txt2img_hr_scale": 2, **HIRES}, False),
             (img2img, {"img2img_scale_resolution_preview": "resize: from 512x384 to 1024x768"}, True),
         ):
-            small = {key: 64 for key in ("txt2img_width", "txt2img_height", "img2img_width", "img2img_height")}
+            small = {
+                key: 64 for key in ("txt2img_width", "txt2img_height", "img2img_width", "img2img_height")
+            }
             warnings = tab.ask(**options, host={**small, **fields}, is_scaled=is_scaled).warnings
             assert any("SDXL at 1024 pixels in 4 steps" in warning for warning in warnings) == is_warned
         smaller = {"img2img_scale_resolution_preview": "resize: from 1512x384 to 972x729"}
@@ -240,17 +297,29 @@ def test_large_sdxl_pictures_in_few_steps_are_warned_of(panel, img2img, webui, s
     webui.loaded()
 
 
-# --- the LoRA list ------------------------------------------------------------------------------------------------------------
+# --- the LoRA list ------------------------------------------------------------------------------------------
 
 
 def test_the_list_says_what_auto_means_and_what_each_lora_is_for(panel, webui):
     with files(webui, my_own=SD15):
         answer = panel.ask(**ON)
-        listed = [f"Auto · {SD15}", "None", f"{SD15} · SD 1.5", "my_own · SD 1.5", f"{SDXL} · SDXL, not for SD 1.5"]
+        listed = [
+            f"Auto · {SD15}",
+            "None",
+            f"{SD15} · SD 1.5",
+            "my_own · SD 1.5",
+            f"{SDXL} · SDXL, not for SD 1.5",
+        ]
         assert [entry for entry in answer.entries if "ssd1b" not in entry] == listed
-        assert answer.lora.replace("\u00a0", " ") == f"Auto · {SD15}" and answer.remember is None and answer.download is None
+        assert (
+            answer.lora.replace("\u00a0", " ") == f"Auto · {SD15}"
+            and answer.remember is None
+            and answer.download is None
+        )
         again = panel.ask(**ON, lora=answer.lora)
-        assert again.lora is None, "an entry that is right is not sent again: meanwhile another one may be chosen"
+        assert again.lora is None, (
+            "an entry that is right is not sent again: meanwhile another one may be chosen"
+        )
         assert panel.ask(**ON, lora="my_own").remember == "Remember my_own for this checkpoint"
     assert not any("my_own" in entry for entry in panel.ask(**ON).entries)
 
@@ -258,7 +327,9 @@ def test_the_list_says_what_auto_means_and_what_each_lora_is_for(panel, webui):
 def test_a_lora_for_another_family_is_refused_and_not_remembered(panel):
     answer = panel.ask(**ON, lora=SDXL)
     assert answer.is_refusal and "is for SDXL" in answer.line and answer.remember is None
-    assert "is for SDXL" in panel.press("remember", lora=SDXL)  # as one who has pressed it before the page's answer has come
+    assert "is for SDXL" in panel.press(
+        "remember", lora=SDXL
+    )  # as one who has pressed it before the page's answer has come
     assert "remembered" not in panel.ask(**ON).line
 
 

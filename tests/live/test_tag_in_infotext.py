@@ -1,4 +1,6 @@
-"""The setting that writes the LCM-LoRA's tag into the prompt of generation parameters, for people without this extension."""
+"""The setting that writes the LCM-LoRA's tag into the prompt of generation parameters, for people without
+this extension.
+"""
 
 import json
 
@@ -61,13 +63,24 @@ def test_it_stands_there_once_at_the_weight_that_was_used(webui, typed, written)
 
 def test_each_batch_and_the_hires_pass_are_drawn_as_without_it(webui):
     tagged = f"{OTHER} <lora:{SD15}:0.5>"
-    fields = {"lcm": ON, "n_iter": 2, "batch_size": 2, **webui.hires, **disturbed([PROMPT, PROMPT, tagged, tagged])}
+    fields = {
+        "lcm": ON,
+        "n_iter": 2,
+        "batch_size": 2,
+        **webui.hires,
+        **disturbed([PROMPT, PROMPT, tagged, tagged]),
+    }
     with webui.settings(lcm_tag_in_infotext=False):
         plain, _ = webui.txt2img(PROMPT, **fields)
     made, calls = webui.txt2img(PROMPT, **fields)
-    assert all(same(one, other) for one, other in zip(made.images, plain.images, strict=True)) and loras(calls) == [[SD15]] * 16
+    assert (
+        all(same(one, other) for one, other in zip(made.images, plain.images, strict=True))
+        and loras(calls) == [[SD15]] * 16
+    )
     assert [prompt_of(text) for text in made.infotexts[-4:]] == [f"{PROMPT} {TAG}"] * 2 + [tagged] * 2
-    assert ["Hires prompt" in text for text in made.infotexts] == ["Hires prompt" in text for text in plain.infotexts]
+    assert ["Hires prompt" in text for text in made.infotexts] == [
+        "Hires prompt" in text for text in plain.infotexts
+    ]
 
 
 def test_a_hires_pass_on_another_checkpoint_gets_no_message_about_it(webui):

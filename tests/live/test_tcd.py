@@ -1,4 +1,6 @@
-"""The sampler TCD on the paths of the WebUI; its arithmetic is compared with the reference in tests/unit/test_tcd.py."""
+"""The sampler TCD on the paths of the WebUI; its arithmetic is compared with the reference in
+tests/unit/test_tcd.py.
+"""
 
 from PIL import Image
 
@@ -13,7 +15,13 @@ TCD = {"enabled": True, "steps": 4, "cfg": 1, "sampler": "tcd"}
 def test_it_visits_the_timesteps_of_lcm_at_the_cost_of_lcm(webui):
     made, calls = webui.txt2img(PROMPT, lcm=TCD, steps=20, cfg_scale=7)
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
-    for part in ("Steps: 4, Sampler: TCD,", "CFG scale: 1,", "LCM LoRA: lcm_lora_sd15", "LCM schedule: Trailing", "LCM gamma: 0.3"):
+    for part in (
+        "Steps: 4, Sampler: TCD,",
+        "CFG scale: 1,",
+        "LCM LoRA: lcm_lora_sd15",
+        "LCM schedule: Trailing",
+        "LCM gamma: 0.3",
+    ):
         assert part in made.infotext
     lcm, _ = webui.txt2img(PROMPT, lcm={**TCD, "sampler": "lcm"})
     assert not same(made.image, lcm.image) and "gamma" not in lcm.infotext
@@ -71,7 +79,9 @@ def test_a_schedule_picked_by_hand_is_that_of_lcm(webui):
     webui.txt2img(PROMPT, lcm={**TCD, "sampler": "lcm"}, scheduler="Karras")
     levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
     made, calls = webui.txt2img(PROMPT, lcm=TCD, scheduler="Karras")
-    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels and rows(calls) == [1] * 4
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels and rows(calls) == [
+        1
+    ] * 4
     assert "Schedule type: Karras" in made.infotext
 
 
@@ -80,13 +90,17 @@ def test_noise_levels_set_by_another_extension_go_first(webui):
     levels = [14.6146, 4.2606, 0.7194]
     webui.disturb_next(sigmas=[*levels, 0.0])
     _, calls = webui.txt2img(PROMPT, lcm={**TCD, "steps": 3})
-    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels and timesteps(calls) == [999, 759, 259]
+    assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels and timesteps(
+        calls
+    ) == [999, 759, 259]
 
 
 @oldest_and_newest
 def test_picked_by_hand_it_is_the_same_sampler(webui):
     ours, _ = webui.txt2img(PROMPT, lcm=TCD)
-    by_hand, calls = webui.txt2img(f"{PROMPT} <lora:lcm_lora_sd15:1>", sampler_name="TCD", steps=4, cfg_scale=1)
+    by_hand, calls = webui.txt2img(
+        f"{PROMPT} <lora:lcm_lora_sd15:1>", sampler_name="TCD", steps=4, cfg_scale=1
+    )
     assert timesteps(calls) == TRAILING_4 and levels_apart(by_hand.image, ours.image) <= 1
     assert [sampler["name"] for sampler in webui.client.get("/sdapi/v1/samplers")].count("TCD") == 1
 
@@ -99,7 +113,7 @@ def test_picked_by_hand_it_has_the_schedule_that_is_picked_by_hand(webui):
     assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels
 
 
-# --- LoRAs of its own -----------------------------------------------------------------------------------------------------
+# --- LoRAs of its own ---------------------------------------------------------------------------------------
 
 HYPER = "Hyper-SD15-8steps-lora"
 

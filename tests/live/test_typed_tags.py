@@ -52,20 +52,32 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
     if webui.server is None:
         pytest.skip("the log of a WebUI that was not started here cannot be read")
     warned = [
-        "LCM: The prompt of the hires pass holds the LCM-LoRA lcm_lora_sd15, which does not work with that pass's sampler Euler, 9 steps: "
-        "tick LCM, or give that pass the sampler LCM with 1 to 8 steps and CFG 2 at most."
+        "LCM: The prompt of the hires pass holds the LCM-LoRA lcm_lora_sd15, which does not work with that"
+        " pass's sampler Euler, 9 steps: tick LCM, or give that pass the sampler LCM with 1 to 8 steps and"
+        " CFG 2 at most."
     ]
     suited = {"hr_sampler_name": "LCM", "hr_second_pass_steps": 2}
-    for choice, fields, expected in (("warn", {}, warned), ("switch LCM on", {}, warned), ("warn", suited, []), ("nothing", {}, [])):
+    for choice, fields, expected in (
+        ("warn", {}, warned),
+        ("switch LCM on", {}, warned),
+        ("warn", suited, []),
+        ("nothing", {}, []),
+    ):
         typed_tag(choice)
         already = len(webui.server.log)
         made, _ = webui.txt2img(PROMPT, **{**plain, **hires, **fields})
-        assert [line.strip() for line in webui.server.log[already:] if line.startswith("LCM: The prompt")] == expected
+        assert [
+            line.strip() for line in webui.server.log[already:] if line.startswith("LCM: The prompt")
+        ] == expected
         assert "LCM LoRA" not in made.infotext
     typed_tag("warn")
     already = len(webui.server.log)
-    webui.txt2img(PROMPT, **{**plain, **hires, "hr_second_pass_steps": None, "steps": 9})  # then it has the steps of the first pass
-    assert [line.strip() for line in webui.server.log[already:] if line.startswith(("LCM:", "*** Error"))] == warned
+    webui.txt2img(
+        PROMPT, **{**plain, **hires, "hr_second_pass_steps": None, "steps": 9}
+    )  # then it has the steps of the first pass
+    assert [
+        line.strip() for line in webui.server.log[already:] if line.startswith(("LCM:", "*** Error"))
+    ] == warned
 
 
 @both_profiles
@@ -75,7 +87,9 @@ def test_a_tag_in_a_comment_is_none(webui, typed_tag):
     already = len(warnings(webui))
     for choice in ("warn", "switch LCM on"):
         typed_tag(choice)
-        commented, commented_calls = webui.txt2img(f"{PROMPT}\n# <lora:lcm_lora_sd15:1>", steps=3, cfg_scale=7)
+        commented, commented_calls = webui.txt2img(
+            f"{PROMPT}\n# <lora:lcm_lora_sd15:1>", steps=3, cfg_scale=7
+        )
         assert "LCM LoRA" not in commented.infotext and len(commented_calls) == len(calls)
     assert warnings(webui)[already:] == []
 

@@ -17,7 +17,12 @@ def api(webui):
 
 
 def settings(webui) -> dict:
-    return {"seed": 1, "width": webui.side, "height": webui.side, "override_settings": {"sd_model_checkpoint": webui.sd15}}
+    return {
+        "seed": 1,
+        "width": webui.side,
+        "height": webui.side,
+        "override_settings": {"sd_model_checkpoint": webui.sd15},
+    }
 
 
 def test_txt2img_with_the_script(api, webui):
@@ -33,7 +38,13 @@ def test_img2img_with_the_script(api, webui):
     start, _ = webui.txt2img(PROMPT, lcm=ON)
     webui.calls()
     scripts = {"LCM": {"args": [ON]}}
-    made = api.img2img(images=[start.image], prompt=PROMPT, denoising_strength=0.5, alwayson_scripts=scripts, **settings(webui))
+    made = api.img2img(
+        images=[start.image],
+        prompt=PROMPT,
+        denoising_strength=0.5,
+        alwayson_scripts=scripts,
+        **settings(webui),
+    )
     assert [call["timesteps"][0] for call in webui.calls()] == [499, 379, 259, 139]
     assert made.image.size == (webui.side, webui.side)
 
@@ -47,7 +58,9 @@ def test_the_sampler_is_listed_and_can_be_used_by_name(api, webui):
 
 def test_a_refusal_reaches_the_caller_as_a_sentence(api, webui):
     with pytest.raises(RuntimeError, match="is 99; it must be a whole number from 1 to 8"):
-        api.txt2img(prompt=PROMPT, alwayson_scripts={"LCM": {"args": [{**ON, "steps": 99}]}}, **settings(webui))
+        api.txt2img(
+            prompt=PROMPT, alwayson_scripts={"LCM": {"args": [{**ON, "steps": 99}]}}, **settings(webui)
+        )
 
 
 def test_script_info_names_the_script_on_both_tabs(api):

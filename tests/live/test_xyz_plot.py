@@ -6,7 +6,10 @@ from tests.prompts import PROMPT
 from workbench.client import ApiError
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
-LABELS = [f"[LCM] {name}" for name in ("Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma")]
+LABELS = [
+    f"[LCM] {name}"
+    for name in ("Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma")
+]
 
 
 def axis_labels(webui, is_img2img: bool = False) -> list[str]:
@@ -16,16 +19,23 @@ def axis_labels(webui, is_img2img: bool = False) -> list[str]:
 def plot(webui, lcm, *axes: tuple[str, str | list[str]], checkpoint=None, start=None, **payload):
     """A plot of one picture per combination; the single pictures in the plot's order, and the UNet's calls.
 
-    `axes` are (label, values): a text as one types it, or a list as one picks it from the drop-down, either in all of them.
-    `start` is the picture to start from on img2img.
+    `axes` are (label, values): a text as one types it, or a list as one picks it from the drop-down, either
+    in all of them. `start` is the picture to start from on img2img.
     """
     labels = axis_labels(webui, start is not None)
     args: list = []
     for label, values in [*axes, *[("Nothing", "")] * (3 - len(axes))]:
         args += [labels.index(label), *((values, []) if isinstance(values, str) else ("", values))]
     # the rest of its arguments, which differ between WebUIs
-    wanted = {"Include Sub Images": True, "Use text inputs instead of dropdowns": isinstance(axes[0][1], str), "Draw legend": False}
-    flags = [wanted.get(arg["label"], arg["value"]) for arg in webui.script("x/y/z plot", start is not None)["args"][9:]]
+    wanted = {
+        "Include Sub Images": True,
+        "Use text inputs instead of dropdowns": isinstance(axes[0][1], str),
+        "Draw legend": False,
+    }
+    flags = [
+        wanted.get(arg["label"], arg["value"])
+        for arg in webui.script("x/y/z plot", start is not None)["args"][9:]
+    ]
     payload |= {"lcm": lcm, "script_name": "x/y/z plot", "script_args": [*args, *flags]}
     if start is None:
         made, calls = webui.txt2img(PROMPT, checkpoint, **payload)
@@ -60,7 +70,9 @@ def test_a_range_of_steps_and_a_list_of_weights(webui):
 
 
 def test_ranges_of_fractions(webui):
-    images, infotexts, _ = plot(webui, {**ON, "steps": 1}, ("[LCM] Weight", "0.5-1.0 (+0.25)"), ("[LCM] CFG scale", "1-2 (+0.5)"))
+    images, infotexts, _ = plot(
+        webui, {**ON, "steps": 1}, ("[LCM] Weight", "0.5-1.0 (+0.25)"), ("[LCM] CFG scale", "1-2 (+0.5)")
+    )
     made = [(weight, cfg) for cfg in ("1", "1.5", "2") for weight in ("0.5", "0.75", "1")]
     assert len(images) == len(made) == len({rgb(image) for image in images})
     for text, (weight, cfg) in zip(infotexts, made, strict=True):
@@ -71,7 +83,9 @@ def test_on_and_off_in_one_plot(webui):
     images, infotexts, calls = plot(webui, [True], ("[LCM] Enabled", "True, False, on"), steps=3, cfg_scale=3)
     off, off_calls = webui.txt2img(PROMPT, steps=3, cfg_scale=3)
     assert rgb(images[0]) == rgb(images[2]) != rgb(images[1]) == rgb(off.image)
-    assert "LCM" not in infotexts[1] and "LCM LoRA: lcm_lora_sd15" in infotexts[0] and "LCM LoRA" in infotexts[2]
+    assert (
+        "LCM" not in infotexts[1] and "LCM LoRA: lcm_lora_sd15" in infotexts[0] and "LCM LoRA" in infotexts[2]
+    )
     assert calls[4:-4] == off_calls
 
 
@@ -85,7 +99,11 @@ def test_cfg_lora_and_schedule(webui):
 
 
 def test_values_picked_from_the_lists(webui):
-    axes = ("[LCM] LoRA", ["Auto", "None"]), ("[LCM] Schedule", ["Trailing", "WebUI"]), ("[LCM] Enabled", ["True", "False"])
+    axes = (
+        ("[LCM] LoRA", ["Auto", "None"]),
+        ("[LCM] Schedule", ["Trailing", "WebUI"]),
+        ("[LCM] Enabled", ["True", "False"]),
+    )
     images, infotexts, _ = plot(webui, [ON], *axes, steps=2)
     assert len(images) == 8 and ["LCM LoRA" in text for text in infotexts] == [True] * 4 + [False] * 4
     assert ["LCM LoRA: None" in text for text in infotexts] == [False, True, False, True] + [False] * 4
@@ -97,7 +115,9 @@ def test_values_picked_from_the_lists(webui):
 def test_a_plot_on_img2img(webui):
     start, _ = webui.txt2img(PROMPT, steps=2)
     fields = {"denoising_strength": 0.5}
-    images, infotexts, calls = plot(webui, ON, ("[LCM] Steps", "2, 4"), ("[LCM] Weight", "0.5-1.0 (+0.5)"), start=start.image, **fields)
+    images, infotexts, calls = plot(
+        webui, ON, ("[LCM] Steps", "2, 4"), ("[LCM] Weight", "0.5-1.0 (+0.5)"), start=start.image, **fields
+    )
     assert timesteps(calls) == [499, 259, 499, 379, 259, 139] * 2
     assert ["LCM weight: 0.5," in text for text in infotexts] == [True, True, False, False]
     single, _ = webui.img2img(PROMPT, [start.image], lcm={**ON, "steps": 2, "weight": 0.5}, **fields)
@@ -112,7 +132,9 @@ def test_sampler_and_gamma(webui):
 
 
 def test_checkpoints_of_two_families_get_their_own_lora(webui):
-    _, infotexts, _ = plot(webui, ON, ("Checkpoint name", f"{webui.sd15}, {webui.sdxl}"), ("[LCM] Steps", "1, 2"))
+    _, infotexts, _ = plot(
+        webui, ON, ("Checkpoint name", f"{webui.sd15}, {webui.sdxl}"), ("[LCM] Steps", "1, 2")
+    )
     assert ["lcm_lora_sdxl" in text for text in infotexts] == [False, True, False, True]
     assert ["LCM LoRA: lcm_lora_sd15" in text for text in infotexts] == [True, False, True, False]
 

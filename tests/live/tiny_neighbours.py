@@ -1,15 +1,17 @@
-"""Tiny models with random weights for other extensions, so that tests/live/test_among_others.py can run them beside this one.
+"""Tiny models with random weights for other extensions, so that tests/live/test_among_others.py can run them
+beside this one.
 
     python tests/live/tiny_neighbours.py CHECKPOINT --controlnet DIR --motion-module DIR --detector DIR
 
-CHECKPOINT is the small SD 1.5 checkpoint of the WebUI under test, in the original (LDM) layout; the models get its widths. Written are
-`tiny-controlnet` and `tiny-t2i-adapter` for ControlNet (its folder models/ControlNet), `tiny-motion-v1`, `-v2` and `-v3` for
-AnimateDiff (the folder `model` of the extension) and `tiny-detector.pt` for ADetailer (models/adetailer), which finds something in every
-picture; the last needs the package ultralytics. They draw nothing: what is tested is what runs how often, and with which rows.
+CHECKPOINT is the small SD 1.5 checkpoint of the WebUI under test, in the original (LDM) layout; the models
+get its widths. Written are `tiny-controlnet` and `tiny-t2i-adapter` for ControlNet (its folder
+models/ControlNet), `tiny-motion-v1`, `-v2` and `-v3` for AnimateDiff (the folder `model` of the extension)
+and `tiny-detector.pt` for ADetailer (models/adetailer), which finds something in every picture; the last
+needs the package ultralytics. They draw nothing: what is tested is what runs how often, and with which rows.
 
-ControlNet and AnimateDiff take for granted that SD 1.5 is 320 channels wide. With a narrower checkpoint, their code has to be told:
-`model_channels` in ControlNet's configuration of the default model, and in AnimateDiff's `MotionWrapper` both `in_channels` and the 1280
-of its `mid_block`.
+ControlNet and AnimateDiff take for granted that SD 1.5 is 320 channels wide. With a narrower checkpoint,
+their code has to be told: `model_channels` in ControlNet's configuration of the default model, and in
+AnimateDiff's `MotionWrapper` both `in_channels` and the 1280 of its `mid_block`.
 """
 
 from __future__ import annotations
@@ -52,13 +54,20 @@ def widths(unet: dict[str, torch.Tensor]) -> list[int]:
 
 
 def controlnet(unet: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A ControlNet as its training starts, a copy of the UNet's encoder, but with zero convolutions that are not zero."""
+    """A ControlNet as its training starts, a copy of the UNet's encoder, but with zero convolutions that are
+    not zero.
+    """
     generator = torch.Generator().manual_seed(1)
-    weights = {name: value.float() for name, value in unet.items() if name.startswith(("time_embed.", "input_blocks.", "middle_block."))}
+    weights = {
+        name: value.float()
+        for name, value in unet.items()
+        if name.startswith(("time_embed.", "input_blocks.", "middle_block."))
+    }
     hint = [3, *HINT_WIDTHS, widths(unet)[0]]
     for i, (before, after) in enumerate(pairwise(hint)):
         layer(weights, f"input_hint_block.{2 * i}", generator, after, before, 3, 3)
-    # three input blocks to a level, the first of all being the input layer; a downsampling block keeps the width of its level
+    # three input blocks to a level, the first of all being the input layer; a downsampling block keeps the
+    # width of its level
     outputs = [widths(unet)[0], *(width for width in widths(unet) for _ in range(3))][:-1]
     for i, width in enumerate(outputs):
         layer(weights, f"zero_convs.{i}.0", generator, width, width, 1, 1)
@@ -67,7 +76,9 @@ def controlnet(unet: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def t2i_adapter(unet: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A T2I-Adapter: one residual tower over the control picture, whose four outputs are added to the encoder's levels."""
+    """A T2I-Adapter: one residual tower over the control picture, whose four outputs are added to the
+    encoder's levels.
+    """
     generator = torch.Generator().manual_seed(2)
     weights: dict[str, torch.Tensor] = {}
     before, *_ = levels = widths(unet)
@@ -112,7 +123,9 @@ def motion_module(unet: dict[str, torch.Tensor], kind: str) -> dict[str, torch.T
 
 def positions(frames: int, width: int) -> torch.Tensor:
     """Sinusoidal position encodings [1, frames, width]."""
-    angles = torch.arange(frames)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angles = torch.arange(frames)[:, None] * torch.exp(
+        torch.arange(0, width, 2) * (-math.log(10000.0) / width)
+    )
     return torch.stack([angles.sin(), angles.cos()], dim=-1).reshape(1, frames, width)
 
 
@@ -137,12 +150,18 @@ def write_detector(path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     for name in ("controlnet", "motion-module", "detector"):
         parser.add_argument(f"--{name}", type=Path, metavar="DIR")
     args = parser.parse_args()
-    unet = {name.removeprefix(UNET): value for name, value in load_file(args.checkpoint).items() if name.startswith(UNET)}
+    unet = {
+        name.removeprefix(UNET): value
+        for name, value in load_file(args.checkpoint).items()
+        if name.startswith(UNET)
+    }
     if args.controlnet:
         args.controlnet.mkdir(parents=True, exist_ok=True)
         save_file(controlnet(unet), args.controlnet / "tiny-controlnet.safetensors")
@@ -151,7 +170,8 @@ def main() -> None:
         args.motion_module.mkdir(parents=True, exist_ok=True)
         for kind in ("v2", "v3"):
             save_file(motion_module(unet, kind), args.motion_module / f"tiny-motion-{kind}.safetensors")
-        # AnimateDiff takes a 32 in the shape of the first position encoding for 32 frames, so that must not be the narrowest level's
+        # AnimateDiff takes a 32 in the shape of the first position encoding for 32 frames, so that must not
+        # be the narrowest level's
         first = motion_module(unet, "v1")
         widest_first = sorted(first, key=lambda name: not name.startswith("down_blocks.3"))
         # in the old format: WebUIs take the parts of newer files for an attack

@@ -16,9 +16,11 @@ from workbench.server import HostProcess, Server
 
 @dataclass
 class WebUI:
-    """The WebUI under test. `side` is the width and height of test pictures, `sd15`, `sdxl` and `vpred` are checkpoint names.
+    """The WebUI under test. `side` is the width and height of test pictures, `sd15`, `sdxl` and `vpred` are
+    checkpoint names.
 
-    `server` is its process where the tests have started it; `start` then starts another one like it, `start(auth="user:password")`.
+    `server` is its process where the tests have started it; `start` then starts another one like it,
+    `start(auth="user:password")`.
     """
 
     client: Client
@@ -40,20 +42,27 @@ class WebUI:
         """A picture from text and the UNet's calls for it."""
         return self._run(self.client.txt2img, (prompt,), checkpoint, payload)
 
-    def img2img(self, prompt: str, images, checkpoint: str | None = None, **payload) -> tuple[Generated, list[dict]]:
+    def img2img(
+        self, prompt: str, images, checkpoint: str | None = None, **payload
+    ) -> tuple[Generated, list[dict]]:
         """A picture from pictures and the UNet's calls for it."""
         return self._run(self.client.img2img, (prompt, images), checkpoint, payload)
 
     def _run(self, generate, args, checkpoint, payload):
         payload = {"width": self.side, "height": self.side, **payload}
-        payload["override_settings"] = {"sd_model_checkpoint": checkpoint or self.sd15, **payload.get("override_settings", {})}
+        payload["override_settings"] = {
+            "sd_model_checkpoint": checkpoint or self.sd15,
+            **payload.get("override_settings", {}),
+        }
         self.calls()
         made = generate(*args, **payload)
         self.events = self.client.get("/lcm-test-probe/events")
         return made, self.calls()
 
     def loaded(self) -> Client:
-        """Its client, with the SD 1.5 checkpoint loaded: /lcm/v1/status and /lcm/v1/plan speak of the one that is."""
+        """Its client, with the SD 1.5 checkpoint loaded: /lcm/v1/status and /lcm/v1/plan speak of the one
+        that is.
+        """
         if self.client.get("/lcm/v1/status")["checkpoint"] != self.sd15:
             self.txt2img("a star", steps=1, cfg_scale=1)
         return self.client
@@ -79,7 +88,8 @@ class WebUI:
     def settings(self, **changes):
         """Settings changed for a while; skips the test where this WebUI lacks one of them.
 
-        Not `override_settings` of a request: those of a setting that is not in config.json yet are never restored.
+        Not `override_settings` of a request: those of a setting that is not in config.json yet are never
+        restored.
         """
         before = self.all_settings()
         missing = sorted(changes.keys() - before.keys())
@@ -92,18 +102,24 @@ class WebUI:
             self.client.post("/sdapi/v1/options", {name: before[name] for name in changes})
 
     def script_info(self) -> list[dict]:
-        """The scripts and their arguments as the API describes them; skips the test where this WebUI fails at that."""
+        """The scripts and their arguments as the API describes them; skips the test where this WebUI fails at
+        that.
+        """
         try:
             return self.client.get("/sdapi/v1/script-info")
         except ApiError as error:
-            if error.status == 500 and self.name == "a1111-1.6":  # its model of an answer does not allow for its own drop-downs
+            if (
+                error.status == 500 and self.name == "a1111-1.6"
+            ):  # its model of an answer does not allow for its own drop-downs
                 pytest.skip("A1111 1.6 cannot describe its scripts over the API, with or without extensions")
             raise
 
     def script(self, name: str, is_img2img: bool = False) -> dict:
         """A script and its arguments, told by the probe: {"args": [{"label", "value", "choices"}, ...]}."""
         scripts = self.client.get("/lcm-test-probe/scripts")
-        return next(script for script in scripts if script["name"] == name and script["is_img2img"] == is_img2img)
+        return next(
+            script for script in scripts if script["name"] == name and script["is_img2img"] == is_img2img
+        )
 
     def answers(self) -> bool:
         """Whether somebody listens and answers there."""
@@ -145,7 +161,9 @@ class WebUI:
 
     def txt2img_of_infotext(self, infotext: str, **fields) -> dict:
         """The API's answer to a request with the field `infotext`, for WebUIs that have it."""
-        if self.name == "forge":  # it answers 500 where it has to read the styles out of an infotext, with or without extensions
+        if (
+            self.name == "forge"
+        ):  # it answers 500 where it has to read the styles out of an infotext, with or without extensions
             fields["styles"] = []
         return self.client.post("/sdapi/v1/txt2img", {"infotext": infotext, **fields})
 
@@ -160,11 +178,15 @@ class WebUI:
         return self.name != "a1111-1.6"
 
     def uncond_at_cfg_one(self, rows: int) -> int | None:
-        """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge shows them no tensor at all."""
+        """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge
+        shows them no tensor at all.
+        """
         return None if self.name == "forge" else rows
 
     def shown_error(self, text: str) -> str:
-        """What its page shows of an error with this text: reForge's main thread prints the error and gives the page nothing."""
+        """What its page shows of an error with this text: reForge's main thread prints the error and gives
+        the page nothing.
+        """
         return "TypeError: 'NoneType' object is not iterable" if self.name == "reforge" else text
 
     @property
@@ -176,17 +198,25 @@ class WebUI:
 
     @property
     def own_lcm_timesteps(self) -> list[int]:
-        """What that sampler tells the UNet in 4 steps; A1111 rounds to the distillation grid, the others do not."""
+        """What that sampler tells the UNet in 4 steps; A1111 rounds to the distillation grid, the others do
+        not.
+        """
         return [999, 672, 346, 19] if self.name in ("forge", "reforge") else [999, 679, 339, 19]
 
 
 def connect(client: Client, name: str | None, side: int, **started) -> WebUI:
-    """`name` is what the WebUI is, None to ask the probe in it; `started` are `server` and `start` where the tests have started it."""
+    """`name` is what the WebUI is, None to ask the probe in it; `started` are `server` and `start` where the
+    tests have started it.
+    """
     try:
         models = client.get("/sdapi/v1/sd-models")
         name = name or client.get("/lcm-test-probe/host")["name"]
     except ApiError as error:
-        where = f"{client.url} has no --api, or tests/live/probe is not in its extensions folder" if error.status == 404 else client.url
+        where = (
+            f"{client.url} has no --api, or tests/live/probe is not in its extensions folder"
+            if error.status == 404
+            else client.url
+        )
         raise InstallProblem(f"{where}: {error}") from None
     picked = pick_checkpoints((model["model_name"], Path(model["filename"])) for model in models)
     vpred = next((model["model_name"] for model in models if "vpred" in model["model_name"]), None)

@@ -1,7 +1,9 @@
-"""An existing installation of a WebUI, started for the tests and stopped again, with nothing of the person's own touched.
+"""An existing installation of a WebUI, started for the tests and stopped again, with nothing of the person's
+own touched.
 
-It runs on a free port with a data folder of its own: fresh settings, no extensions but this one and the tests' probe, copies of the
-LCM-LoRAs, the person's checkpoints where they are. launch.py is told to install and to download nothing.
+It runs on a free port with a data folder of its own: fresh settings, no extensions but this one and the
+tests' probe, copies of the LCM-LoRAs, the person's checkpoints where they are. launch.py is told to install
+and to download nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,13 @@ from workbench.server import HostProcess, free_port
 EXTENSION = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).resolve().parent / "probe"
 FAMILIES = (ModelFamily.sd15, ModelFamily.sdxl)
-FLAGS = ("--api", "--skip-prepare-environment", "--skip-version-check", "--skip-python-version-check", "--skip-torch-cuda-test")
+FLAGS = (
+    "--api",
+    "--skip-prepare-environment",
+    "--skip-version-check",
+    "--skip-python-version-check",
+    "--skip-torch-cuda-test",
+)
 NO_DOWNLOADS = ("--no-download-sd-model", "--do-not-download-clip")
 SETTINGS = {
     "samples_save": False,
@@ -29,7 +37,8 @@ SETTINGS = {
     "save_to_dirs": True,
     "samples_filename_pattern": "",
     "show_progress_type": "Approx cheap",  # other previews download weights
-    "sd_text_encoder": "None",  # reForge: each checkpoint's own, where by itself it draws with that of another checkpoint
+    # reForge: each checkpoint's own, where by itself it draws with that of another checkpoint
+    "sd_text_encoder": "None",
 }
 
 
@@ -38,17 +47,28 @@ class InstallProblem(Exception):
 
 
 def find_python(folder: Path, given: Path | None = None) -> Path:
-    """The interpreter that the WebUI in `folder` runs with: `given`, or the one of its own virtual environment or one-click package."""
+    """The interpreter that the WebUI in `folder` runs with: `given`, or the one of its own virtual
+    environment or one-click package.
+    """
     if given is not None:
         if not given.is_file():
-            raise InstallProblem(f"{given} is not there: --webui-python names the interpreter that the WebUI runs with.")
+            raise InstallProblem(
+                f"{given} is not there: --webui-python names the interpreter that the WebUI runs with."
+            )
         return given
-    places = [folder / "venv", folder / ".venv", folder.parent / "system" / "python"]  # the last: packages that bring their own Python
+    places = [
+        folder / "venv",
+        folder / ".venv",
+        folder.parent / "system" / "python",
+    ]  # the last: packages that bring their own Python
     for place in places:
         for name in ("bin/python", "Scripts/python.exe", "python.exe"):
             if (place / name).is_file():
                 return place / name
-    raise InstallProblem(f"{folder} has no Python of its own (venv): start the WebUI once, or name its interpreter with --webui-python.")
+    raise InstallProblem(
+        f"{folder} has no Python of its own (venv): start the WebUI once, or name its interpreter with"
+        " --webui-python."
+    )
 
 
 def checkpoint_family(path: Path) -> ModelFamily | None:
@@ -67,7 +87,8 @@ def checkpoint_family(path: Path) -> ModelFamily | None:
 
 
 def pick_checkpoints(files: Iterable[tuple[str, Path]]) -> dict[ModelFamily, str]:
-    """Of checkpoints, (name, file), one name for each family: the first that has the family in its name, else the first by its header.
+    """Of checkpoints, (name, file), one name for each family: the first that has the family in its name, else
+    the first by its header.
 
     Raises InstallProblem where a family has none.
     """
@@ -78,13 +99,17 @@ def pick_checkpoints(files: Iterable[tuple[str, Path]]) -> dict[ModelFamily, str
         by_header = (name for name, path in files if checkpoint_family(path) is family)
         name = next(named, None) or next(by_header, None)
         if name is None:
-            raise InstallProblem(f"There is no {family.label} checkpoint (.safetensors): the tests need one of SD 1.5 and one of SDXL.")
+            raise InstallProblem(
+                f"There is no {family.label} checkpoint (.safetensors): the tests need one of SD 1.5 and one"
+                " of SDXL."
+            )
         picked[family] = name
     return picked
 
 
 def copy_lcm_loras(source: Path, target: Path) -> None:
-    """Copies one LCM-LoRA of each family to `target`, under the names that the tests use; they add files there and take them away.
+    """Copies one LCM-LoRA of each family to `target`, under the names that the tests use; they add files
+    there and take them away.
 
     Raises InstallProblem where a family has none.
     """
@@ -99,7 +124,9 @@ def copy_lcm_loras(source: Path, target: Path) -> None:
 
 
 def link_folder(target: Path, link: Path) -> None:
-    """Makes `target` appear at `link`: a symbolic link, or a junction on Windows, where links need a privilege."""
+    """Makes `target` appear at `link`: a symbolic link, or a junction on Windows, where links need a
+    privilege.
+    """
     if os.name == "nt":
         import _winapi
 
@@ -109,12 +136,20 @@ def link_folder(target: Path, link: Path) -> None:
 
 
 def prepare_data_dir(data_dir: Path, models: Path) -> list[str]:
-    """Fills the data folder of one run, and gives the arguments that make the WebUI use it and the checkpoints below `models`."""
+    """Fills the data folder of one run, and gives the arguments that make the WebUI use it and the
+    checkpoints below `models`.
+    """
     checkpoints = models / "Stable-diffusion"
     if not checkpoints.is_dir():
-        raise InstallProblem(f"{checkpoints} is not there: --webui-models names the folder that holds Stable-diffusion and Lora.")
+        raise InstallProblem(
+            f"{checkpoints} is not there: --webui-models names the folder that holds Stable-diffusion and"
+            " Lora."
+        )
     # by their names without ending, in whose order the WebUI's list will be looked through too
-    names = {path.relative_to(checkpoints).with_suffix("").as_posix(): path for path in checkpoints.rglob("*.safetensors")}
+    names = {
+        path.relative_to(checkpoints).with_suffix("").as_posix(): path
+        for path in checkpoints.rglob("*.safetensors")
+    }
     first = names[pick_checkpoints(names.items())[ModelFamily.sd15]]
     loras = data_dir / "models" / "Lora"
     copy_lcm_loras(models / "Lora", loras)
@@ -129,11 +164,12 @@ def prepare_data_dir(data_dir: Path, models: Path) -> list[str]:
 
 
 class InstalledWebUI(HostProcess):
-    """The WebUI installed in `folder`, running; see `HostProcess`. Raises InstallProblem where it cannot be tested as it is.
+    """The WebUI installed in `folder`, running; see `HostProcess`. Raises InstallProblem where it cannot be
+    tested as it is.
 
-    `data_dir` is an empty folder for this run. `models` holds Stable-diffusion and Lora, by default the installation's own.
-    `arguments` are further ones for launch.py: what this machine needs, such as "--use-cpu all --no-half". `auth` is "user:password",
-    which its API then asks for.
+    `data_dir` is an empty folder for this run. `models` holds Stable-diffusion and Lora, by default the
+    installation's own. `arguments` are further ones for launch.py: what this machine needs, such as
+    "--use-cpu all --no-half". `auth` is "user:password", which its API then asks for.
     """
 
     def __init__(
@@ -154,7 +190,8 @@ class InstalledWebUI(HostProcess):
         python = find_python(folder, None if python is None else python.absolute())
         places = prepare_data_dir(data_dir, folder / "models" if models is None else models.absolute())
         port = free_port()
-        # Forge's page may read files of its data folder only, so with one elsewhere it would be refused its own JavaScript
+        # Forge's page may read files of its data folder only, so with one elsewhere it would be refused its
+        # own JavaScript
         places += ["--gradio-allowed-path", str(folder)]
         command = [str(python), "launch.py", *FLAGS, *NO_DOWNLOADS, "--port", str(port), *places, *arguments]
         if auth:

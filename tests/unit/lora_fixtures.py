@@ -1,7 +1,7 @@
 """LoRA files for the tests: headers as real trainers write them, over weights that are one sparse hole.
 
-The layouts come from diffusers' own UNet class, built on the meta device from the models' published configurations, so that names and
-shapes are the library's and not this project's idea of them.
+The layouts come from diffusers' own UNet class, built on the meta device from the models' published
+configurations, so that names and shapes are the library's and not this project's idea of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 
-# What sets each model apart in its unet/config.json (stable-diffusion-v1-5, stable-diffusion-2-1, stable-diffusion-xl-base-1.0,
-# stable-diffusion-xl-refiner-1.0, segmind/SSD-1B, segmind/Segmind-Vega).
+# What sets each model apart in its unet/config.json (stable-diffusion-v1-5, stable-diffusion-2-1,
+# stable-diffusion-xl-base-1.0, stable-diffusion-xl-refiner-1.0, segmind/SSD-1B, segmind/Segmind-Vega).
 _SDXL = dict(
     block_out_channels=(320, 640, 1280),
     down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -57,7 +57,11 @@ UNET_CONFIGS = {
     # the small models that are trained for tests: the families' layouts, few channels, few transformer blocks
     "small_sd15": dict(block_out_channels=(64, 64, 64, 64), cross_attention_dim=768),
     "small_sdxl": dict(
-        _SDXL, block_out_channels=(32, 64, 64), transformer_layers_per_block=(1, 1, 2), attention_head_dim=(2, 4, 4), norm_num_groups=16
+        _SDXL,
+        block_out_channels=(32, 64, 64),
+        transformer_layers_per_block=(1, 1, 2),
+        attention_head_dim=(2, 4, 4),
+        norm_num_groups=16,
     ),
 }
 
@@ -91,7 +95,9 @@ def unet_layers(model: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET_CONFIGS[model])
     kinds = (torch.nn.Linear, torch.nn.Conv2d)
-    return {name: tuple(module.weight.shape) for name, module in unet.named_modules() if isinstance(module, kinds)}
+    return {
+        name: tuple(module.weight.shape) for name, module in unet.named_modules() if isinstance(module, kinds)
+    }
 
 
 def targeted_layers(model: str, targets: Iterable[str] = LCM_TARGETS) -> dict[str, tuple[int, ...]]:
@@ -110,7 +116,7 @@ def text_encoder_layers(width: int = 768, layers: int = 12) -> dict[str, tuple[i
     return result
 
 
-# ------------------------------------------------------------------------------------------------------------- naming and pairs
+# ------------------------------------------------------------------------------------------------------------
 
 
 def kohya(path: str, prefix: str = "lora_unet") -> str:
@@ -118,10 +124,18 @@ def kohya(path: str, prefix: str = "lora_unet") -> str:
 
 
 def ldm(path: str) -> str:
-    """The layer's path in the original UNet, as kohya's SDXL trainer writes it: walks the blocks in order and numbers them through."""
-    resnet = {"conv1": "in_layers.2", "conv2": "out_layers.3", "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection"}
+    """The layer's path in the original UNet, as kohya's SDXL trainer writes it: walks the blocks in order and
+    numbers them through.
+    """
+    resnet = {
+        "conv1": "in_layers.2",
+        "conv2": "out_layers.3",
+        "time_emb_proj": "emb_layers.1",
+        "conv_shortcut": "skip_connection",
+    }
     place, number, kind, index, rest = re.fullmatch(
-        r"(down_blocks|mid_block|up_blocks)\.?(\d?)\.(attentions|resnets|downsamplers|upsamplers)\.(\d)\.(.+)", path
+        r"(down_blocks|mid_block|up_blocks)\.?(\d?)\.(attentions|resnets|downsamplers|upsamplers)\.(\d)\.(.+)",
+        path,
     ).groups()
     rest = resnet.get(rest, rest)
     if place == "mid_block":
@@ -129,9 +143,11 @@ def ldm(path: str) -> str:
     if kind == "downsamplers":
         return f"input_blocks.{3 * int(number) + 3}.0.op"
     if kind == "upsamplers":
-        return f"output_blocks.{3 * int(number) + 2}.2.conv"  # after a residual block and, in SDXL, always an attention
+        # after a residual block and, in SDXL, always an attention
+        return f"output_blocks.{3 * int(number) + 2}.2.conv"
     blocks = 3 * int(number) + int(index) + (1 if place == "down_blocks" else 0)
-    return f"{'input' if place == 'down_blocks' else 'output'}_blocks.{blocks}.{1 if kind == 'attentions' else 0}.{rest}"
+    side, part = ("input" if place == "down_blocks" else "output"), (1 if kind == "attentions" else 0)
+    return f"{side}_blocks.{blocks}.{part}.{rest}"
 
 
 def lora_shapes(shape: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -141,8 +157,12 @@ def lora_shapes(shape: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tup
     return (rank, shape[1]), (shape[0], rank)
 
 
-def kohya_lora(layers: Mapping[str, tuple[int, ...]], rank: int, prefix: str = "lora_unet", conv_rank: int | None = None) -> dict:
-    """Tensor shapes of a LoRA in kohya's style: `lora_down`, `lora_up`, `alpha`. `conv_rank` is that of the 3x3 convolutions."""
+def kohya_lora(
+    layers: Mapping[str, tuple[int, ...]], rank: int, prefix: str = "lora_unet", conv_rank: int | None = None
+) -> dict:
+    """Tensor shapes of a LoRA in kohya's style: `lora_down`, `lora_up`, `alpha`. `conv_rank` is that of the
+    3x3 convolutions.
+    """
     tensors = {}
     for path, shape in layers.items():
         is_conv = len(shape) == 4 and shape[-1] == 3
@@ -152,7 +172,9 @@ def kohya_lora(layers: Mapping[str, tuple[int, ...]], rank: int, prefix: str = "
     return tensors
 
 
-def paired_lora(layers: Mapping[str, tuple[int, ...]], rank: int, down: str, up: str, prefix: str = "") -> dict:
+def paired_lora(
+    layers: Mapping[str, tuple[int, ...]], rank: int, down: str, up: str, prefix: str = ""
+) -> dict:
     """Tensor shapes of a LoRA in a dotted style, with these endings for its halves."""
     tensors = {}
     for path, shape in layers.items():
@@ -161,20 +183,28 @@ def paired_lora(layers: Mapping[str, tuple[int, ...]], rank: int, down: str, up:
     return tensors
 
 
-def peft_lora(layers: Mapping[str, tuple[int, ...]], rank: int, prefix: str = "base_model.model.", adapter: str = "") -> dict:
+def peft_lora(
+    layers: Mapping[str, tuple[int, ...]], rank: int, prefix: str = "base_model.model.", adapter: str = ""
+) -> dict:
     return paired_lora(layers, rank, f".lora_A{adapter}.weight", f".lora_B{adapter}.weight", prefix)
 
 
 def official_lora_tensors(model: str, rank: int = 64) -> dict:
-    """Names and shapes of the published LCM-LoRA of "sd15", "sdxl" or "ssd1b" (or of another model, made the same way)."""
+    """Names and shapes of the published LCM-LoRA of "sd15", "sdxl" or "ssd1b" (or of another model, made the
+    same way).
+    """
     return kohya_lora(targeted_layers(model), rank)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- the files
+# ------------------------------------------------------------------------------------------------------------
 
 
-def header_bytes(tensors: Mapping[str, tuple], metadata: Mapping[str, str] | None = None, dtype: str = "F16") -> tuple[bytes, int]:
-    """The header as the safetensors library writes it (sorted, padded to eight bytes), and the number of bytes of weights that follow."""
+def header_bytes(
+    tensors: Mapping[str, tuple], metadata: Mapping[str, str] | None = None, dtype: str = "F16"
+) -> tuple[bytes, int]:
+    """The header as the safetensors library writes it (sorted, padded to eight bytes), and the number of
+    bytes of weights that follow.
+    """
     header = {} if metadata is None else {"__metadata__": dict(metadata)}
     position = 0
     for name, shape in sorted(tensors.items()):
@@ -186,7 +216,9 @@ def header_bytes(tensors: Mapping[str, tuple], metadata: Mapping[str, str] | Non
 
 
 def write_header(path: Path, header: bytes, data_bytes: int) -> Path:
-    """A file of this header followed by `data_bytes` zeros, which take no room on disks that know sparse files."""
+    """A file of this header followed by `data_bytes` zeros, which take no room on disks that know sparse
+    files.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
@@ -194,5 +226,10 @@ def write_header(path: Path, header: bytes, data_bytes: int) -> Path:
     return path
 
 
-def write_lora(path: Path, tensors: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str] | None = None, dtype: str = "F16") -> Path:
+def write_lora(
+    path: Path,
+    tensors: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str] | None = None,
+    dtype: str = "F16",
+) -> Path:
     return write_header(path, *header_bytes(tensors, metadata, dtype))

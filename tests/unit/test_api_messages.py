@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm.api_messages import MAX_DEPTH, PlanQuestion, RequestError, plan_question, read_object, without_folders
+from lib_lcm.api_messages import (
+    MAX_DEPTH,
+    PlanQuestion,
+    RequestError,
+    plan_question,
+    read_object,
+    without_folders,
+)
 from lib_lcm.plan import PassRequest, Request
 
 PAGE = [False, 1.0, 4, 1.0, "Auto", "Trailing"]
@@ -16,7 +23,16 @@ def question(body) -> PlanQuestion:
 def test_defaults_are_those_of_the_webuis_api():
     assert question({}) == PlanQuestion(PAGE, Request(PassRequest(50, side=512), 7.0), False)
     assert question({"init_images": ["x"]}).request.first == PassRequest(50, 0.75, 512)
-    nothing = ["steps", "scheduler", "denoising_strength", "width", "hr_scale", "hr_resize_x", "styles", "override_settings"]
+    nothing = [
+        "steps",
+        "scheduler",
+        "denoising_strength",
+        "width",
+        "hr_scale",
+        "hr_resize_x",
+        "styles",
+        "override_settings",
+    ]
     assert question(dict.fromkeys(nothing)) == question({})
 
 
@@ -28,7 +44,10 @@ def test_arguments_are_filled_up_from_the_page():
 
 def test_hires_belongs_to_txt2img():
     fields = {"enable_hr": True, "hr_second_pass_steps": 3, "denoising_strength": 0.4}
-    assert question(fields).request.hires == PassRequest(3, 0.4, 1024) and question(fields).request.first.strength == 1.0
+    assert (
+        question(fields).request.hires == PassRequest(3, 0.4, 1024)
+        and question(fields).request.first.strength == 1.0
+    )
     assert question({**fields, "init_images": ["x"]}).request.hires is None
 
 
@@ -36,11 +55,19 @@ def test_the_longer_side_of_each_pass_is_read():
     fields = {"enable_hr": True, "width": 640, "height": 832}
     assert question(fields).request.first.side == 832
     assert question({**fields, "hr_scale": 1.5}).request.hires.side == 1248
-    assert question({**fields, "hr_scale": 1.5, "hr_resize_x": 1000, "hr_resize_y": 0}).request.hires.side == 1300
+    assert (
+        question({**fields, "hr_scale": 1.5, "hr_resize_x": 1000, "hr_resize_y": 0}).request.hires.side
+        == 1300
+    )
 
 
 def test_styles_and_the_checkpoint_are_read():
-    asked = question({"styles": ["ink", "night"], "override_settings": {"sd_model_checkpoint": "model.safetensors", "eta": 1}})
+    asked = question(
+        {
+            "styles": ["ink", "night"],
+            "override_settings": {"sd_model_checkpoint": "model.safetensors", "eta": 1},
+        }
+    )
     assert (asked.styles, asked.checkpoint) == (("ink", "night"), "model.safetensors")
 
 
@@ -84,7 +111,11 @@ def test_no_folder_but_the_loras_own_name_is_left_in_an_answer(tmp_path):
     link = tmp_path / "link"
     link.symlink_to(lora_dir)
     content = {
-        "a": [f"put it into {lora_dir} as x", f"{lora_dir / 'sub' / 'x.part'} is full", f"({tmp_path / 'cache'!s}/y)"],
+        "a": [
+            f"put it into {lora_dir} as x",
+            f"{lora_dir / 'sub' / 'x.part'} is full",
+            f"({tmp_path / 'cache'!s}/y)",
+        ],
         "b": {"n": 1, "real": f"{lora_dir.resolve()}/z"},
     }
     assert without_folders(content, [link], [tmp_path]) == {

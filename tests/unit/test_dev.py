@@ -1,4 +1,6 @@
-"""dev.py with real virtual environments and a real pip; the packages are tiny wheels made here, so nothing is downloaded."""
+"""dev.py with real virtual environments and a real pip; the packages are tiny wheels made here, so nothing is
+downloaded.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,13 @@ dev-no-deps = ["alone==1.0"]
 posix_signals = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 
-def write_wheel(folder: Path, name: str, version: str, files: dict[str, bytes], requires: tuple[str, ...] = ()) -> None:
+def write_wheel(
+    folder: Path, name: str, version: str, files: dict[str, bytes], requires: tuple[str, ...] = ()
+) -> None:
     module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(f"Requires-Dist: {one}\n" for one in requires)
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(
+        f"Requires-Dist: {one}\n" for one in requires
+    )
     files = files | {
         f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -52,7 +58,9 @@ def running_pip() -> tuple[str, dict[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that pip installs from. Its newest torch must never be chosen, though two packages would like to have it."""
+    """A folder that pip installs from. Its newest torch must never be chosen, though two packages would like
+    to have it.
+    """
     folder = tmp_path_factory.mktemp("wheels")
     for version in ("2.13.0", "2.5.0", "99.0"):
         write_wheel(folder, "torch", version, {"torch/__init__.py": b""})
@@ -67,7 +75,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def variables(index: Path) -> dict[str, str]:
     """The environment of a shell in which pip knows that folder and nothing else."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    return kept | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull, "PYTHONUNBUFFERED": "1"}
+    return kept | {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(index),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def command(root: Path, *arguments: str) -> list[str]:
@@ -94,7 +107,9 @@ def run_dev(root: Path, variables: dict[str, str], *arguments: str) -> subproces
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) -> tuple[Path, list[str]]:
-    """A project whose .venv two dev.py made at the same time out of a ruin, and what they printed. Not to be changed: see `project`."""
+    """A project whose .venv two dev.py made at the same time out of a ruin, and what they printed. Not to be
+    changed: see `project`.
+    """
     root = tmp_path_factory.mktemp("a project") / "root"
     root.mkdir()
     (root / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
@@ -103,7 +118,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, variables: dict[str, str]) ->
     ruin.python.write_text("not a Python")
     assert ruin.problem() == "its Python does not run"
     both = [
-        subprocess.Popen(command(root, "setup"), env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.Popen(
+            command(root, "setup"), env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         for _ in range(2)
     ]
     outputs = [process.communicate(timeout=300)[0] for process in both]
@@ -142,17 +159,26 @@ def test_packages_are_the_pinned_ones_and_torch_is_not_the_newest(made: tuple[Pa
     found = dev.Environment(made[0], KEY_PACKAGES).inspect()
     assert found is not None
     packages = {name: version for name, version in found["packages"].items() if name != "setuptools"}
-    assert packages == {"torch": "2.13.0", "wants-torch": "1.0", "alone": "1.0", "pip": importlib.metadata.version("pip")}
+    assert packages == {
+        "torch": "2.13.0",
+        "wants-torch": "1.0",
+        "alone": "1.0",
+        "pip": importlib.metadata.version("pip"),
+    }
 
 
-def test_next_start_installs_nothing_and_is_quick(made: tuple[Path, list[str]], variables: dict[str, str]) -> None:
+def test_next_start_installs_nothing_and_is_quick(
+    made: tuple[Path, list[str]], variables: dict[str, str]
+) -> None:
     began = time.monotonic()
     done = run_dev(made[0], variables, "setup")
     assert (done.returncode, done.stdout) == (0, ".venv is ready.\n")
     assert time.monotonic() - began < 15
 
 
-def test_torch_of_ones_own_stays(project: Path, environment: dev.Environment, variables: dict[str, str]) -> None:
+def test_torch_of_ones_own_stays(
+    project: Path, environment: dev.Environment, variables: dict[str, str]
+) -> None:
     pip = [str(environment.python), "-m", "pip", "install", "-q", "torch==2.5.0"]
     subprocess.run(pip, env=variables, check=True)
     assert environment.problem() == "torch changed or went missing"
@@ -185,14 +211,20 @@ def test_problem_is_named(environment: dev.Environment) -> None:
     assert environment.problem() == "it is not a folder"
 
 
-def test_other_python_version_is_a_problem(environment: dev.Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_python_version_is_a_problem(
+    environment: dev.Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dev, "PYTHONS", ((2, 7),))
     assert environment.problem() == f"it has Python {sys.version_info[0]}.{sys.version_info[1]}, not 2.7"
 
 
-def test_only_the_pins_decide_what_is_wanted(environment: dev.Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_pins_decide_what_is_wanted(
+    environment: dev.Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pins, before = environment.root / "pyproject.toml", environment.wanted()
-    pins.write_text(PYPROJECT.replace("[tool.other]", "[tool.else]").replace("dev = ", "# why\ndev = "), encoding="utf-8")
+    pins.write_text(
+        PYPROJECT.replace("[tool.other]", "[tool.else]").replace("dev = ", "# why\ndev = "), encoding="utf-8"
+    )
     assert environment.wanted() == before
     pins.write_text(PYPROJECT.replace("alone==1.0", "alone==1.1"), encoding="utf-8")
     assert environment.wanted() != before
@@ -209,11 +241,15 @@ def test_checkout_without_pins_is_told_so(tmp_path: Path, capsys: pytest.Capture
 # -- repairing it
 
 
-def test_package_without_its_files_comes_back_in_place(project: Path, environment: dev.Environment, variables: dict[str, str]) -> None:
+def test_package_without_its_files_comes_back_in_place(
+    project: Path, environment: dev.Environment, variables: dict[str, str]
+) -> None:
     shutil.rmtree(site_packages(environment) / "alone")  # pip still believes that it is there
     (site_packages(environment) / "mine.py").write_text("")
     done = run_dev(project, variables, "setup")
-    assert done.returncode == 0 and "Preparing .venv: alone changed or went missing." in done.stdout, done.stdout
+    assert done.returncode == 0 and "Preparing .venv: alone changed or went missing." in done.stdout, (
+        done.stdout
+    )
     assert environment.problem() is None
     assert (site_packages(environment) / "mine.py").exists(), ".venv was built anew without need"
 
@@ -238,15 +274,26 @@ def test_index_out_of_reach_leaves_the_environment_for_later(
     project: Path, environment: dev.Environment, variables: dict[str, str]
 ) -> None:
     (project / "pyproject.toml").write_text(PYPROJECT.replace("alone==1.0", "alone==1.1"), encoding="utf-8")
-    offline = {name: value for name, value in variables.items() if name not in ("PIP_NO_INDEX", "PIP_FIND_LINKS")}
-    offline |= {"PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    offline = {
+        name: value for name, value in variables.items() if name not in ("PIP_NO_INDEX", "PIP_FIND_LINKS")
+    }
+    offline |= {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/",
+        "PIP_RETRIES": "0",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
     done = run_dev(project, offline, "setup")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith("dev.py: The package index cannot be reached: check the network")
+    assert done.stdout.splitlines()[-1].startswith(
+        "dev.py: The package index cannot be reached: check the network"
+    )
     assert environment.inspect() is not None and environment.problem() == "an installation did not finish"
 
 
-def test_too_small_a_disk_is_noticed_before_anything_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_small_a_disk_is_noticed_before_anything_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     monkeypatch.setattr(dev, "DISK_NEEDED", 1 << 60)
     with pytest.raises(dev.SetupError, match="free some space"):
@@ -257,10 +304,26 @@ def test_too_small_a_disk_is_noticed_before_anything_is_installed(tmp_path: Path
 @pytest.mark.parametrize(
     ("log", "kind", "says"),
     [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", dev.SetupError, "disk is full"),
-        ("NewConnectionError('...')\nERROR: No matching distribution found for torch==2.13.0", dev.SetupError, "cannot be reached"),
-        ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] ...'))", dev.SetupError, "certificate"),
-        ("ERROR: No matching distribution found for torch==2.13.0", dev.SetupError, "No matching distribution found for torch==2.13.0."),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+            dev.SetupError,
+            "disk is full",
+        ),
+        (
+            "NewConnectionError('...')\nERROR: No matching distribution found for torch==2.13.0",
+            dev.SetupError,
+            "cannot be reached",
+        ),
+        (
+            "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] ...'))",
+            dev.SetupError,
+            "certificate",
+        ),
+        (
+            "ERROR: No matching distribution found for torch==2.13.0",
+            dev.SetupError,
+            "No matching distribution found for torch==2.13.0.",
+        ),
         ("ERROR: Cannot uninstall x, RECORD file not found.", dev.PipFailed, "RECORD file not found."),
         ("", dev.PipFailed, "ended with 2."),
     ],
@@ -283,7 +346,9 @@ def test_first_fitting_python_is_taken(tmp_path: Path) -> None:
     missing, shim = [str(tmp_path / "none")], fake_python(tmp_path, "pyenv: command not found", 127)
     unfit = [fake_python(tmp_path, answer) for answer in ("3 12 1", "3 9 1", "3 11 0")]
     right = fake_python(tmp_path, "3 10 1")
-    found = dev.find_python(tmp_path / ".venv", [missing, shim, *unfit, right, fake_python(tmp_path, "3 11 1")])
+    found = dev.find_python(
+        tmp_path / ".venv", [missing, shim, *unfit, right, fake_python(tmp_path, "3 11 1")]
+    )
     assert found.command == right and found.version == (3, 10)
 
 
@@ -300,7 +365,9 @@ def test_python_without_venv_module_says_so(tmp_path: Path) -> None:
 def test_python_of_the_environment_to_be_replaced_does_not_count(environment: dev.Environment) -> None:
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import dev; from pathlib import Path; "
     code += f"print(*dev.find_python(Path({str(environment.path)!r})).command)"
-    done = subprocess.run([str(environment.python), "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [str(environment.python), "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    )
     assert done.stdout.strip() and not dev.is_inside(done.stdout.strip(), environment.path)
 
 
@@ -315,24 +382,42 @@ def workbench(root: Path, code: str) -> None:
 def test_demo_runs_inside_and_passes_arguments_and_status_on(
     project: Path, environment: dev.Environment, variables: dict[str, str]
 ) -> None:
-    workbench(project, "import os, shutil, sys; print(sys.prefix, os.getcwd(), sys.argv[1:], shutil.which('python')); sys.exit(7)")
+    workbench(
+        project,
+        "import os, shutil, sys; print(sys.prefix, os.getcwd(), sys.argv[1:], shutil.which('python'));"
+        " sys.exit(7)",
+    )
     done = run_dev(project, variables, "demo", "--port", "7999")
     assert done.returncode == 7
     assert done.stdout.strip() == f"{environment.path} {project} ['--port', '7999'] {environment.python}"
 
 
 def test_commands_start_what_they_promise(tmp_path: Path) -> None:
-    assert dev.module_command("test", ["-k", "x"], tmp_path) == ["-m", "pytest", "-c", str(tmp_path / "pyproject.toml"), "-k", "x"]
+    assert dev.module_command("test", ["-k", "x"], tmp_path) == [
+        "-m",
+        "pytest",
+        "-c",
+        str(tmp_path / "pyproject.toml"),
+        "-k",
+        "x",
+    ]
     assert dev.module_command("test", [], tmp_path)[4:] == ["-n", "2", "--dist", "loadfile"]
     workbench(tmp_path, "")
     (tmp_path / "workbench" / "check.py").write_text("")
-    assert dev.module_command("demo", ["--check", "--profile", "p"], tmp_path) == ["-m", "workbench.check", "--profile", "p"]
+    assert dev.module_command("demo", ["--check", "--profile", "p"], tmp_path) == [
+        "-m",
+        "workbench.check",
+        "--profile",
+        "p",
+    ]
     with pytest.raises(dev.SetupError, match=r"no benchmarks/__main__\.py"):
         dev.module_command("bench", [], tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["setup", "--now"]])
-def test_wrong_usage_ends_with_2_and_the_usage(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_ends_with_2_and_the_usage(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert dev.main(arguments, dev.Environment(tmp_path)) == 2
     assert "python dev.py demo" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -340,16 +425,22 @@ def test_wrong_usage_ends_with_2_and_the_usage(arguments: list[str], tmp_path: P
 
 @posix_signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_lets_the_program_end_in_its_own_way(project: Path, variables: dict[str, str], number: int) -> None:
+def test_signal_lets_the_program_end_in_its_own_way(
+    project: Path, variables: dict[str, str], number: int
+) -> None:
     workbench(
         project,
-        "import signal, sys, time\n"
-        "def end(number, frame):\n    print('closing', number, flush=True); time.sleep(0.3); print('closed', flush=True); sys.exit(5)\n"
-        "signal.signal(signal.SIGINT, end); signal.signal(signal.SIGTERM, end)\n"
-        "print('up', flush=True); time.sleep(60)\n",
+        "import signal, sys, time\ndef end(number, frame):\n    print('closing', number, flush=True);"
+        " time.sleep(0.3); print('closed', flush=True); sys.exit(5)\nsignal.signal(signal.SIGINT, end);"
+        " signal.signal(signal.SIGTERM, end)\nprint('up', flush=True); time.sleep(60)\n",
     )
     process = subprocess.Popen(
-        command(project, "demo"), env=variables, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command(project, "demo"),
+        env=variables,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert process.stdout is not None and process.stdout.readline() == "up\n"
     process.send_signal(number)
@@ -377,7 +468,9 @@ def test_lock_is_held_by_one_and_freed_when_that_one_is_killed(tmp_path: Path) -
     holder = "import sys, time; sys.path.insert(0, sys.argv[1]); import dev\n"
     holder += "with dev.locked(sys.argv[2]): print('held', flush=True); time.sleep(60)"
     path = tmp_path / "lock"
-    process = subprocess.Popen([sys.executable, "-c", holder, str(REPOSITORY), str(path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", holder, str(REPOSITORY), str(path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     with open(path, "r+b") as other:
         assert not dev.try_lock(other.fileno())
@@ -390,7 +483,12 @@ def test_lock_is_held_by_one_and_freed_when_that_one_is_killed(tmp_path: Path) -
 
 
 def test_every_pin_of_the_checkout_is_exact() -> None:
-    table = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8").partition("[dependency-groups]\n")[2].partition("\n[")[0]
+    table = (
+        (REPOSITORY / "pyproject.toml")
+        .read_text(encoding="utf-8")
+        .partition("[dependency-groups]\n")[2]
+        .partition("\n[")[0]
+    )
     pins = [line.strip().split("#")[0] for line in table.splitlines() if line.startswith('    "')]
     assert len(pins) > 50
     assert [pin for pin in pins if "==" not in pin.split(";")[0]] == []

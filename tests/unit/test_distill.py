@@ -1,4 +1,6 @@
-"""Latent consistency distillation: the solver, the loss, what a student learns from a teacher that is known exactly, and the LoRA file."""
+"""Latent consistency distillation: the solver, the loss, what a student learns from a teacher that is known
+exactly, and the LoRA file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from lib_lcm.distill import (
     save_lora,
 )
 
-ALPHAS_CUMPROD = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0)
+ALPHAS_CUMPROD = torch.cumprod(
+    1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0
+)
 CENTRE, SPREAD = 0.8, 0.3
 """The data of the exactly known teacher: a normal distribution in each coordinate."""
 
@@ -36,11 +40,15 @@ def gaussian_noise_prediction(sample, timesteps, cond):
 
 
 def gaussian_teacher(sample, timesteps, cond, uncond):
-    return gaussian_noise_prediction(sample, timesteps, cond), gaussian_noise_prediction(sample, timesteps, uncond)
+    return gaussian_noise_prediction(sample, timesteps, cond), gaussian_noise_prediction(
+        sample, timesteps, uncond
+    )
 
 
 def gaussian_flow_end(sample, timesteps, cond):
-    """Where the probability flow takes `sample` at t = 0, for the same data: Gaussians are transported affinely."""
+    """Where the probability flow takes `sample` at t = 0, for the same data: Gaussians are transported
+    affinely.
+    """
     abar, end = (ALPHAS_CUMPROD[t][:, None].to(sample) for t in (timesteps, torch.zeros_like(timesteps)))
     deviation = (sample - abar.sqrt() * CENTRE * cond) / (abar * SPREAD**2 + 1 - abar).sqrt()
     return end.sqrt() * CENTRE * cond + (end * SPREAD**2 + 1 - end).sqrt() * deviation
@@ -48,12 +56,21 @@ def gaussian_flow_end(sample, timesteps, cond):
 
 def test_published_defaults():
     config = DistillConfig()
-    assert (config.rank, config.alpha, config.learning_rate, config.hop, config.guidance) == (64, 8.0, 1e-4, (20, 20), (5.0, 15.0))
+    assert (config.rank, config.alpha, config.learning_rate, config.hop, config.guidance) == (
+        64,
+        8.0,
+        1e-4,
+        (20, 20),
+        (5.0, 15.0),
+    )
     assert config.grid.tolist() == list(range(19, 1000, 20))
     assert DistillConfig.sdxl().guidance == (3.0, 15.0)
 
 
-@pytest.mark.parametrize("change", [{"loss": "l1"}, {"prediction_type": "x0"}, {"hop": (30, 20)}, {"substeps": (0, 1)}, {"grid_points": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [{"loss": "l1"}, {"prediction_type": "x0"}, {"hop": (30, 20)}, {"substeps": (0, 1)}, {"grid_points": 0}],
+)
 def test_a_bad_value_is_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         DistillConfig(**change)
@@ -72,7 +89,9 @@ def test_solver_follows_the_exact_flow_ever_closer_with_more_substeps():
     exact = gaussian_flow_end(sample, starts, cond)
 
     def error(substeps):
-        end = ddim_solve(gaussian_teacher, sample, starts, ends, substeps, torch.zeros(64), cond, 0 * cond, ALPHAS_CUMPROD)
+        end = ddim_solve(
+            gaussian_teacher, sample, starts, ends, substeps, torch.zeros(64), cond, 0 * cond, ALPHAS_CUMPROD
+        )
         return float((end - exact).abs().max())
 
     assert error(200) < 0.03 < error(10)
@@ -93,7 +112,11 @@ def test_solver_guides_by_one_plus_w():
 
 
 def test_v_and_epsilon_predictions_are_the_same_consistency_function():
-    sample, cond, timesteps = torch.randn(8, 3, dtype=torch.float64), torch.ones(8, 1, dtype=torch.float64), torch.full((8,), 499)
+    sample, cond, timesteps = (
+        torch.randn(8, 3, dtype=torch.float64),
+        torch.ones(8, 1, dtype=torch.float64),
+        torch.full((8,), 499),
+    )
     abar = ALPHAS_CUMPROD[499]
 
     def velocity(sample, timesteps, cond):
@@ -101,8 +124,12 @@ def test_v_and_epsilon_predictions_are_the_same_consistency_function():
         denoised = (sample - (1 - abar).sqrt() * noise) / abar.sqrt()
         return abar.sqrt() * noise - (1 - abar).sqrt() * denoised
 
-    by_noise = consistency(gaussian_noise_prediction, sample, timesteps, cond, ALPHAS_CUMPROD, DistillConfig())
-    by_velocity = consistency(velocity, sample, timesteps, cond, ALPHAS_CUMPROD, DistillConfig(prediction_type="v_prediction"))
+    by_noise = consistency(
+        gaussian_noise_prediction, sample, timesteps, cond, ALPHAS_CUMPROD, DistillConfig()
+    )
+    by_velocity = consistency(
+        velocity, sample, timesteps, cond, ALPHAS_CUMPROD, DistillConfig(prediction_type="v_prediction")
+    )
     assert torch.allclose(by_noise, by_velocity, atol=1e-12)
 
 
@@ -115,7 +142,9 @@ def test_huber_is_quadratic_near_zero_and_linear_far_away():
 
 
 class Student(nn.Module):
-    """Starts as the exact teacher, and learns a correction, affine in the sample for each grid cell: enough for the exact answer."""
+    """Starts as the exact teacher, and learns a correction, affine in the sample for each grid cell: enough
+    for the exact answer.
+    """
 
     def __init__(self, cells: int) -> None:
         super().__init__()
@@ -151,7 +180,8 @@ def test_a_student_learns_the_exact_consistency_function():
     with torch.no_grad():
         learned = consistency(student, sample, top, cond, alphas_cumprod, config)
         before = consistency(gaussian_noise_prediction, sample, top, cond, alphas_cumprod, config)
-    # One evaluation of the teacher gives the mean of the data; the student must keep the sample's own deviation.
+    # One evaluation of the teacher gives the mean of the data; the student must keep the sample's own
+    # deviation.
     assert float((before - exact).std()) > 0.25
     assert float((learned - exact).std()) < 0.08
     assert float((learned - exact).mean().abs()) < 0.08
@@ -202,8 +232,9 @@ def test_lora_starts_without_effect_and_adapts_only_its_targets():
     adapter = LoraAdapter(block, rank=4, alpha=2.0)
     assert torch.equal(block(x), before)
     assert sorted(adapter.layers) == ["lora_unet_resnets_0_conv1", "lora_unet_to_q"]
-    assert kohya_name("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0") == (
-        "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0"
+    assert (
+        kohya_name("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0")
+        == "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0"
     )
 
 
@@ -228,8 +259,12 @@ def test_lora_equals_the_merged_weight():
     adapter.remove()
     with torch.no_grad():
         for name, layer in (("resnets_0_conv1", block.resnets[0]["conv1"]), ("to_q", block.to_q)):
-            up, down, alpha = (state[f"lora_unet_{name}.{part}"] for part in ("lora_up.weight", "lora_down.weight", "alpha"))
-            layer.weight += (up.flatten(1) @ down.flatten(1)).reshape(layer.weight.shape) * alpha / down.shape[0]
+            up, down, alpha = (
+                state[f"lora_unet_{name}.{part}"] for part in ("lora_up.weight", "lora_down.weight", "alpha")
+            )
+            layer.weight += (
+                (up.flatten(1) @ down.flatten(1)).reshape(layer.weight.shape) * alpha / down.shape[0]
+            )
     assert torch.allclose(block(x), expected, atol=1e-5)
 
 

@@ -1,4 +1,6 @@
-"""The training loop of distillation: it learns what is known exactly, resumes to the bit, and saves memory without changing its result."""
+"""The training loop of distillation: it learns what is known exactly, resumes to the bit, and saves memory
+without changing its result.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,13 @@ from lib_lcm.families import ModelFamily
 from lib_lcm.lora_files import DISTILLATION_METADATA, inspect_lora
 from workbench.small_models import build_model
 
-ALPHAS_CUMPROD = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
+ALPHAS_CUMPROD = torch.cumprod(
+    1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0
+).float()
 CENTRES, SPREAD = torch.tensor([-1.0, 0.6]), 0.15
-"""The data of the exactly known teacher: in one dimension, a mixture of two equally likely normal distributions."""
+"""The data of the exactly known teacher: in one dimension, a mixture of two equally likely normal
+distributions.
+"""
 
 
 def mixture_noise_prediction(sample: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -40,8 +46,9 @@ def mixture_noise_prediction(sample: torch.Tensor, timesteps: torch.Tensor) -> t
 
 
 def mixture_flow_end(sample: torch.Tensor, timestep: int) -> torch.Tensor:
-    """Where the probability flow takes `sample` [B, 1] at t = 0. In one dimension a flow keeps the order of points, so it takes each
-    quantile of the noisy distribution to the same quantile of the clean one, which is found by bisection."""
+    """Where the probability flow takes `sample` [B, 1] at t = 0. In one dimension a flow keeps the order of
+    points, so it takes each quantile of the noisy distribution to the same quantile of the clean one, which
+    is found by bisection."""
 
     def quantile_of(x, abar):
         deviation = (abar * SPREAD**2 + 1 - abar).sqrt()
@@ -71,7 +78,9 @@ class Correction(nn.Module):
 
     def forward(self, sample: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         abar = ALPHAS_CUMPROD[timesteps][:, None]
-        level = (abar / (1 - abar)).log() / 4  # half the logarithm of the signal-to-noise ratio, about -1.3..1.8
+        level = (
+            abar / (1 - abar)
+        ).log() / 4  # half the logarithm of the signal-to-noise ratio, about -1.3..1.8
         waves = [f(level * k) for k in (1, 2, 3, 5) for f in (torch.sin, torch.cos)]
         ramps = [torch.tanh(3 * (sample - c)) for c in torch.linspace(-1.5, 1.5, 8)]
         x = torch.cat([sample, level, *waves, *ramps], dim=1)
@@ -100,26 +109,34 @@ def mixture_distillation(config: DistillConfig) -> tuple[Distillation, Correctio
 
 
 MIXTURE = DistillConfig(
-    grid_points=10, hop=(100, 100), substeps=(2, 2), guidance=(0.0, 0.0), loss="l2", learning_rate=0.01, betas=(0.9, 0.99),
-    learning_rate_schedule="cosine", warmup=20, batch=128, steps=400, rank=32, alpha=32.0, ema_decay=0.95, weight_decay=0.0,
+    grid_points=10, hop=(100, 100), substeps=(2, 2), guidance=(0.0, 0.0), loss="l2", learning_rate=0.01,
+    betas=(0.9, 0.99),
+    learning_rate_schedule="cosine", warmup=20, batch=128, steps=400, rank=32, alpha=32.0, ema_decay=0.95,
+    weight_decay=0.0,
 )  # fmt: skip
 
 
 def test_the_student_approaches_the_true_consistency_function_of_a_mixture():
-    """One answer of the teacher is the mean of what is possible; the student must fall for one of the two peaks, and for the right one."""
+    """One answer of the teacher is the mean of what is possible; the student must fall for one of the two
+    peaks, and for the right one.
+    """
     distillation, _, _ = mixture_distillation(MIXTURE)
     torch.manual_seed(1)
     sample, steps = torch.randn(2000, 1), torch.full((2000,), 999)
     exact = mixture_flow_end(sample, 999)
 
     def error(learned):
-        return float((learned - exact).abs().mean()), float(((learned > -0.2) == (exact > -0.2)).float().mean())
+        return float((learned - exact).abs().mean()), float(
+            ((learned > -0.2) == (exact > -0.2)).float().mean()
+        )
 
     with torch.no_grad():
         before, _ = error(consistency(distillation.student, sample, steps, None, ALPHAS_CUMPROD, MIXTURE))
     distillation.run(say=lambda text: None)
     with torch.no_grad(), distillation.averaged():
-        after, right_peak = error(consistency(distillation.student, sample, steps, None, ALPHAS_CUMPROD, MIXTURE))
+        after, right_peak = error(
+            consistency(distillation.student, sample, steps, None, ALPHAS_CUMPROD, MIXTURE)
+        )
     assert before > 0.7
     assert after < 0.15, (before, after)  # 0.10 to 0.12, by the batches drawn and the processor's rounding
     assert right_peak > 0.95
@@ -191,9 +208,13 @@ def test_accumulation_averages_the_gradients_of_its_batches():
 
 def test_learning_rate_schedules():
     constant = DistillConfig(warmup=10, steps=100)
-    assert [constant.learning_rate_at(step) for step in (0, 9, 10, 99)] == pytest.approx([1e-5, 1e-4, 1e-4, 1e-4])
+    assert [constant.learning_rate_at(step) for step in (0, 9, 10, 99)] == pytest.approx(
+        [1e-5, 1e-4, 1e-4, 1e-4]
+    )
     cosine = dataclasses.replace(constant, learning_rate_schedule="cosine")
-    assert [cosine.learning_rate_at(step) for step in (0, 10, 55, 100)] == pytest.approx([1e-5, 1e-4, 5.1e-5, 2e-6])
+    assert [cosine.learning_rate_at(step) for step in (0, 10, 55, 100)] == pytest.approx(
+        [1e-5, 1e-4, 5.1e-5, 2e-6]
+    )
 
 
 class UNetDistillation:
@@ -216,10 +237,16 @@ class UNetDistillation:
 
     def teacher(self, sample, timesteps, cond, uncond):
         with self.adapter.disabled():
-            return self.student(torch.cat([sample] * 2), timesteps.repeat(2), torch.cat([cond, uncond])).chunk(2)
+            return self.student(
+                torch.cat([sample] * 2), timesteps.repeat(2), torch.cat([cond, uncond])
+            ).chunk(2)
 
     def batch(self, index):
-        return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(index)), self.text, 0 * self.text
+        return (
+            torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(index)),
+            self.text,
+            0 * self.text,
+        )
 
     def gradients(self):
         self.run.train_step()
@@ -231,7 +258,9 @@ def test_checkpointing_gives_the_same_gradients_and_is_undone():
     saving = UNetDistillation()
     calls = []
     undo = checkpoint_blocks(saving.model.unet)
-    saving.model.unet.down_blocks[0].resnets[0].conv1.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    saving.model.unet.down_blocks[0].resnets[0].conv1.register_forward_hook(
+        lambda *_: calls.append(torch.is_grad_enabled())
+    )
     assert torch.allclose(saving.gradients(), plain, rtol=1e-4, atol=1e-6)
     assert calls.count(True) == 2  # once forwards, once again in the backward pass
     undo()
@@ -248,7 +277,9 @@ def test_bf16_computes_in_half_precision_and_trains_in_full():
     gradient, exact = half.gradients(), UNetDistillation(**far).gradients()
     assert set(seen) == {torch.bfloat16}
     assert {parameter.dtype for parameter in half.run.parameters} == {torch.float32} == {gradient.dtype}
-    assert float(torch.cosine_similarity(gradient, exact, dim=0)) > 0.9  # of this network, rounding to bf16 leaves 0.94
+    assert (
+        float(torch.cosine_similarity(gradient, exact, dim=0)) > 0.9
+    )  # of this network, rounding to bf16 leaves 0.94
 
 
 def test_precisions_that_cannot_work_are_refused():
@@ -272,7 +303,8 @@ def test_the_file_says_how_it_was_made_and_is_recognised(finished, tmp_path):
     run, _ = finished
     path = tmp_path / "any_name.safetensors"
     save_lora(
-        run.adapter, path, lora_metadata(run.config, base_model_sha256="ab" * 32, steps=run.run.step, description="of a test")
+        run.adapter, path, lora_metadata(run.config, base_model_sha256="ab" * 32, steps=run.run.step,
+        description="of a test")
     )  # fmt: skip
     lora = inspect_lora(path)
     assert (lora.is_lcm, lora.family, lora.rank, lora.problem) == (True, ModelFamily.sd15, 2, None)
@@ -287,7 +319,11 @@ def middle_distillation(checkpointing: bool) -> Distillation:
     """A distillation of a UNet with SD 1.5's layout, 15 million parameters and 24x24 latents."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
-        sample_size=24, block_out_channels=(48, 96, 160, 160), cross_attention_dim=768, attention_head_dim=8, norm_num_groups=16
+        sample_size=24,
+        block_out_channels=(48, 96, 160, 160),
+        cross_attention_dim=768,
+        attention_head_dim=8,
+        norm_num_groups=16,
     )
     config = DistillConfig(batch=4, rank=16, gradient_checkpointing=checkpointing, ema_decay=0.95)
     adapter = LoraAdapter(unet, config.rank, config.alpha)
@@ -302,7 +338,8 @@ def middle_distillation(checkpointing: bool) -> Distillation:
         return answer, answer
 
     return Distillation(
-        unet, adapter, student, teacher, ALPHAS_CUMPROD, lambda index: (torch.randn(4, 4, 24, 24), text, text), config
+        unet, adapter, student, teacher, ALPHAS_CUMPROD, lambda index: (torch.randn(4, 4, 24, 24), text,
+        text), config
     )  # fmt: skip
 
 
@@ -319,11 +356,15 @@ def middle_runs():
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_memory_estimate_is_what_training_takes(checkpointing, middle_runs, tmp_path):
-    """Against torch's own account of its allocations in the first step (where Adam's moments come after the activations have gone)."""
+    """Against torch's own account of its allocations in the first step (where Adam's moments come after the
+    activations have gone).
+    """
     run, estimate = middle_runs[checkpointing]
     if checkpointing:
         checkpoint_blocks(run.unet)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         run.train_step()
     profile.export_chrome_trace(str(tmp_path / "trace.json"))
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]

@@ -38,7 +38,15 @@ ADDRESS = "/someone/some-lora/resolve/main/pytorch_lora_weights.safetensors"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+    for name in (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_TOKEN",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(download, "CHUNK", 4096)
     monkeypatch.setattr(download, "RETRY_WAIT", 0.01)
@@ -110,7 +118,9 @@ def test_server_that_cannot_resume_sends_the_whole_file_again(hub: Hub, tmp_path
     assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
 
 
-def test_server_that_gives_no_length_and_ends_early_is_asked_again(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_gives_no_length_and_ends_early_is_asked_again(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, hub.content = hub.content, CONTENT[:100_000]
     hub.script = ["no length"]
     original = download._Job.sleep
@@ -155,13 +165,17 @@ def test_wrong_content_of_the_right_size_is_deleted(hub: Hub, tmp_path: Path) ->
     ],
     ids=["longer", "longer than it says", "a login page"],
 )
-def test_wrong_size_is_refused_at_once(hub: Hub, tmp_path: Path, content: bytes, script: list, offers: str) -> None:
+def test_wrong_size_is_refused_at_once(
+    hub: Hub, tmp_path: Path, content: bytes, script: list, offers: str
+) -> None:
     hub.content, hub.script = content, script
     with pytest.raises(DownloadError, match=f"{offers} as lcm_lora_test, which has 300,000"):
         download_lora(LORA, tmp_path)
     assert len(hub.requests) == 1
     assert not loras_in(tmp_path)
-    assert not part_of(tmp_path).exists() or not part_of(tmp_path).stat().st_size, "the next download would go on from it"
+    assert not part_of(tmp_path).exists() or not part_of(tmp_path).stat().st_size, (
+        "the next download would go on from it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +192,9 @@ def test_refusal_names_the_file_and_the_way_by_hand(hub: Hub, tmp_path: Path, st
     assert not list(tmp_path.iterdir())
 
 
-def test_busy_server_is_asked_again_after_the_time_it_names(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_server_is_asked_again_after_the_time_it_names(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     monkeypatch.setattr(download._Job, "sleep", lambda job, seconds: waits.append(seconds))
     hub.script = [("status", 429, {"Retry-After": "7"}), 500]
@@ -193,7 +209,9 @@ def test_long_wait_is_left_to_the_user(hub: Hub, tmp_path: Path) -> None:
     assert len(hub.requests) == 1
 
 
-def test_token_goes_to_the_hub_and_not_along_a_redirect(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_goes_to_the_hub_and_not_along_a_redirect(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     elsewhere = Hub(CONTENT)
     hub.script = [("redirect", elsewhere.url.replace("127.0.0.1", "localhost"))]
@@ -285,7 +303,9 @@ def test_missing_lora_folder_of_a_webui_is_made(hub: Hub, tmp_path: Path) -> Non
 
 
 def test_missing_folder_elsewhere_is_not_made(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=re.escape(f"The LoRA folder {tmp_path / 'typo' / 'Lora'} does not exist")):
+    with pytest.raises(
+        DownloadError, match=re.escape(f"The LoRA folder {tmp_path / 'typo' / 'Lora'} does not exist")
+    ):
         download_lora(LORA, tmp_path / "typo" / "Lora")
     assert not (tmp_path / "typo").exists() and not hub.requests
 
@@ -296,8 +316,13 @@ def test_lora_folder_that_is_a_file(hub: Hub, tmp_path: Path) -> None:
         download_lora(LORA, tmp_path / "Lora")
 
 
-@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "full"), (errno.EACCES, "may not be written"), (errno.EIO, "cannot be saved")])
-def test_disk_that_refuses_a_write(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(errno.ENOSPC, "full"), (errno.EACCES, "may not be written"), (errno.EIO, "cannot be saved")],
+)
+def test_disk_that_refuses_a_write(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str
+) -> None:
     def refuse(file: object) -> None:
         raise OSError(number, os.strerror(number), str(part_of(tmp_path)))
 
@@ -307,7 +332,9 @@ def test_disk_that_refuses_a_write(hub: Hub, tmp_path: Path, monkeypatch: pytest
     assert not loras_in(tmp_path)
 
 
-@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
 def test_folder_without_permission(hub: Hub, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
@@ -324,13 +351,17 @@ def test_too_little_space_is_noticed_before_the_download(hub: Hub, tmp_path: Pat
     assert not hub.requests
 
 
-def test_python_without_the_packages_is_told_to_be_the_wrong_one(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_without_the_packages_is_told_to_be_the_wrong_one(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(DownloadError, match="This Python has no requests: use the WebUI's own Python"):
         download_lora(LORA, tmp_path)
 
 
-def test_a_mirror_wins_over_the_environment_and_gets_no_token(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_wins_over_the_environment_and_gets_no_token(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert download_lora(LORA, tmp_path, mirror=f" {hub.url}/ ").read_bytes() == CONTENT
@@ -339,7 +370,17 @@ def test_a_mirror_wins_over_the_environment_and_gets_no_token(hub: Hub, tmp_path
 
 
 @pytest.mark.parametrize(
-    "mirror", ["hf-mirror.com", "ftp://hf-mirror.com", "https://", "http://a:b@c", "file:///etc", "http://[", "http://x:y", "C:\\hub"]
+    "mirror",
+    [
+        "hf-mirror.com",
+        "ftp://hf-mirror.com",
+        "https://",
+        "http://a:b@c",
+        "file:///etc",
+        "http://[",
+        "http://x:y",
+        "C:\\hub",
+    ],
 )
 def test_a_mirror_that_is_no_address_is_refused_with_its_name(hub: Hub, tmp_path: Path, mirror: str) -> None:
     with pytest.raises(DownloadError, match="Settings → LCM") as refused:
@@ -347,7 +388,9 @@ def test_a_mirror_that_is_no_address_is_refused_with_its_name(hub: Hub, tmp_path
     assert repr(mirror) in str(refused.value) and hub.requests == []
 
 
-def test_a_proxy_of_the_environment_is_used(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_of_the_environment_is_used(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://huggingface.invalid")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -364,7 +407,7 @@ def test_a_disk_that_is_really_full(hub: Hub, tmp_path: Path) -> None:
     assert not loras_in(tmp_path)
 
 
-# --- other processes ----------------------------------------------------------------------------------------------------------
+# --- other processes ----------------------------------------------------------------------------------------
 
 
 def in_another_process(hub: Hub, folder: Path) -> subprocess.Popen:
@@ -382,7 +425,9 @@ download.download_lora(lora, Path({str(folder)!r}))
     return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **hub.environment})
 
 
-def test_a_webui_that_is_stopped_in_the_middle_leaves_nothing_that_looks_whole(hub: Hub, tmp_path: Path) -> None:
+def test_a_webui_that_is_stopped_in_the_middle_leaves_nothing_that_looks_whole(
+    hub: Hub, tmp_path: Path
+) -> None:
     hub.script = ["stall"]
     process = in_another_process(hub, tmp_path)
     while not part_of(tmp_path).exists() or not part_of(tmp_path).stat().st_size:
@@ -393,7 +438,9 @@ def test_a_webui_that_is_stopped_in_the_middle_leaves_nothing_that_looks_whole(h
     kept = part_of(tmp_path).read_bytes()
     assert 0 < len(kept) < len(CONTENT) and CONTENT.startswith(kept)
     assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
-    assert hub.ranges == [None, f"bytes={len(kept)}-"] and list(tmp_path.iterdir()) == [tmp_path / "lcm_lora_test.safetensors"]
+    assert hub.ranges == [None, f"bytes={len(kept)}-"] and list(tmp_path.iterdir()) == [
+        tmp_path / "lcm_lora_test.safetensors"
+    ]
 
 
 def test_two_processes_that_get_one_file_at_once_do_not_spoil_it(hub: Hub, tmp_path: Path) -> None:
@@ -405,8 +452,12 @@ def test_two_processes_that_get_one_file_at_once_do_not_spoil_it(hub: Hub, tmp_p
 
 
 @pytest.mark.parametrize("moment", ["r+b", "rb", "replace"])
-def test_another_process_may_be_done_at_any_moment(hub: Hub, tmp_path: Path, monkeypatch, moment: str) -> None:
-    """It takes the .part file away: as this one is about to write into it, to read it back, or to give it its name."""
+def test_another_process_may_be_done_at_any_moment(
+    hub: Hub, tmp_path: Path, monkeypatch, moment: str
+) -> None:
+    """It takes the .part file away: as this one is about to write into it, to read it back, or to give it its
+    name.
+    """
     part, replace, moments = part_of(tmp_path), os.replace, [moment]
 
     def pass_by(now: str, path) -> None:

@@ -18,12 +18,15 @@ SCRIPT = Path(install.__file__)
 
 
 def test_start_up_call_is_quick_and_silent(tmp_path: Path) -> None:
-    # Run with no packages at all (-S) and from elsewhere: whatever the WebUI's Python lacks, its start-up goes on.
+    # Run with no packages at all (-S) and from elsewhere: whatever the WebUI's Python lacks, its start-up
+    # goes on.
     variables = dict(os.environ, PYTHONPATH=str(tmp_path))
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-S", str(SCRIPT)], cwd=tmp_path, env=variables, capture_output=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-S", str(SCRIPT)], cwd=tmp_path, env=variables, capture_output=True, check=False
+        )
         times.append(time.perf_counter() - began)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     bare = time.perf_counter()
@@ -34,7 +37,9 @@ def test_start_up_call_is_quick_and_silent(tmp_path: Path) -> None:
 
 
 def test_start_up_call_loads_no_module_of_its_own() -> None:
-    done = subprocess.run([sys.executable, "-X", "importtime", str(SCRIPT)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", str(SCRIPT)], capture_output=True, text=True, check=True
+    )
     assert "lib_lcm" not in done.stderr and "argparse" not in done.stderr and "import time" in done.stderr
 
 
@@ -62,7 +67,9 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
         (["all", "sdxl"], ["sd15", "sdxl", "ssd1b"]),
     ],
 )
-def test_download_by_hand(downloads: list, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: list[str], got: list[str]) -> None:
+def test_download_by_hand(
+    downloads: list, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: list[str], got: list[str]
+) -> None:
     assert install.main(["--download", *asked, "--lora-dir", str(tmp_path)]) == 0
     assert downloads == [(family, tmp_path) for family in got]
     output = capsys.readouterr().out
@@ -88,13 +95,19 @@ def test_failure_is_one_sentence_and_the_others_are_still_fetched(
     assert [family for family, _ in downloads] == ["sd15", "ssd1b"]
 
 
-def test_progress_without_tqdm_is_a_line_for_every_tenth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_without_tqdm_is_a_line_for_every_tenth(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     show = install.terminal_progress("lcm_lora_sdxl", 1000)
     for done in range(0, 1001, 5):
         show(done, 1000)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 11 and lines[0].startswith("lcm_lora_sdxl: 0%") and lines[-1].startswith("lcm_lora_sdxl: 100%")
+    assert (
+        len(lines) == 11
+        and lines[0].startswith("lcm_lora_sdxl: 0%")
+        and lines[-1].startswith("lcm_lora_sdxl: 100%")
+    )
 
 
 def test_progress_with_tqdm_reaches_the_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +136,13 @@ def test_outside_a_webui_the_folder_has_to_be_named(
 
 
 def test_unknown_family_names_the_known_ones(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(SCRIPT), "--download", "sd3"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--download", "sd3"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and "sdxl" in done.stderr
 
 
@@ -132,4 +151,7 @@ def test_offline_by_hand_says_so_and_ends_with_1(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--download", "sdxl", "--lora-dir", str(tmp_path)]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "HF_HUB_OFFLINE is set, so lcm_lora_sdxl is not downloaded" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        "HF_HUB_OFFLINE is set, so lcm_lora_sdxl is not downloaded" in done.stderr
+        and "Traceback" not in done.stderr
+    )

@@ -30,7 +30,9 @@ def put_lcm(path: Path, family: str = "sdxl", rank: int = 64) -> Path:
 
 
 def put_style(path: Path, family: str = "sdxl", rank: int = 4) -> Path:
-    return write_lora(path, kohya_lora(targeted_layers(family, STYLE_TARGETS), rank), {"ss_output_name": path.stem})
+    return write_lora(
+        path, kohya_lora(targeted_layers(family, STYLE_TARGETS), rank), {"ss_output_name": path.stem}
+    )
 
 
 def put_small(path: Path, width: int = 2048) -> Path:
@@ -62,7 +64,7 @@ def inspected(monkeypatch):
     return names
 
 
-# -------------------------------------------------------------------------------------------------- which file serves a family
+# -------------------------------------------------------------------------------------------------- which fil
 
 
 def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_path):
@@ -73,9 +75,15 @@ def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_pat
     digest = {"xyz.safetensors": official_lora(SDXL).sha256.upper()}
     library = LoraLibrary(tmp_path, sha256_of=lambda path: digest.get(path.name))
     assert chosen(library, SDXL) == ("xyz.safetensors", "catalog")
-    assert [file.path.name for file in library.candidates(SDXL)] == ["xyz.safetensors", "lcm_lora_sdxl.safetensors"]
+    assert [file.path.name for file in library.candidates(SDXL)] == [
+        "xyz.safetensors",
+        "lcm_lora_sdxl.safetensors",
+    ]
     digest["xyz.safetensors"] = "0" * 64
-    assert chosen(LoraLibrary(tmp_path, sha256_of=lambda path: digest.get(path.name)), SDXL) == ("lcm_lora_sdxl.safetensors", "header")
+    assert chosen(LoraLibrary(tmp_path, sha256_of=lambda path: digest.get(path.name)), SDXL) == (
+        "lcm_lora_sdxl.safetensors",
+        "header",
+    )
 
 
 def test_only_files_of_a_published_size_are_hashed_and_only_once(tmp_path):
@@ -139,7 +147,10 @@ def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_de
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(chosen(library, SD15)))
     waiting.start()
-    assert [file.name for file in library.scan()] == ["b", "lcm_lora_sd15"]  # others are not held up meanwhile
+    assert [file.name for file in library.scan()] == [
+        "b",
+        "lcm_lora_sd15",
+    ]  # others are not held up meanwhile
     assert chosen(library, SDXL)[0] is None
     assert not answers
     may_go_on.set()
@@ -149,7 +160,10 @@ def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_de
 
 def test_a_published_file_whose_name_speaks_of_another_method_is_known_by_its_hash(tmp_path):
     put_lcm(tmp_path / "my turbo.safetensors", "sd15")
-    assert chosen(LoraLibrary(tmp_path, lambda path: official_lora(SD15).sha256), SD15) == ("my turbo.safetensors", "catalog")
+    assert chosen(LoraLibrary(tmp_path, lambda path: official_lora(SD15).sha256), SD15) == (
+        "my turbo.safetensors",
+        "catalog",
+    )
     library = LoraLibrary(tmp_path, no_hash)
     assert chosen(library, SD15) == (None, None)
     assert not library.is_lcm_lora(library.find("my turbo"))
@@ -216,7 +230,10 @@ def test_loras_of_other_few_step_distillations_are_passed_over_and_mentioned(tmp
 def test_a_family_without_a_published_lcm_lora_gets_a_sentence(tmp_path):
     put_lcm(tmp_path / "lcm_sd2.safetensors", "sd2")
     library = LoraLibrary(tmp_path, no_hash)
-    assert "SD 2.x has no LCM-LoRA: load a checkpoint of another family (SD 1.5, SDXL, SSD-1B)" in library.choose(ModelFamily.sd2).problem
+    assert (
+        "SD 2.x has no LCM-LoRA: load a checkpoint of another family (SD 1.5, SDXL, SSD-1B)"
+        in library.choose(ModelFamily.sd2).problem
+    )
     assert "This kind of checkpoint has no LCM-LoRA" in library.choose(ModelFamily.unknown).problem
     assert library.candidates(ModelFamily.unknown) == []
 
@@ -227,7 +244,7 @@ def test_a_style_lora_is_never_chosen(tmp_path):
     assert LoraLibrary(tmp_path, no_hash).candidates(SDXL) == []
 
 
-# -------------------------------------------------------------------------------------------------- none found: what to do
+# -------------------------------------------------------------------------------------------------- none foun
 
 
 def test_an_empty_or_missing_folder_gets_the_command_and_the_place(tmp_path):
@@ -240,7 +257,10 @@ def test_an_empty_or_missing_folder_gets_the_command_and_the_place(tmp_path):
     assert "into the LoRA folder" in LoraLibrary([], no_hash).choose(SDXL).problem
 
 
-@pytest.mark.parametrize("name", ["lcm_lora_sd15.safetesnors", "lcm_lora_sd15", "lcm_lora_sd15.SafeTensor", "something.safetesnors"])
+@pytest.mark.parametrize(
+    "name",
+    ["lcm_lora_sd15.safetesnors", "lcm_lora_sd15", "lcm_lora_sd15.SafeTensor", "something.safetesnors"],
+)
 def test_a_mistyped_ending_is_pointed_out(tmp_path, name):
     put_lcm(tmp_path / name, "sd15")
     library = LoraLibrary(tmp_path, no_hash)
@@ -252,7 +272,13 @@ def test_a_mistyped_ending_is_pointed_out(tmp_path, name):
 
 
 def test_files_beside_a_lora_are_not_taken_for_mistyped_ones(tmp_path):
-    for name in ("lcm_lora_sdxl.png", "lcm_lora_sdxl.preview.png", "lcm_lora_sdxl.json", "lcm_lora_sdxl.txt", "lcm_lora_sdxl.civitai.info"):
+    for name in (
+        "lcm_lora_sdxl.png",
+        "lcm_lora_sdxl.preview.png",
+        "lcm_lora_sdxl.json",
+        "lcm_lora_sdxl.txt",
+        "lcm_lora_sdxl.civitai.info",
+    ):
         (tmp_path / name).write_bytes(b"x")
     assert "found: download it" in LoraLibrary(tmp_path, no_hash).choose(SDXL).problem
 
@@ -291,7 +317,14 @@ def test_a_broken_download_under_its_original_name_is_pointed_out_for_its_family
 def test_a_name_is_found_by_stem_and_path_in_any_case_with_or_without_ending(tmp_path):
     put_small(tmp_path / "sub" / "My Style.safetensors")
     library = LoraLibrary(tmp_path, no_hash)
-    for name in ("My Style", "my style", "sub/My Style", "SUB\\my style.SAFETENSORS", "My Style.safetensors", " My Style "):
+    for name in (
+        "My Style",
+        "my style",
+        "sub/My Style",
+        "SUB\\my style.SAFETENSORS",
+        "My Style.safetensors",
+        " My Style ",
+    ):
         assert library.find(name).path == tmp_path / "sub" / "My Style.safetensors"
     for name in ("", "/", "My", "Style", "sub", "other/My Style", "..", "My Style.pt"):
         assert library.find(name) is None
@@ -312,7 +345,9 @@ def test_of_several_files_of_one_name_the_exact_case_then_the_shallowest_counts(
     assert library.find("x").path == tmp_path / "b" / "x.safetensors"
 
 
-@pytest.mark.parametrize("name", ["it's", 'say "hi"', "line\nbreak", "smile 😀", "a:b", "#1 100%", "..dots", "\udcff"])
+@pytest.mark.parametrize(
+    "name", ["it's", 'say "hi"', "line\nbreak", "smile 😀", "a:b", "#1 100%", "..dots", "\udcff"]
+)
 def test_odd_names_are_found_and_described(tmp_path, name):
     path = tmp_path / f"{name}.safetensors"
     try:
@@ -328,7 +363,7 @@ def test_odd_names_are_found_and_described(tmp_path, name):
         assert choice.problem is None or choice.problem.isprintable()
 
 
-# -------------------------------------------------------------------------------------------------- the folders
+# -------------------------------------------------------------------------------------------------- the folde
 
 
 def test_each_file_is_opened_once_while_it_stays_the_same(tmp_path, inspected):
@@ -448,7 +483,11 @@ def test_many_threads_may_ask_at_once(tmp_path):
 
     def ask():
         for i in range(20):
-            if library.find(str(i)) is None or chosen(library, SDXL) != ("lcm.safetensors", "header") or len(library.scan()) != 21:
+            if (
+                library.find(str(i)) is None
+                or chosen(library, SDXL) != ("lcm.safetensors", "header")
+                or len(library.scan()) != 21
+            ):
                 wrong.append(i)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]

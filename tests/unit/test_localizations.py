@@ -1,4 +1,6 @@
-"""The translations of the page: complete, with the placeholders of the English, and found under the names that people's packs have."""
+"""The translations of the page: complete, with the placeholders of the English, and found under the names
+that people's packs have.
+"""
 
 import ast
 import json
@@ -34,7 +36,11 @@ def page_texts() -> set[str]:
 def settings_texts() -> set[str]:
     """What stands on Settings -> LCM, as the WebUI puts it into the page."""
     labels = {setting.label for setting in texts.SETTINGS.values()}
-    of_families = {setting.label.format(family=lora.family.label) for setting in texts.FAMILY_SETTINGS.values() for lora in OFFICIAL_LORAS}
+    of_families = {
+        setting.label.format(family=lora.family.label)
+        for setting in texts.FAMILY_SETTINGS.values()
+        for lora in OFFICIAL_LORAS
+    }
     infos = {f"({setting.info})" for setting in (*texts.SETTINGS.values(), *texts.FAMILY_SETTINGS.values())}
     return labels | of_families | infos
 
@@ -58,7 +64,9 @@ def test_german_japanese_and_simplified_chinese_are_there():
     ],
 )
 def test_a_localisation_gets_our_file_of_its_language(localization, ours):
-    assert [file.stem for file in FILES if is_same_language(file.stem, localization)] == ([ours] if ours else [])
+    assert [file.stem for file in FILES if is_same_language(file.stem, localization)] == (
+        [ours] if ours else []
+    )
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -72,7 +80,11 @@ def test_every_text_of_the_page_is_translated_and_nothing_else(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_translations_have_the_placeholders_of_the_english(file):
     translations = json.loads(file.read_text(encoding="utf-8"))
-    wrong = [key for key, value in translations.items() if sorted(PLACEHOLDER.findall(key)) != sorted(PLACEHOLDER.findall(value))]
+    wrong = [
+        key
+        for key, value in translations.items()
+        if sorted(PLACEHOLDER.findall(key)) != sorted(PLACEHOLDER.findall(value))
+    ]
     assert wrong == []
 
 
@@ -82,12 +94,24 @@ def test_most_texts_differ_from_the_english(file):
     assert sum(key == value for key, value in translations.items()) < len(translations) / 4
 
 
-TELLING = {"tell", "refuse", "refusal", "LcmRefusal", "OptionsError", "DownloadError", "DownloadCancelled", "NotRemembered", "Unusable"}
+TELLING = {
+    "tell",
+    "refuse",
+    "refusal",
+    "LcmRefusal",
+    "OptionsError",
+    "DownloadError",
+    "DownloadCancelled",
+    "NotRemembered",
+    "Unusable",
+}
 """What a sentence for the user is given to, and `problem=`."""
 
 
 def is_bare_sentence(node: ast.expr) -> bool:
-    """Whether an expression is a string that is written there and then: no `Text`, so nothing that can be translated."""
+    """Whether an expression is a string that is written there and then: no `Text`, so nothing that can be
+    translated.
+    """
     if isinstance(node, ast.JoinedStr):
         return True
     if isinstance(node, ast.IfExp):
@@ -101,10 +125,20 @@ def bare_sentences(source: str) -> list[int]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", None))
-            told = [*(node.args if name in TELLING else []), *(word.value for word in node.keywords if word.arg in ("problem", "messages"))]
-            told += [item for argument in told if isinstance(argument, (ast.Tuple, ast.List)) for item in argument.elts]
+            told = [
+                *(node.args if name in TELLING else []),
+                *(word.value for word in node.keywords if word.arg in ("problem", "messages")),
+            ]
+            told += [
+                item
+                for argument in told
+                if isinstance(argument, (ast.Tuple, ast.List))
+                for item in argument.elts
+            ]
             found += [argument.lineno for argument in told if is_bare_sentence(argument)]
-        elif isinstance(node, ast.Assign) and any(getattr(target, "id", None) == "problem" for target in node.targets):
+        elif isinstance(node, ast.Assign) and any(
+            getattr(target, "id", None) == "problem" for target in node.targets
+        ):
             found += [node.lineno] if is_bare_sentence(node.value) else []
     return sorted(found)
 
@@ -117,11 +151,19 @@ def test_a_sentence_written_where_it_is_told_is_found():
 
 
 def test_every_sentence_for_users_is_from_the_table():
-    """The API's own sentences (api.py, api_messages.py, http_messages.py) and what is only logged are in English."""
+    """The API's own sentences (api.py, api_messages.py, http_messages.py) and what is only logged are in
+    English.
+    """
     english = {"api.py", "api_messages.py", "http_messages.py", "live.py", "downloads.py"}
-    files = [file for file in (ROOT / "lib_lcm").rglob("*.py") if "distill" not in file.parts and file.name not in english]
+    files = [
+        file
+        for file in (ROOT / "lib_lcm").rglob("*.py")
+        if "distill" not in file.parts and file.name not in english
+    ]
     assert len(files) > 40
-    found = {file.name: lines for file in files if (lines := bare_sentences(file.read_text(encoding="utf-8")))}
+    found = {
+        file.name: lines for file in files if (lines := bare_sentences(file.read_text(encoding="utf-8")))
+    }
     assert found == {}
 
 
@@ -132,7 +174,10 @@ def test_a_sentence_within_a_sentence_is_translated_too():
     except OptionsError as error:
         sentence = texts.sentence_of(error)
     assert sentence == "LCM option 'steps' is 99; it must be a whole number from 1 to 8."
-    assert translated(sentence, words) == "Die LCM-Option „steps“ ist 99; erlaubt ist eine ganze Zahl von 1 bis 8."
+    assert (
+        translated(sentence, words)
+        == "Die LCM-Option „steps“ ist 99; erlaubt ist eine ganze Zahl von 1 bis 8."
+    )
 
 
 def test_a_broken_file_is_described_in_the_pages_language(tmp_path):
@@ -141,4 +186,6 @@ def test_a_broken_file_is_described_in_the_pages_language(tmp_path):
     words = json.loads((ROOT / "localizations" / "ja_JP.json").read_text(encoding="utf-8"))
     assert "lcm_lora_sdxl.safetensors is a web page saved under this name: download it again)" in problem
     assert "lcm_lora_sdxl.safetensors はこの名前で保存された Web ページです。" in translated(problem, words)
-    assert not re.search("[a-z]{2,} [a-z]{2,}", translated(problem, words).replace("python install.py --download sdxl", ""))
+    assert not re.search(
+        "[a-z]{2,} [a-z]{2,}", translated(problem, words).replace("python install.py --download sdxl", "")
+    )

@@ -11,7 +11,12 @@ from lib_lcm.lora_entries import SEPARATOR, ListedLora, entries, entry_for, opti
 from lib_lcm.options import options_from_args
 
 SD15, SDXL = ModelFamily.sd15, ModelFamily.sdxl
-LORAS = [ListedLora("zebra", SD15), ListedLora("sub/mine", SDXL), ListedLora("Apple", SD15), ListedLora("lcm_old.pt", None)]
+LORAS = [
+    ListedLora("zebra", SD15),
+    ListedLora("sub/mine", SDXL),
+    ListedLora("Apple", SD15),
+    ListedLora("lcm_old.pt", None),
+]
 NAMES = st.text(min_size=1, max_size=20).filter(lambda name: SEPARATOR not in name and name.strip())
 
 
@@ -31,10 +36,22 @@ def test_what_fits_comes_first_and_the_others_say_what_they_are():
 
 
 def test_without_a_checkpoint_nothing_is_said_about_it():
-    assert shown(LORAS) == ["Auto", "None", "Apple · SD 1.5", "sub/mine · SDXL", "zebra · SD 1.5", "lcm_old.pt · not checked"]
+    assert shown(LORAS) == [
+        "Auto",
+        "None",
+        "Apple · SD 1.5",
+        "sub/mine · SDXL",
+        "zebra · SD 1.5",
+        "lcm_old.pt · not checked",
+    ]
 
 
-@given(name=NAMES, family=st.sampled_from([*ModelFamily, None]), checkpoint=st.sampled_from([*ModelFamily, None]), meaning=NAMES)
+@given(
+    name=NAMES,
+    family=st.sampled_from([*ModelFamily, None]),
+    checkpoint=st.sampled_from([*ModelFamily, None]),
+    meaning=NAMES,
+)
 def test_every_entry_stands_for_its_option(name, family, checkpoint, meaning):
     auto, none, lora = entries([ListedLora(name, family)], checkpoint, meaning)
     assert [option_of(entry) for entry in (auto, none, lora)] == ["Auto", "None", name]
@@ -52,7 +69,7 @@ def test_a_name_without_a_note_stands_for_itself(name):
 @pytest.mark.parametrize("name", ["Auto (2)", "Auto · lcm", "a · SDXL", "mine - SDXL", "·", "None · x"])
 def test_names_that_look_like_entries_are_names(name):
     assert option_of(name) == name
-    (*_, entry) = entries([ListedLora(name, SD15)], SD15, "x")
+    *_, entry = entries([ListedLora(name, SD15)], SD15, "x")
     assert option_of(entry) == name
 
 

@@ -1,4 +1,6 @@
-"""A LoRA file's header tells its family, whether it is an LCM-LoRA, and whether it is whole; no file makes the reader raise."""
+"""A LoRA file's header tells its family, whether it is an LCM-LoRA, and whether it is whole; no file makes
+the reader raise.
+"""
 
 from __future__ import annotations
 
@@ -48,15 +50,23 @@ def inspect(tmp_path: Path, tensors, metadata=FORMAT, dtype="F16") -> LoraFile:
 # -------------------------------------------------------------------------------------------------- LCM-LoRAs
 
 
-@pytest.mark.parametrize("official, modules", list(zip(OFFICIAL_LORAS, (278, 788, 423), strict=True)), ids=lambda x: getattr(x, "name", x))
+@pytest.mark.parametrize(
+    "official, modules",
+    list(zip(OFFICIAL_LORAS, (278, 788, 423), strict=True)),
+    ids=lambda x: getattr(x, "name", x),
+)
 def test_published_lcm_loras_are_recognised(tmp_path, official, modules):
     path = write_lora(tmp_path / "x.safetensors", official_lora_tensors(official.family.value), FORMAT)
     result = inspect_lora(path)
     assert (result.family, result.is_lcm, result.rank, result.modules) == (official.family, True, 64, modules)
     assert (result.has_text_encoder, result.problem, result.name) == (False, None, "x")
-    # The published files have exactly these names and shapes, so the stand-ins have exactly their sizes, header included
-    # (for SDXL, the upload before the one whose metadata hold a description).
-    assert path.stat().st_size == result.size == official.size - (600 if official.family is ModelFamily.sdxl else 0)
+    # The published files have exactly these names and shapes, so the stand-ins have exactly their sizes,
+    # header included (for SDXL, the upload before the one whose metadata hold a description).
+    assert (
+        path.stat().st_size
+        == result.size
+        == official.size - (600 if official.family is ModelFamily.sdxl else 0)
+    )
 
 
 @pytest.mark.parametrize("model, family", [("small_sd15", "sd15"), ("small_sdxl", "sdxl")])
@@ -75,7 +85,9 @@ def test_small_models_of_the_same_layout_count(tmp_path, model, family):
         lambda layers: peft_lora(layers, 32, prefix="unet."),
         lambda layers: peft_lora(layers, 32, prefix="diffusion_model."),
         lambda layers: paired_lora(layers, 32, ".lora.down.weight", ".lora.up.weight", "unet."),
-        lambda layers: paired_lora(layers, 32, ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight", "unet."),
+        lambda layers: paired_lora(
+            layers, 32, ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight", "unet."
+        ),
         lambda layers: kohya_lora(layers, 32),
     ],
 )
@@ -141,7 +153,7 @@ def test_a_style_trainers_metadata_speak_against_lcm(tmp_path, key):
     assert not inspect(tmp_path, official_lora_tensors("sd15"), {**metadata, "lcm_distillation": "{}"}).is_lcm
 
 
-# -------------------------------------------------------------------------------------------------- style LoRAs
+# -------------------------------------------------------------------------------------------------- style LoR
 
 
 def ldm_layers(model, targets=LCM_TARGETS):
@@ -152,7 +164,10 @@ CLIP_G = dict(width=1280, layers=32)
 STYLES = {
     "sd15 kohya": (
         "sd15",
-        lambda: {**kohya_lora(targeted_layers("sd15", STYLE_TARGETS), 32), **kohya_lora(text_encoder_layers(), 32, "lora_te")},
+        lambda: {
+            **kohya_lora(targeted_layers("sd15", STYLE_TARGETS), 32),
+            **kohya_lora(text_encoder_layers(), 32, "lora_te"),
+        },
     ),
     "sd15 kohya, unet only": ("sd15", lambda: kohya_lora(targeted_layers("sd15", STYLE_TARGETS), 64)),
     "sd2 kohya": ("sd2", lambda: kohya_lora(targeted_layers("sd2", STYLE_TARGETS), 8)),
@@ -164,17 +179,26 @@ STYLES = {
             **kohya_lora(text_encoder_layers(**CLIP_G), 16, "lora_te2"),
         },
     ),
-    # the hard case: all the layers of an LCM-LoRA at one rank, its metadata taken away; only LDM names give it away
+    # the hard case: all the layers of an LCM-LoRA at one rank, its metadata taken away; only LDM names give
+    # it away
     "sdxl kohya LoCon, unet only, one rank": ("sdxl", lambda: kohya_lora(ldm_layers("sdxl"), 64)),
     "sd15 kohya LoCon, two ranks": ("sd15", lambda: kohya_lora(targeted_layers("sd15"), 64, conv_rank=32)),
     "ssd1b kohya LoCon": ("ssd1b", lambda: kohya_lora(ldm_layers("ssd1b"), 16)),
-    "sdxl peft, attention": ("sdxl", lambda: peft_lora(targeted_layers("sdxl", ATTENTION_TARGETS), 4, prefix="unet.")),
-    "ssd1b peft, attention": ("ssd1b", lambda: peft_lora(targeted_layers("ssd1b", ATTENTION_TARGETS), 4, prefix="unet.")),
+    "sdxl peft, attention": (
+        "sdxl",
+        lambda: peft_lora(targeted_layers("sdxl", ATTENTION_TARGETS), 4, prefix="unet."),
+    ),
+    "ssd1b peft, attention": (
+        "ssd1b",
+        lambda: peft_lora(targeted_layers("ssd1b", ATTENTION_TARGETS), 4, prefix="unet."),
+    ),
     "sdxl refiner": ("sdxl_refiner", lambda: kohya_lora(ldm_layers("sdxl_refiner", STYLE_TARGETS), 16)),
     "sd15, first diffusers format": (
         "sd15",
         lambda: {
-            name.replace(f".to_{x}_lora", f".processor.to_{x}_lora").replace(".to_out.0_lora", ".processor.to_out_lora"): shape
+            name.replace(f".to_{x}_lora", f".processor.to_{x}_lora").replace(
+                ".to_out.0_lora", ".processor.to_out_lora"
+            ): shape
             for name, shape in paired_lora(
                 targeted_layers("sd15", ATTENTION_TARGETS), 4, "_lora.down.weight", "_lora.up.weight", "unet."
             ).items()
@@ -182,7 +206,10 @@ STYLES = {
             if f"to_{x}_" in name or (x == "q" and "to_out" in name)
         },
     ),
-    "sd15, one attention layer": ("sd15", lambda: kohya_lora({"mid_block.attentions.0.transformer_blocks.0.attn2.to_k": (1280, 768)}, 4)),
+    "sd15, one attention layer": (
+        "sd15",
+        lambda: kohya_lora({"mid_block.attentions.0.transformer_blocks.0.attn2.to_k": (1280, 768)}, 4),
+    ),
 }
 
 
@@ -199,7 +226,11 @@ def test_style_loras_have_a_family_and_are_not_lcm(tmp_path, style):
 def test_a_style_loras_modules_are_counted_once_each(tmp_path):
     _, make_tensors = STYLES["sdxl kohya"]
     result = inspect(tmp_path, make_tensors(), {"ss_base_model_version": "sdxl_base_v1-0"})
-    assert (result.modules, result.rank, result.metadata["ss_base_model_version"]) == (722 + 72 + 192, 16, "sdxl_base_v1-0")
+    assert (result.modules, result.rank, result.metadata["ss_base_model_version"]) == (
+        722 + 72 + 192,
+        16,
+        "sdxl_base_v1-0",
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,18 +251,24 @@ def test_an_sdxl_style_lora_that_leaves_blocks_out_is_not_taken_for_ssd1b(tmp_pa
 
 
 def first_blocks_without_mid(targets):
-    """SDXL's layers without the mid block's attention, its second residual block, and all but the first transformer blocks."""
+    """SDXL's layers without the mid block's attention, its second residual block, and all but the first
+    transformer blocks.
+    """
     layers = targeted_layers("sdxl", targets)
     left_out = ("mid_block.attentions", "mid_block.resnets.1")
     return {
-        p: s for p, s in layers.items() if not p.startswith(left_out) and ("transformer_blocks" not in p or "transformer_blocks.0." in p)
+        p: s
+        for p, s in layers.items()
+        if not p.startswith(left_out) and ("transformer_blocks" not in p or "transformer_blocks.0." in p)
     }
 
 
 def test_few_transformer_blocks_mean_ssd1b_only_beside_a_mid_block_of_one_residual_block(tmp_path):
     small_ssd1b = inspect(tmp_path, kohya_lora(first_blocks_without_mid(LCM_TARGETS), 8))
     assert (small_ssd1b.family, small_ssd1b.is_lcm) == (ModelFamily.ssd1b, True)
-    assert inspect(tmp_path, kohya_lora(first_blocks_without_mid(STYLE_TARGETS), 8)).family is ModelFamily.sdxl
+    assert (
+        inspect(tmp_path, kohya_lora(first_blocks_without_mid(STYLE_TARGETS), 8)).family is ModelFamily.sdxl
+    )
 
 
 def test_an_ssd1b_lora_with_one_block_too_many_is_sdxl(tmp_path):
@@ -250,7 +287,11 @@ def test_a_lora_of_segmind_vega_is_neither_sdxl_nor_ssd1b(tmp_path):
 
 
 def lycoris(layers, parts_of):
-    return {f"{kohya(path)}.{part}": shape for path, weight in layers.items() for part, shape in {**parts_of(weight), "alpha": ()}.items()}
+    return {
+        f"{kohya(path)}.{part}": shape
+        for path, weight in layers.items()
+        for part, shape in {**parts_of(weight), "alpha": ()}.items()
+    }
 
 
 def flat(weight):
@@ -258,7 +299,9 @@ def flat(weight):
 
 
 LYCORIS = {
-    "loha": lambda w: {f"hada_w{i}_{ab}": s for i in "12" for ab, s in (("a", (flat(w)[0], 8)), ("b", (8, flat(w)[1])))},
+    "loha": lambda w: {
+        f"hada_w{i}_{ab}": s for i in "12" for ab, s in (("a", (flat(w)[0], 8)), ("b", (8, flat(w)[1])))
+    },
     "lokr": lambda w: {"lokr_w1": (2, 2), "lokr_w2_a": (w[0] // 2, 8), "lokr_w2_b": (8, flat(w)[1] // 2)},
     "full": lambda w: {"diff": w},
     "glora": lambda w: {
@@ -275,7 +318,11 @@ LYCORIS = {
 def test_lycoris_networks_have_a_family_and_are_never_lcm(tmp_path, kind, model):
     tensors = lycoris(targeted_layers(model), LYCORIS[kind])
     result = inspect(tmp_path, tensors, {"lcm_distillation": "{}"})
-    assert (result.family, result.is_lcm, result.modules) == (ModelFamily(model), False, len(targeted_layers(model)))
+    assert (result.family, result.is_lcm, result.modules) == (
+        ModelFamily(model),
+        False,
+        len(targeted_layers(model)),
+    )
     assert result.rank == (None if kind == "full" else 8)
 
 
@@ -283,13 +330,16 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
     layers = targeted_layers("sd15", ("attn2.to_k", "attn2.to_v", "ff.net.2"))
     ia3 = lycoris(layers, lambda w: {"weight": (w[0], 1), "on_input": ()})
     assert (inspect(tmp_path, ia3).family, inspect(tmp_path, ia3).modules) == (None, len(layers))
-    oft = {name.replace("lora_unet", "oft_unet"): s for name, s in lycoris(layers, lambda w: {"oft_blocks": (4, 8, 8)}).items()}
+    oft = {
+        name.replace("lora_unet", "oft_unet"): s
+        for name, s in lycoris(layers, lambda w: {"oft_blocks": (4, 8, 8)}).items()
+    }
     assert (inspect(tmp_path, oft).family, inspect(tmp_path, oft).modules) == (None, len(layers))
     deep = lycoris(ldm_layers("sdxl", ("attn2.to_k",)), lambda w: {"weight": (w[0], 1), "on_input": ()})
     assert inspect(tmp_path, deep).family is ModelFamily.sdxl  # ten transformer blocks in a row
 
 
-# -------------------------------------------------------------------------------------------------- the family from other layers
+# -------------------------------------------------------------------------------------------------- the famil
 
 
 @pytest.mark.parametrize(
@@ -302,8 +352,14 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
         (lambda: kohya_lora(targeted_layers("sdxl", ("attn1.to_q",)), 8), "sdxl"),
         # too shallow for SDXL's depth to show, but no other family has attention where it has some
         (lambda: kohya_lora(targeted_layers("small_sdxl", ("attn1.to_q",)), 8), "sdxl"),
-        (lambda: kohya_lora({"up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q": (64, 64)}, 8), "sdxl"),
-        (lambda: kohya_lora({"down_blocks.1.attentions.1.transformer_blocks.0.attn1.to_q": (64, 64)}, 8), None),
+        (
+            lambda: kohya_lora({"up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_q": (64, 64)}, 8),
+            "sdxl",
+        ),
+        (
+            lambda: kohya_lora({"down_blocks.1.attentions.1.transformer_blocks.0.attn1.to_q": (64, 64)}, 8),
+            None,
+        ),
         (lambda: kohya_lora(targeted_layers("sdxl_refiner", ("attn1.to_q",)), 8), None),
         (lambda: kohya_lora(targeted_layers("sd2", ("attn1.to_q", "proj_in")), 8), None),
         (lambda: kohya_lora(targeted_layers("ssd1b", ("attn1.to_q", "conv1")), 8), "ssd1b"),
@@ -320,17 +376,37 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
         (lambda: {"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (16, 3072)}, "flux"),
         (lambda: {"lora_unet_joint_blocks_0_context_block_attn_qkv.lora_down.weight": (16, 1536)}, "sd3"),
         (lambda: {"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (16, 1536)}, "sd3"),
-        (lambda: {"transformer.transformer_blocks.0.attn2.to_k.lora_A.weight": (16, 2048)}, None),  # a video transformer, as wide as SDXL
+        (
+            lambda: {"transformer.transformer_blocks.0.attn2.to_k.lora_A.weight": (16, 2048)},
+            None,
+        ),  # a video transformer, as wide as SDXL
         (lambda: {"diffusion_model.blocks.0.cross_attn.k.lora_A.weight": (16, 768)}, None),
-        (lambda: {"lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 512)}, None),
+        (
+            lambda: {
+                "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 512)
+            },
+            None,
+        ),
         # as wide as SDXL, but SDXL has no attention there
-        (lambda: {"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (4, 2048)}, None),
+        (
+            lambda: {
+                "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight": (
+                    4,
+                    2048,
+                )
+            },
+            None,
+        ),
         (lambda: {"lora_unet_down_blocks_0_motion_modules_0_proj_in.lora_down.weight": (4, 320)}, None),
     ],
 )
 def test_the_family_follows_from_what_is_there_or_stays_open(tmp_path, tensors, family):
     downs = tensors()
-    ups = {name.replace("down.weight", "up.weight").replace("lora_A", "lora_B"): (8, shape[0]) for name, shape in downs.items() if shape}
+    ups = {
+        name.replace("down.weight", "up.weight").replace("lora_A", "lora_B"): (8, shape[0])
+        for name, shape in downs.items()
+        if shape
+    }
     result = inspect(tmp_path, {**ups, **downs})
     assert result.family == (family and ModelFamily(family))
     assert not result.is_lcm
@@ -349,7 +425,9 @@ def test_the_naming_of_the_original_unet_is_translated_layer_by_layer():
             assert split_key(f"{kohya(ldm(path))}.lora_down.weight").module == path.replace(".", "_")
             assert split_key(f"diffusion_model.{ldm(path)}.lora_A.weight").module == path.replace(".", "_")
     # SD 1.5's first upsampler follows no attention
-    assert split_key("lora_unet_output_blocks_2_1_conv.lora_up.weight").module == "up_blocks_0_upsamplers_0_conv"
+    assert (
+        split_key("lora_unet_output_blocks_2_1_conv.lora_up.weight").module == "up_blocks_0_upsamplers_0_conv"
+    )
 
 
 # -------------------------------------------------------------------------------------------------- bad files
@@ -366,7 +444,11 @@ def safetensors_bytes(header: object, data: bytes = b"") -> bytes:
 
 
 def tensor(begin, end, shape=None, dtype="F16"):
-    return {"dtype": dtype, "shape": [(end - begin) // 2] if shape is None else shape, "data_offsets": [begin, end]}
+    return {
+        "dtype": dtype,
+        "shape": [(end - begin) // 2] if shape is None else shape,
+        "data_offsets": [begin, end],
+    }
 
 
 A = "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight"
@@ -377,10 +459,16 @@ BAD = {
     "three bytes": (b"abc", "is cut off after 3 bytes"),
     "web page": (b"\n<!DOCTYPE html><html>" + b"x" * 100, "is a web page"),
     "web page with a byte order mark": (b"\xef\xbb\xbf<html lang='en'>", "is a web page"),
-    "Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:8f90\nsize 134621556\n", "is a Git LFS pointer"),
+    "Git LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:8f90\nsize 134621556\n",
+        "is a Git LFS pointer",
+    ),
     "server's error": (b'{"error": "Unauthorized"}', "server's error message"),
     "PyTorch file under a wrong name": (b"PK\x03\x04" + b"\0" * 100, "PyTorch or zip file"),
-    "old PyTorch file under a wrong name": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.", "PyTorch or zip file"),
+    "old PyTorch file under a wrong name": (
+        b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
+        "PyTorch or zip file",
+    ),
     "header too long": ((MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b"{}", "is not a safetensors file"),
     "header longer than the file": ((1000).to_bytes(8, "little") + b"{}", "is cut off"),
     "zeros": (b"\0" * 1000, "not valid JSON"),
@@ -395,9 +483,18 @@ BAD = {
     "huge number": (safetensors_bytes(b'{"a":' + b"9" * 10_000 + b"}"), "not valid JSON"),
     "no tensors": (safetensors_bytes({}), "has no weights"),
     "metadata alone": (safetensors_bytes({"__metadata__": {"a": "b"}}), "has no weights"),
-    "metadata no object": (safetensors_bytes({"__metadata__": ["a"], A: tensor(0, 4)}, b"1234"), "metadata is not text"),
-    "metadata no text": (safetensors_bytes({"__metadata__": {"a": 1}, A: tensor(0, 4)}, b"1234"), "metadata is not text"),
-    "late metadata no text": (safetensors_bytes({A: tensor(0, 4), "__metadata__": {"a": 1}}, b"1234"), "metadata is not text"),
+    "metadata no object": (
+        safetensors_bytes({"__metadata__": ["a"], A: tensor(0, 4)}, b"1234"),
+        "metadata is not text",
+    ),
+    "metadata no text": (
+        safetensors_bytes({"__metadata__": {"a": 1}, A: tensor(0, 4)}, b"1234"),
+        "metadata is not text",
+    ),
+    "late metadata no text": (
+        safetensors_bytes({A: tensor(0, 4), "__metadata__": {"a": 1}}, b"1234"),
+        "metadata is not text",
+    ),
     "broken after metadata": (safetensors_bytes(b'{"__metadata__":{}]'), "not valid JSON"),
     "tensor no object": (safetensors_bytes({A: [1]}), "describes"),
     "no shape": (safetensors_bytes({A: {"dtype": "F16", "data_offsets": [0, 4]}}, b"1234"), "describes"),
@@ -406,22 +503,43 @@ BAD = {
     "shape true": (safetensors_bytes({A: tensor(0, 4, [True, 2])}, b"1234"), "describes"),
     "shape negative": (safetensors_bytes({A: tensor(0, 4, [-1, -2])}, b"1234"), "describes"),
     "dtype no text": (safetensors_bytes({A: tensor(0, 4, dtype=16)}, b"1234"), "describes"),
-    "three offsets": (safetensors_bytes({A: {"dtype": "F16", "shape": [2], "data_offsets": [0, 4, 8]}}, b"1234"), "describes"),
+    "three offsets": (
+        safetensors_bytes({A: {"dtype": "F16", "shape": [2], "data_offsets": [0, 4, 8]}}, b"1234"),
+        "describes",
+    ),
     "offset negative": (safetensors_bytes({A: tensor(-4, 0)}, b"1234"), "describes"),
-    "offset a float": (safetensors_bytes({A: {"dtype": "F16", "shape": [2], "data_offsets": [0.0, 4]}}, b"1234"), "describes"),
+    "offset a float": (
+        safetensors_bytes({A: {"dtype": "F16", "shape": [2], "data_offsets": [0.0, 4]}}, b"1234"),
+        "describes",
+    ),
     "shape and length disagree": (safetensors_bytes({A: tensor(0, 4, [3])}, b"1234"), "disagree"),
     "offsets backwards": (safetensors_bytes({A: tensor(4, 0, [0])}, b"1234"), "disagree"),
-    "weights cut off": (safetensors_bytes({A: tensor(0, 4), B: tensor(4, 8)}, b"1234"), "is cut off: 4 of 8 bytes"),
+    "weights cut off": (
+        safetensors_bytes({A: tensor(0, 4), B: tensor(4, 8)}, b"1234"),
+        "is cut off: 4 of 8 bytes",
+    ),
     "bytes too many": (safetensors_bytes({A: tensor(0, 4)}, b"123456"), "2 bytes follow"),
     "overlap": (safetensors_bytes({A: tensor(0, 4), B: tensor(2, 6)}, b"123456"), "overlap"),
     "the same place twice": (safetensors_bytes({A: tensor(0, 4), B: tensor(0, 4)}, b"1234"), "overlap"),
     "gap": (safetensors_bytes({A: tensor(0, 4), B: tensor(6, 10)}, b"1234567890"), "gaps"),
     "name twice": (safetensors_bytes(f'{{"{A}":{HALF},"{A}":{HALF}}}'.encode(), b"1234"), "twice"),
-    "name twice, once in escapes": (safetensors_bytes(f'{{"{A}":{HALF},"\\u006c{A[1:]}":{HALF}}}'.encode(), b"1234"), "twice"),
+    "name twice, once in escapes": (
+        safetensors_bytes(f'{{"{A}":{HALF},"\\u006c{A[1:]}":{HALF}}}'.encode(), b"1234"),
+        "twice",
+    ),
     "entry twice": (safetensors_bytes(f'{{"{A}":{HALF[:-1]},"dtype":"F16"}}}}'.encode(), b"1234"), "twice"),
-    "metadata entry twice": (safetensors_bytes(f'{{"__metadata__":{{"a":"1","a":"2"}},"{A}":{HALF}}}'.encode(), b"1234"), "twice"),
-    "half of the layers": (safetensors_bytes({A: tensor(0, 4, [1, 2])}, b"1234"), "lack half of their weights"),
-    "checkpoint": (safetensors_bytes({"model.diffusion_model.out.2.weight": tensor(0, 4)}, b"1234"), "is a checkpoint"),
+    "metadata entry twice": (
+        safetensors_bytes(f'{{"__metadata__":{{"a":"1","a":"2"}},"{A}":{HALF}}}'.encode(), b"1234"),
+        "twice",
+    ),
+    "half of the layers": (
+        safetensors_bytes({A: tensor(0, 4, [1, 2])}, b"1234"),
+        "lack half of their weights",
+    ),
+    "checkpoint": (
+        safetensors_bytes({"model.diffusion_model.out.2.weight": tensor(0, 4)}, b"1234"),
+        "is a checkpoint",
+    ),
     "embedding": (safetensors_bytes({"emb_params": tensor(0, 4)}, b"1234"), "is an embedding"),
     "VAE": (safetensors_bytes({"decoder.conv_in.weight": tensor(0, 4)}, b"1234"), "is not a LoRA"),
 }
@@ -432,7 +550,11 @@ def test_a_bad_file_is_described_in_one_sentence_that_names_it(tmp_path, kind):
     content, what = BAD[kind]
     result = bad(tmp_path / "my lora.safetensors", content)
     assert what in result.problem
-    assert result.problem.startswith("my lora.safetensors ") and result.problem.endswith(".") and "\n" not in result.problem
+    assert (
+        result.problem.startswith("my lora.safetensors ")
+        and result.problem.endswith(".")
+        and "\n" not in result.problem
+    )
     assert not result.is_lcm
     assert result.size == len(content)
 
@@ -512,8 +634,15 @@ def test_a_name_with_unprintable_characters_stays_on_one_line(tmp_path):
 
 def test_metadata_may_stand_last_or_be_null_and_types_may_be_new(tmp_path):
     whole = {A: tensor(0, 4, [1, 2]), B: tensor(4, 8, [2, 1])}
-    assert bad(tmp_path / "a.safetensors", safetensors_bytes({**whole, "__metadata__": {"k": "v"}}, b"12345678")).metadata == {"k": "v"}
-    assert bad(tmp_path / "b.safetensors", safetensors_bytes({"__metadata__": None, **whole}, b"12345678")).problem is None
+    assert bad(
+        tmp_path / "a.safetensors", safetensors_bytes({**whole, "__metadata__": {"k": "v"}}, b"12345678")
+    ).metadata == {"k": "v"}
+    assert (
+        bad(
+            tmp_path / "b.safetensors", safetensors_bytes({"__metadata__": None, **whole}, b"12345678")
+        ).problem
+        is None
+    )
     new = {A: {**whole[A], "dtype": "F4"}, B: {**whole[B], "dtype": "F6_E2M3"}}
     assert bad(tmp_path / "c.safetensors", safetensors_bytes(new, b"12345678")).problem is None
     colon = {A: {**whole[A], "note": "a:b"}, B: whole[B]}
@@ -564,7 +693,11 @@ def test_tables_seen_before_are_forgotten_when_they_are_many(tmp_path, monkeypat
 # -------------------------------------------------------------------------------------------------- mutations
 
 EXAMPLES = int(os.environ.get("LORA_FILES_EXAMPLES", "300"))
-SMALL_LAYERS = {f"mid_block.attentions.0.transformer_blocks.0.attn{n}.to_{x}": (64, 64 if n == 1 else 768) for n in (1, 2) for x in "qkv"}
+SMALL_LAYERS = {
+    f"mid_block.attentions.0.transformer_blocks.0.attn{n}.to_{x}": (64, 64 if n == 1 else 768)
+    for n in (1, 2)
+    for x in "qkv"
+}
 SMALL_HEADER, SMALL_DATA = header_bytes(kohya_lora(SMALL_LAYERS, 1), {"ss_x": "1", "lcm_distillation": "{}"})
 TOKENS = (b"{", b"}", b"[", b'"', b",", b":", b"NaN", b"-1", b"1e9", b"null", b"\\u0000", b"\xff")
 JSON_VALUES = st.recursive(
@@ -602,7 +735,10 @@ def mutated_headers(draw):
         elif draw(st.booleans()):
             content[name] = draw(JSON_VALUES)
         else:
-            content[draw(st.text(max_size=40)) + draw(st.sampled_from(("", ".lora_down.weight", ".alpha", ".diff")))] = content.pop(name)
+            content[
+                draw(st.text(max_size=40))
+                + draw(st.sampled_from(("", ".lora_down.weight", ".alpha", ".diff")))
+            ] = content.pop(name)
     return json.dumps(content).encode()
 
 
@@ -634,7 +770,9 @@ def test_no_mutated_header_makes_the_reader_raise(tmp_path, count):
             )
             if not header:
                 break
-        length = random.choice((len(header),) * 4 + (random.randrange(3000), random.getrandbits(random.randint(1, 64))))
+        length = random.choice(
+            (len(header),) * 4 + (random.randrange(3000), random.getrandbits(random.randint(1, 64)))
+        )
         path.write_bytes(length.to_bytes(8, "little") + header)
         os.truncate(path, 8 + len(header) + random.choice((SMALL_DATA, SMALL_DATA, random.randrange(40_000))))
         check(path)
@@ -652,7 +790,9 @@ def check(path: Path) -> None:
 
 
 def loads(path: Path) -> bool:
-    """Whether the safetensors library opens the file. It knows fewer types than a later version may, which is no fault of the file."""
+    """Whether the safetensors library opens the file. It knows fewer types than a later version may, which is
+    no fault of the file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -663,8 +803,15 @@ def loads(path: Path) -> bool:
 
 
 def test_the_stand_ins_are_whole_layouts():
-    """Guards the fixtures: every layer but the embeddings and the first and last convolution is a target of distillation."""
+    """Guards the fixtures: every layer but the embeddings and the first and last convolution is a target of
+    distillation.
+    """
     for model in ("sd15", "sdxl", "ssd1b"):
         left_out = set(unet_layers(model)) - set(targeted_layers(model))
-        assert {name.split(".")[0] for name in left_out} <= {"conv_in", "conv_out", "time_embedding", "add_embedding"}
+        assert {name.split(".")[0] for name in left_out} <= {
+            "conv_in",
+            "conv_out",
+            "time_embedding",
+            "add_embedding",
+        }
     assert lora_shapes((8, 4, 3, 3), 2) == ((2, 4, 3, 3), (8, 2, 1, 1))

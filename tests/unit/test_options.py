@@ -18,7 +18,9 @@ def test_no_arguments_mean_off():
 
 
 def test_positional_arguments_are_in_the_order_of_the_table_and_trailing_ones_have_defaults():
-    assert options_from_args([True, 0.9, 6, 1.5, "my_lora", "WebUI"]) == LcmOptions(True, 0.9, 6, 1.5, "my_lora", "webui")
+    assert options_from_args([True, 0.9, 6, 1.5, "my_lora", "WebUI"]) == LcmOptions(
+        True, 0.9, 6, 1.5, "my_lora", "webui"
+    )
     everything = [True, 0.9, 6, 1.5, "my_lora", "WebUI", "TCD", 0]
     assert options_from_args(everything) == LcmOptions(True, 0.9, 6, 1.5, "my_lora", "webui", "tcd", 0.0)
     assert options_from_args([True, 0.5]) == LcmOptions(True, weight=0.5)

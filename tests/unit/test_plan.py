@@ -22,11 +22,22 @@ def loras(tmp_path_factory):
     write_lora(folder / "lcm_lora_sd15.safetensors", official_lora_tensors("sd15"))
     write_lora(folder / "speed" / "pytorch_lora_weights.safetensors", official_lora_tensors("sdxl"))
     write_lora(folder / "Hyper-SD15-8steps.safetensors", official_lora_tensors("sd15"))
-    write_lora(folder / "style.safetensors", kohya_lora(targeted_layers("sd15", ["to_q", "to_k", "to_v"]), 16), {"ss_network_dim": "16"})
+    write_lora(
+        folder / "style.safetensors",
+        kohya_lora(targeted_layers("sd15", ["to_q", "to_k", "to_v"]), 16),
+        {"ss_network_dim": "16"},
+    )
     return LoraLibrary([folder])
 
 
-def plan_of(loras, options=LcmOptions(enabled=True, steps=4, cfg=1.0), family=SD15, limits=Limits(), host=None, **request):
+def plan_of(
+    loras,
+    options=LcmOptions(enabled=True, steps=4, cfg=1.0),
+    family=SD15,
+    limits=Limits(),
+    host=None,
+    **request,
+):
     first = request.pop("first", PassRequest(20))
     facts = HostFacts(family, loras, **(host or {}))
     return make_plan(options, Request(first=first, cfg=request.pop("cfg", 7.0), **request), facts, limits)
@@ -49,7 +60,10 @@ def test_a_family_without_its_file_fails_with_a_sentence_that_says_what_to_do(lo
     assert plan.lora is None and "SSD-1B" in plan.problem and plan.status_line() == plan.problem
 
 
-@pytest.mark.parametrize("family", [ModelFamily.sd2, ModelFamily.sd3, ModelFamily.flux, ModelFamily.sdxl_refiner, ModelFamily.unknown])
+@pytest.mark.parametrize(
+    "family",
+    [ModelFamily.sd2, ModelFamily.sd3, ModelFamily.flux, ModelFamily.sdxl_refiner, ModelFamily.unknown],
+)
 def test_a_family_without_lcm_lora_fails_unless_none_was_chosen(loras, family):
     assert '"None"' in plan_of(loras, family=family).problem
     chosen_none = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, lora="none"), family=family)
@@ -60,7 +74,9 @@ def test_given_values_are_used_and_others_are_clamped_and_told(loras):
     assert plan_of(loras).first.steps == 4
     plan = plan_of(loras, LcmOptions(enabled=True))
     assert (plan.first.steps, plan.cfg) == (8, 2.0)
-    assert plan.messages == ("CFG 7 → 2, Steps 20 → 8: LCM works with 1 to 8 steps and a CFG scale of 1 to 2.",)
+    assert plan.messages == (
+        "CFG 7 → 2, Steps 20 → 8: LCM works with 1 to 8 steps and a CFG scale of 1 to 2.",
+    )
     assert plan_of(loras, LcmOptions(enabled=True), first=PassRequest(3), cfg=1.5).messages == ()
 
 
@@ -74,7 +90,9 @@ def test_the_hires_pass_follows_the_same_rule(loras):
 def test_a_strength_that_leaves_fewer_timesteps_than_steps_is_told(loras):
     plan = plan_of(loras, first=PassRequest(20, 0.05))
     assert plan.first.timesteps == (39, 19)
-    assert plan.messages == ("Denoising strength 0.05 leaves only 2 of the schedule's timesteps: steps 4 → 2.",)
+    assert plan.messages == (
+        "Denoising strength 0.05 leaves only 2 of the schedule's timesteps: steps 4 → 2.",
+    )
 
 
 @pytest.mark.parametrize("strength", [-0.5, 1.5, float("nan")])
@@ -97,7 +115,13 @@ LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
     [
         ("a AND b", 1.0, {}, None, "CFG 1: negative prompt used · 3 × 4 UNet calls"),
         ("a :0.5", 1.0, {}, None, "CFG 1: negative prompt used · 2 × 4 UNet calls"),
-        ("a :0.5 AND b:.5", 1.0, {}, None, "CFG 1: negative prompt ignored · 3 × 4 UNet calls"),  # u + (a - u) / 2 + (b - u) / 2
+        (
+            "a :0.5 AND b:.5",
+            1.0,
+            {},
+            None,
+            "CFG 1: negative prompt ignored · 3 × 4 UNet calls",
+        ),  # u + (a - u) / 2 + (b - u) / 2
         ("a AND b", 1.5, {}, None, "CFG 1.5: negative prompt used · 3 × 4 UNet calls"),
         ("a AND b", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 2 × 4 UNet calls"),
         ("a :0.5", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 4 UNet calls"),
@@ -108,7 +132,9 @@ LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
         ("a", 1.0, {}, 1.5, "CFG 1: negative prompt ignored · 4 UNet calls"),
     ],
 )
-def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_it(loras, prompt, cfg, host, image_cfg, said):
+def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_it(
+    loras, prompt, cfg, host, image_cfg, said
+):
     options = LcmOptions(enabled=True, steps=4, cfg=cfg)
     plan = plan_of(loras, options, host=host, prompt=prompt, negative_prompt="blurry", image_cfg=image_cfg)
     assert plan.status_line().endswith(said) and plan.as_dict()["status"] == plan.status_line()
@@ -125,8 +151,15 @@ def test_a_schedule_picked_by_hand_is_respected_and_named(loras):
 
 def test_tcd_visits_the_timesteps_of_lcm_and_is_named_with_its_gamma(loras):
     plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, sampler="tcd", gamma=0.5))
-    assert plan.status_line() == ("SD 1.5 · lcm_lora_sd15 · TCD gamma 0.5 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls")
-    assert (plan.sampler, plan.gamma) == ("TCD", 0.5) and plan.as_dict()["sampler"] == "TCD" and plan.as_dict()["gamma"] == 0.5
+    assert (
+        plan.status_line()
+        == "SD 1.5 · lcm_lora_sd15 · TCD gamma 0.5 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+    )
+    assert (
+        (plan.sampler, plan.gamma) == ("TCD", 0.5)
+        and plan.as_dict()["sampler"] == "TCD"
+        and plan.as_dict()["gamma"] == 0.5
+    )
     lcm = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, gamma=0.5))
     assert (lcm.sampler, lcm.gamma) == ("LCM", None) and "TCD" not in lcm.status_line()
 
@@ -136,7 +169,9 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
     request = Request(first=PassRequest(20), cfg=7.0)
     ours = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM"})))
     assert (ours.schedule, ours.first.timesteps, ours.gamma) == ("trailing", (999, 759, 499, 259), 0.3)
-    assert ours.messages == ('The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was used.',)
+    assert ours.messages == (
+        'The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was used.',
+    )
     theirs = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM", "TCD"})))
     assert (theirs.schedule, theirs.first.timesteps, theirs.gamma, theirs.messages) == ("webui", (), None, ())
     assert "TCD ·" in theirs.status_line()
@@ -156,7 +191,9 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
     ],
 )
 def test_the_status_line_says_what_will_happen(loras, options, request_fields, parts):
-    plan = plan_of(loras, LcmOptions(**{"enabled": True, "steps": 4, "cfg": 1.0, **options}), **request_fields)
+    plan = plan_of(
+        loras, LcmOptions(**{"enabled": True, "steps": 4, "cfg": 1.0, **options}), **request_fields
+    )
     said = plan.status_line().split(" · ")
     assert [part for part in parts if part not in said] == []
 
@@ -165,28 +202,47 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
     "host,end",
     [
         ({}, "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 4 UNet calls"),  # A1111 1.6, 1.7
-        ({"own_samplers": frozenset({"LCM"})}, "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 2 × 4 UNet calls"),
         (
-            {"own_samplers": frozenset({"LCM"}), "leaves_out_uncond": True, "is_on_grid": False},  # Forge, reForge
+            {"own_samplers": frozenset({"LCM"})},
+            "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 2 × 4 UNet calls",
+        ),
+        (
+            {
+                "own_samplers": frozenset({"LCM"}),
+                "leaves_out_uncond": True,
+                "is_on_grid": False,
+            },  # Forge, reForge
             "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet calls",
         ),
     ],
 )
 def test_schedule_webui_is_told_as_the_webuis_own_sampler_does_it(loras, host, end):
-    assert plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), host=host).status_line().endswith(end)
+    assert (
+        plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), host=host)
+        .status_line()
+        .endswith(end)
+    )
 
 
-@pytest.mark.parametrize("fields", [{"scheduler": "Karras"}, {"first": PassRequest(20, 0.5)}, {"hires": PassRequest(0, 0.5)}])
+@pytest.mark.parametrize(
+    "fields", [{"scheduler": "Karras"}, {"first": PassRequest(20, 0.5)}, {"hires": PassRequest(0, 0.5)}]
+)
 def test_calls_that_the_host_decides_are_not_promised(loras, fields):
     plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), **fields)
     assert plan.unet_calls is None and "UNet" not in plan.status_line()
 
 
-@pytest.mark.parametrize("side,steps,is_hinted", [(1024, 4, True), (1216, 5, True), (1024, 6, False), (1016, 4, False), (0, 4, False)])
+@pytest.mark.parametrize(
+    "side,steps,is_hinted",
+    [(1024, 4, True), (1216, 5, True), (1024, 6, False), (1016, 4, False), (0, 4, False)],
+)
 def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, is_hinted):
     options = LcmOptions(enabled=True, steps=steps, cfg=1.0, lora="none")
     folder = LoraLibrary(tmp_path)
-    sdxl, sd15 = (plan_of(folder, options, family, first=PassRequest(20, 1.0, side)) for family in (ModelFamily.sdxl, SD15))
+    sdxl, sd15 = (
+        plan_of(folder, options, family, first=PassRequest(20, 1.0, side))
+        for family in (ModelFamily.sdxl, SD15)
+    )
     assert [f"SDXL at {side} pixels in {steps} steps" in hint for hint in sdxl.hints] == [True] * is_hinted
     assert sdxl.messages == () and sd15.hints == ()
 
@@ -194,7 +250,9 @@ def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, 
 def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
     options = LcmOptions(enabled=True, steps=8, cfg=1.0, lora="none")
     hires = PassRequest(3, 0.5, hires_side(768, 512, 1.5, 0, 0))
-    plan = plan_of(LoraLibrary(tmp_path), options, ModelFamily.sdxl, first=PassRequest(20, 1.0, 768), hires=hires)
+    plan = plan_of(
+        LoraLibrary(tmp_path), options, ModelFamily.sdxl, first=PassRequest(20, 1.0, 768), hires=hires
+    )
     assert [("1152" in hint, "3 steps" in hint) for hint in plan.hints] == [(True, True)]
 
 
@@ -228,7 +286,10 @@ def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
     assert without.lora_name == "lcm_lora_sd15" and " with no LoRA · " in without.status_line()
     assert len([message for message in without.messages if "Hyper-SD15" in message]) == 1
     wrong = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:heavy>", **hires)
-    assert "heavy" in wrong.problem and plan_of(loras, prompt="a fox", hires_prompt="an owl <lora:lcm_lora_sd15:heavy>").problem is None
+    assert (
+        "heavy" in wrong.problem
+        and plan_of(loras, prompt="a fox", hires_prompt="an owl <lora:lcm_lora_sd15:heavy>").problem is None
+    )
 
 
 @pytest.mark.parametrize("tag", ["<lora:lcm_lora_sdxl:0.6>", "<lora:lcm_lora_sdxl:heavy>"])
@@ -260,7 +321,9 @@ def test_a_negative_prompt_of_the_hires_pass_alone_is_told_of(loras):
     plan = plan_of(loras, hires=PassRequest(2, 0.5), hires_negative_prompt="blurry")
     assert (plan.ignores_negative_prompt, plan.hires_ignores_negative_prompt) == (False, True)
     assert [message for message in plan.messages if "negative prompt is ignored" in message]
-    used = plan_of(loras, LcmOptions(enabled=True, cfg=1.5), hires=PassRequest(2, 0.5), hires_negative_prompt="blurry")
+    used = plan_of(
+        loras, LcmOptions(enabled=True, cfg=1.5), hires=PassRequest(2, 0.5), hires_negative_prompt="blurry"
+    )
     assert not used.hires_ignores_negative_prompt
     inherited = plan_of(loras, hires=PassRequest(2, 0.5), negative_prompt="blurry")
     assert inherited.ignores_negative_prompt and inherited.hires_ignores_negative_prompt
@@ -271,7 +334,7 @@ def test_the_refiner_is_skipped_with_a_message(loras):
     assert plan.skips_refiner and "sd_xl_refiner_1.0" in plan.messages[0]
 
 
-# --- the LoRA of one prompt ---------------------------------------------------------------------------------------------
+# --- the LoRA of one prompt ---------------------------------------------------------------------------------
 
 ON = LcmOptions(enabled=True, weight=1.0)
 
@@ -288,7 +351,9 @@ def test_a_clean_prompt_gets_the_lora_of_its_family(loras):
     assert applied("a cat", loras)[0] == ["lcm_lora_sd15 at 1"]
 
 
-@pytest.mark.parametrize("start", ["<lora:lcm_lora_sd15", "<lora:LCM_LoRA_SD15", "<lyco:lcm_lora_sd15", "<lora:lcm-lora-sdv1-5"])
+@pytest.mark.parametrize(
+    "start", ["<lora:lcm_lora_sd15", "<lora:LCM_LoRA_SD15", "<lyco:lcm_lora_sd15", "<lora:lcm-lora-sdv1-5"]
+)
 def test_a_typed_tag_under_any_of_its_names_sets_the_weight_once(loras, start):
     names, use = applied(f"a cat {start}:0.7>, sitting", loras)
     assert names == ["lcm_lora_sd15 at 0.7"] and use.messages == ()
@@ -302,15 +367,24 @@ def test_a_tag_of_the_wrong_family_is_replaced_at_its_weight_with_a_message(lora
     names, use = applied("a cat <lora:lcm_lora_sdxl:0.8>", loras)
     assert names == ["lcm_lora_sd15 at 0.8"]
     assert use.messages == (
-        "lcm_lora_sdxl is an LCM-LoRA for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 was used instead, at the same weight.",
+        (
+            "lcm_lora_sdxl is an LCM-LoRA for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 was used"
+            " instead, at the same weight."
+        ),
     )
 
 
 def test_a_tag_that_stands_twice_is_applied_once(loras):
     names, use = applied("<lora:lcm_lora_sd15:0.4> a cat <lora:lcm_lora_sd15:1>", loras)
     assert names == ["lcm_lora_sd15 at 1"] and "2 times" in use.messages[0]
-    names, use = applied("<lora:lcm_lora_sd15:0.4> a <lora:lcm_lora_sd15:1> cat <lora:lcm_lora_sd15:0.7>", loras)
-    assert names == ["lcm_lora_sd15 at 0.7"] and "3 times" in use.messages[0] and "last weight, 0.7" in use.messages[0]
+    names, use = applied(
+        "<lora:lcm_lora_sd15:0.4> a <lora:lcm_lora_sd15:1> cat <lora:lcm_lora_sd15:0.7>", loras
+    )
+    assert (
+        names == ["lcm_lora_sd15 at 0.7"]
+        and "3 times" in use.messages[0]
+        and "last weight, 0.7" in use.messages[0]
+    )
 
 
 def test_other_loras_are_left_as_they_are(loras):
@@ -322,20 +396,28 @@ def test_a_typed_few_step_lora_of_another_method_takes_the_lcm_loras_place(loras
     names, use = applied(f"a cat {hyper} <lora:style:0.8>", loras)
     assert names == [hyper, "<lora:style:0.8>"]
     assert use.messages == (
-        "Hyper-SD15-8steps in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it; "
-        "try the sampler TCD with it.",
+        (
+            "Hyper-SD15-8steps in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added"
+            " to it; try the sampler TCD with it."
+        ),
     )
     assert "TCD" not in applied(f"a cat {hyper}", loras, replace(ON, sampler="tcd"))[1].messages[0]
     # of another family it is of no use here; and what is named besides is wanted besides
     assert applied(f"a cat {hyper}", loras, family=SDXL)[0] == [hyper, "pytorch_lora_weights at 1"]
     assert applied(f"a cat {hyper} <lora:lcm_lora_sd15:0.5>", loras)[0] == [hyper, "lcm_lora_sd15 at 0.5"]
-    assert applied(f"a cat {hyper}", loras, replace(ON, lora="lcm_lora_sd15"))[0] == [hyper, "lcm_lora_sd15 at 1"]
+    assert applied(f"a cat {hyper}", loras, replace(ON, lora="lcm_lora_sd15"))[0] == [
+        hyper,
+        "lcm_lora_sd15 at 1",
+    ]
 
 
 @pytest.mark.parametrize("typed", ["Hyper-SD15-8steps", "hyper-sd15-8STEPS", "Hyper-SD15-8steps.safetensors"])
 def test_a_chosen_file_that_is_also_typed_is_applied_once_at_the_typed_weight(loras, typed):
     chosen = replace(ON, lora="Hyper-SD15-8steps", sampler="tcd")
-    assert applied(f"a cat <lora:{typed}:0.7> <lora:style:0.8>", loras, chosen)[0] == ["<lora:style:0.8>", "Hyper-SD15-8steps at 0.7"]
+    assert applied(f"a cat <lora:{typed}:0.7> <lora:style:0.8>", loras, chosen)[0] == [
+        "<lora:style:0.8>",
+        "Hyper-SD15-8steps at 0.7",
+    ]
     assert applied("a cat", loras, chosen)[0] == ["Hyper-SD15-8steps at 1"]
     assert "not a number" in resolve_lora(f"a cat <lora:{typed}:x>", chosen, SD15, loras).problem
 
@@ -355,7 +437,7 @@ def test_a_chosen_file_must_exist_and_fit(loras):
     assert problem("lcm_lora_sd15") is None and problem("lcm_lora_sdxl", SDXL) is None
 
 
-# --- remembered for the checkpoint --------------------------------------------------------------------------------------
+# --- remembered for the checkpoint --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -389,15 +471,24 @@ def test_what_is_said_by_hand_goes_before_what_is_remembered(with_mine):
 
 def test_a_tag_that_is_replaced_is_replaced_by_what_is_remembered(with_mine):
     use = resolve_lora("a cat <lora:lcm_lora_sdxl:0.7>", ON, SD15, with_mine, "mine")
-    assert (use.file.name, use.weight, use.reason) == ("mine", 0.7, "remembered") and "mine was used instead" in use.messages[0]
+    assert (use.file.name, use.weight, use.reason) == (
+        "mine",
+        0.7,
+        "remembered",
+    ) and "mine was used instead" in use.messages[0]
 
 
-@pytest.mark.parametrize("gone, why", [("deleted", "'deleted' is not in the LoRA folder"), ("lcm_lora_sdxl", "is for SDXL")])
+@pytest.mark.parametrize(
+    "gone, why", [("deleted", "'deleted' is not in the LoRA folder"), ("lcm_lora_sdxl", "is for SDXL")]
+)
 def test_what_is_remembered_and_cannot_be_used_is_named_and_auto_is_as_before(with_mine, gone, why):
     use = resolve_lora("a cat", ON, SD15, with_mine, gone)
     assert (use.file.name, use.reason) == ("lcm_lora_sd15", "header")
     (message,) = use.messages
-    assert "remembered for this checkpoint cannot be used, so Auto took lcm_lora_sd15" in message and why in message
+    assert (
+        "remembered for this checkpoint cannot be used, so Auto took lcm_lora_sd15" in message
+        and why in message
+    )
 
 
 def test_the_plan_says_what_is_remembered(with_mine):
@@ -406,7 +497,9 @@ def test_the_plan_says_what_is_remembered(with_mine):
         return make_plan(LcmOptions(enabled=True, steps=4, cfg=1.0), Request(PassRequest(20), 7.0), facts)
 
     assert plan("mine").status_line().startswith("SD 1.5 · mine (remembered for this checkpoint) · 4 steps")
-    assert plan("none").status_line().startswith("SD 1.5 · no LoRA (remembered for this checkpoint) · 4 steps")
+    assert (
+        plan("none").status_line().startswith("SD 1.5 · no LoRA (remembered for this checkpoint) · 4 steps")
+    )
     assert "remembered" not in plan(None).status_line() and plan("mine").lora_reason == "remembered"
     assert "cannot be used" in plan("deleted").messages[0]
 
@@ -415,10 +508,12 @@ def test_a_checkpoint_of_a_family_without_an_official_file_can_have_one_remember
     write_lora(tmp_path / "lcm_for_sd2.safetensors", official_lora_tensors("sd2", 8))
     loras = LoraLibrary([tmp_path])
     assert remembering(loras, "lcm_for_sd2", family=ModelFamily.sd2) == ("lcm_for_sd2", 1.0, "remembered")
-    assert resolve_lora("a cat", ON, ModelFamily.sd2, loras, "deleted").problem.startswith("There is no LCM-LoRA for SD 2.x")
+    assert resolve_lora("a cat", ON, ModelFamily.sd2, loras, "deleted").problem.startswith(
+        "There is no LCM-LoRA for SD 2.x"
+    )
 
 
-# --- special cases ------------------------------------------------------------------------------------------------------
+# --- special cases ------------------------------------------------------------------------------------------
 
 
 def test_files_called_like_the_keywords_have_options_of_their_own(tmp_path):
@@ -433,7 +528,9 @@ def test_files_called_like_the_keywords_have_options_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("family, other", [("ssd1b", "sdxl"), ("sdxl", "ssd1b")])
 def test_ssd1b_and_sdxl_never_get_each_others_lora(tmp_path, family, other):
-    write_lora(tmp_path / f"lcm_lora_{family}.safetensors", official_lora_tensors(other))  # whatever it is called
+    write_lora(
+        tmp_path / f"lcm_lora_{family}.safetensors", official_lora_tensors(other)
+    )  # whatever it is called
     loras = LoraLibrary([tmp_path])
     mine, theirs = ModelFamily(family), ModelFamily(other)
     assert resolve_lora("a cat", ON, mine, loras).problem.startswith(f"No LCM-LoRA for {mine.label}")
@@ -455,13 +552,18 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
         write_lora(tmp_path / family / "pytorch_lora_weights.safetensors", official_lora_tensors(family))
     loras = LoraLibrary([tmp_path])
     plan = plan_of(loras, family=SDXL)
-    assert plan.status_line().startswith("SDXL · sdxl/pytorch_lora_weights · ") and plan.as_dict()["lora"] == "sdxl/pytorch_lora_weights"
+    assert (
+        plan.status_line().startswith("SDXL · sdxl/pytorch_lora_weights · ")
+        and plan.as_dict()["lora"] == "sdxl/pytorch_lora_weights"
+    )
     assert loras.find(plan.lora_name) == plan.lora
     use = resolve_lora("a cat <lora:pytorch_lora_weights:0.5>", ON, SDXL, loras)
     assert "sdxl/pytorch_lora_weights was used instead" in use.messages[0] and use.weight == 0.5
 
 
-@pytest.mark.parametrize("matched, holds", [(278, True), (None, True), (251, True), (249, False), (161, False), (0, False)])
+@pytest.mark.parametrize(
+    "matched, holds", [(278, True), (None, True), (251, True), (249, False), (161, False), (0, False)]
+)
 def test_a_lora_that_matches_few_layers_is_not_passed_off_as_lcm(loras, matched, holds):
     problem = why_not_held(loras.find("lcm_lora_sd15"), matched)
     assert (problem is None) == holds

@@ -34,7 +34,9 @@ def test_a_program_finds_the_same_and_ends_in_the_same_way(tmp_path, kind, endin
     (tmp_path / "program.py").write_text(code, encoding="utf-8")
     arguments = [kind, {"-c": code, "-m": "program"}[kind], "an argument"]
     where = {"cwd": tmp_path, "env": {**os.environ, "WORD": "\u00e4", "PYTHONPATH": str(tmp_path / "more")}}
-    ordinary = subprocess.run([sys.executable, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, **where)
+    ordinary = subprocess.run(
+        [sys.executable, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, **where
+    )
     ended, printed = prepared.run(*arguments, **where)
     assert ended == ordinary.returncode == status
     assert printed.startswith(ordinary.stdout)

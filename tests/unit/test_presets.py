@@ -8,7 +8,13 @@ from lib_lcm.presets import PRESETS, preset_labels, preset_of, sliders_of
 
 def test_the_presets_and_their_sliders():
     assert preset_labels(Limits()) == ["Preview 1", "Draft 2", "Standard 4", "Final 8", "Custom"]
-    assert [sliders_of(label) for label in preset_labels(Limits())] == [(1, 1.0), (2, 1.0), (4, 1.0), (8, 1.0), None]
+    assert [sliders_of(label) for label in preset_labels(Limits())] == [
+        (1, 1.0),
+        (2, 1.0),
+        (4, 1.0),
+        (8, 1.0),
+        None,
+    ]
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)

@@ -15,7 +15,10 @@ from lib_lcm.prompt_tags import conventional_family, find_tags, with_tag
 def test_tags_are_found_in_order_with_their_place_and_text():
     prompt = "a cat <lora:style:0.8>, <hypernet:x:1> (red:1.2) <lyco:lcm_lora_sdxl:1> <LORA:no:1> <lora:>"
     tags = find_tags(prompt)
-    assert [(tag.kind, tag.name, tag.weight) for tag in tags] == [("lora", "style", 0.8), ("lyco", "lcm_lora_sdxl", 1.0)]
+    assert [(tag.kind, tag.name, tag.weight) for tag in tags] == [
+        ("lora", "style", 0.8),
+        ("lyco", "lcm_lora_sdxl", 1.0),
+    ]
     assert all(prompt[tag.start : tag.end] == tag.text for tag in tags)
 
 
@@ -61,7 +64,10 @@ def test_the_weight_is_the_one_the_webui_gives_the_unet(items, weight):
     assert (tag.name, tag.weight, tag.problem) == ("x", weight, None)
 
 
-@pytest.mark.parametrize("items", ["x:heavy", "x:", "x:1:b", "x:1:1:many", "x:te=a", "x:unet=", "x:dyn=1.5", "x:nan", "x:inf", "x:1e999"])
+@pytest.mark.parametrize(
+    "items",
+    ["x:heavy", "x:", "x:1:b", "x:1:1:many", "x:te=a", "x:unet=", "x:dyn=1.5", "x:nan", "x:inf", "x:1e999"],
+)
 def test_a_weight_that_is_no_number_is_a_problem_and_no_exception(items):
     (tag,) = find_tags(f"<lora:{items}>")
     assert tag.weight == 1.0

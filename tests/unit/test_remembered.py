@@ -1,4 +1,6 @@
-"""What is remembered for a checkpoint outlives the process, a second WebUI on the same folder, and a broken file."""
+"""What is remembered for a checkpoint outlives the process, a second WebUI on the same folder, and a broken
+file.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,14 @@ def test_entries_that_are_none_are_passed_over(path):
     entries = {ONE: {"lora": "mine"}, TWO: "x", "3": {"lora": 1}, "4": {"lora": " "}, "5": {}, "6": None}
     path.write_text("\ufeff" + json.dumps(entries), encoding="utf-8")
     store = RememberedLoras(path)
-    assert [store.get(key) for key in entries] == ["mine", None, None, None, None, None] and store.problem is None
+    assert [store.get(key) for key in entries] == [
+        "mine",
+        None,
+        None,
+        None,
+        None,
+        None,
+    ] and store.problem is None
 
 
 def test_a_file_that_cannot_be_written_is_named(path, monkeypatch):
@@ -114,7 +123,14 @@ def test_threads_lose_nothing(path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(RememberedLoras(path).get(f"{number:032}{i:032}") == "mine" for number in range(4) for i in range(10)) == 40
+    assert (
+        sum(
+            RememberedLoras(path).get(f"{number:032}{i:032}") == "mine"
+            for number in range(4)
+            for i in range(10)
+        )
+        == 40
+    )
 
 
 def _write_for_ever(path):

@@ -1,4 +1,6 @@
-"""Trajectories against the reference itself: diffusers' LCMScheduler.step, with the same model, start and noises."""
+"""Trajectories against the reference itself: diffusers' LCMScheduler.step, with the same model, start and
+noises.
+"""
 
 import pytest
 import torch
@@ -26,7 +28,9 @@ def network(x, timestep):
 
 
 def reference_run(scheduler, start, noises, steps, strength):
-    """The reference's loop in variance-preserving scaling; `noises` are handed out in order instead of drawn."""
+    """The reference's loop in variance-preserving scaling; `noises` are handed out in order instead of
+    drawn.
+    """
     scheduler.set_timesteps(steps, strength=strength)
     queue = iter(noises)
     sample = start
@@ -35,7 +39,9 @@ def reference_run(scheduler, start, noises, steps, strength):
     original = module.randn_tensor
     module.randn_tensor = lambda shape, **kwargs: next(queue)
     try:
-        for timestep in scheduler.timesteps.tolist():  # as int: from a tensor the reference computes c_out in float32
+        for (
+            timestep
+        ) in scheduler.timesteps.tolist():  # as int: from a tensor the reference computes c_out in float32
             result = scheduler.step(network(sample, float(timestep)), timestep, sample, return_dict=False)
             sample = result[0]
     finally:
@@ -60,7 +66,9 @@ def our_run(alphas_cumprod, prediction, start, noises, steps, strength):
         return x / scale**2 - output * sigma[0] / scale
 
     x = start * (1 + sigmas[0] ** 2).sqrt()
-    return sample_lcm(denoiser, x, sigmas, disable=True, noise_sampler=lambda *_: next(queue), timesteps=timesteps)
+    return sample_lcm(
+        denoiser, x, sigmas, disable=True, noise_sampler=lambda *_: next(queue), timesteps=timesteps
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -83,7 +91,9 @@ def test_trajectory_equals_the_reference(dtype, tolerance, prediction, steps, st
 @pytest.mark.parametrize("timestep", [0, 1, 19, 259, 999])
 def test_the_boundary_scalings_equal_the_references(timestep):
     """Near 0 too, where they differ from 0 and 1: no timestep that is visited would show it."""
-    expected = LCMScheduler().get_scalings_for_boundary_condition_discrete(torch.tensor(timestep, dtype=torch.float64))
+    expected = LCMScheduler().get_scalings_for_boundary_condition_discrete(
+        torch.tensor(timestep, dtype=torch.float64)
+    )
     assert boundary_scalings(timestep) == pytest.approx([float(scaling) for scaling in expected], rel=1e-12)
 
 
@@ -118,7 +128,14 @@ def test_half_precision_stays_near_float32_and_finite(dtype, tolerance):
             return torch.tanh(x / torch.hypot(torch.ones(()), sigma[0].float()).item())
 
         x = (start * (1 + sigmas[0] ** 2).sqrt()).to(kind)
-        return sample_lcm(denoiser, x, sigmas, disable=True, noise_sampler=lambda *_: next(queue).to(kind), timesteps=timesteps)
+        return sample_lcm(
+            denoiser,
+            x,
+            sigmas,
+            disable=True,
+            noise_sampler=lambda *_: next(queue).to(kind),
+            timesteps=timesteps,
+        )
 
     low, full = run(dtype), run(torch.float32)
     assert low.dtype is dtype and torch.isfinite(low).all()
@@ -181,5 +198,15 @@ def test_a_step_costs_a_handful_of_operations_on_latents():
                 lambda x, sigma: x, x, torch.linspace(14.0, 0.0, steps + 1), disable=True,
                 noise_sampler=lambda *_: x, timesteps=list(range(999, 999 - steps, -1)),
             )  # fmt: skip
-        counts.append(len([name for name in operations.names if name.startswith(("aten::mul", "aten::add", "aten::div"))]))
-    assert (counts[1] - counts[0]) / 4 <= 6  # the level of each image, c_out and c_skip with their sum, the new noise with its sum
+        counts.append(
+            len(
+                [
+                    name
+                    for name in operations.names
+                    if name.startswith(("aten::mul", "aten::add", "aten::div"))
+                ]
+            )
+        )
+    assert (
+        counts[1] - counts[0]
+    ) / 4 <= 6  # the level of each image, c_out and c_skip with their sum, the new noise with its sum

@@ -29,7 +29,13 @@ def test_strength_zero_visits_nothing():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"steps": 0}, {"steps": 4, "strength": 1.01}, {"steps": 4, "strength": -0.1}, {"steps": 4, "original_steps": 1001}]
+    "arguments",
+    [
+        {"steps": 0},
+        {"steps": 4, "strength": 1.01},
+        {"steps": 4, "strength": -0.1},
+        {"steps": 4, "original_steps": 1001},
+    ],
 )
 def test_arguments_out_of_range_are_refused_with_their_value(arguments):
     with pytest.raises(ValueError, match=str(list(arguments.values())[-1])):

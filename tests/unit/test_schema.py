@@ -13,7 +13,9 @@ SCALARS = st.one_of(
     st.integers(-3, 12),
     st.floats(-1, 3),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from(["auto", "none", "trailing", "webui", "Trailing", "WebUI", "lcm", "TCD", "my lora", " ", ""]),
+    st.sampled_from(
+        ["auto", "none", "trailing", "webui", "Trailing", "WebUI", "lcm", "TCD", "my lora", " ", ""]
+    ),
 )
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=2))
 

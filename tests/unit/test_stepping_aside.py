@@ -48,19 +48,35 @@ def load_in(folder, modules):
 @pytest.mark.parametrize(
     "modules,lacks",
     [
-        (OLDER_THAN_1_6, "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components.InputAccordion"),
-        ({**OLDER_THAN_1_6, "ui_components": None}, "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components"),
+        (
+            OLDER_THAN_1_6,
+            "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components.InputAccordion",
+        ),
+        (
+            {**OLDER_THAN_1_6, "ui_components": None},
+            "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components",
+        ),
         ({"shared": ""}, "modules.extra_networks"),
         ({**ALL_THAT_IS_LOOKED_FOR, "progress": None}, "modules.progress"),
         ({**ALL_THAT_IS_LOOKED_FOR, "scripts": "from modules import something_new"}, "modules.scripts"),
         ({**ALL_THAT_IS_LOOKED_FOR, "ui_components": "import gradio_of_tomorrow"}, "modules.ui_components"),
     ],
-    ids=["1.5", "without ui_components", "without extra networks", "without progress", "a part fails", "a part's package is missing"],
+    ids=[
+        "1.5",
+        "without ui_components",
+        "without extra networks",
+        "without progress",
+        "a part fails",
+        "a part's package is missing",
+    ],
 )
 def test_it_says_what_is_missing_and_does_nothing(tmp_path, modules, lacks):
     assert load_in(tmp_path, modules) == (
         0,
-        f"LCM: this WebUI lacks {lacks}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.\n",
+        (
+            f"LCM: this WebUI lacks {lacks}, so LCM is not available; use A1111 1.6 or later, Forge or"
+            " reForge.\n"
+        ),
     )
 
 

@@ -1,4 +1,6 @@
-"""Trajectories against the reference itself: diffusers' TCDScheduler.step, with the same model, start and noises."""
+"""Trajectories against the reference itself: diffusers' TCDScheduler.step, with the same model, start and
+noises.
+"""
 
 import diffusers.schedulers.scheduling_tcd as scheduling_tcd
 import pytest
@@ -25,13 +27,17 @@ def scheduler_of(prediction, dtype=torch.float64):
 
 
 def reference_run(monkeypatch, scheduler, start, noises, steps, strength, gamma):
-    """The reference's loop in variance-preserving scaling; `noises` are handed out in order instead of drawn."""
+    """The reference's loop in variance-preserving scaling; `noises` are handed out in order instead of
+    drawn.
+    """
     queue = iter(noises)
     monkeypatch.setattr(scheduling_tcd, "randn_tensor", lambda shape, **kwargs: next(queue))
     scheduler.set_timesteps(steps, strength=strength)
     sample = start
     for timestep in scheduler.timesteps.tolist():
-        sample = scheduler.step(network(sample, float(timestep)), timestep, sample, eta=gamma, return_dict=False)[0]
+        sample = scheduler.step(
+            network(sample, float(timestep)), timestep, sample, eta=gamma, return_dict=False
+        )[0]
     return sample
 
 
@@ -52,7 +58,9 @@ def our_run(alphas_cumprod, prediction, start, noises, steps, strength, gamma):
 
     x = start * (1 + sigmas[0] ** 2).sqrt()
     jumps = sigmas.new_tensor(table[tcd_jumps(timesteps, gamma)].tolist()).tolist()
-    return sample_tcd(denoiser, x, sigmas, disable=True, noise_sampler=lambda *_: next(queue), jump_sigmas=jumps)
+    return sample_tcd(
+        denoiser, x, sigmas, disable=True, noise_sampler=lambda *_: next(queue), jump_sigmas=jumps
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
@@ -61,7 +69,9 @@ def our_run(alphas_cumprod, prediction, start, noises, steps, strength, gamma):
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "v_prediction_zsnr"])
 @pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-12), (torch.float32, 2e-5)])
-def test_trajectory_equals_the_reference(monkeypatch, dtype, tolerance, prediction, steps, strength, batch, gamma):
+def test_trajectory_equals_the_reference(
+    monkeypatch, dtype, tolerance, prediction, steps, strength, batch, gamma
+):
     scheduler = scheduler_of(prediction, dtype)
     generator = torch.Generator().manual_seed(7)
     shape = (batch, 4, 8, 8)
@@ -81,7 +91,10 @@ def test_timesteps_are_those_of_the_reference():
                 assert lcm_timesteps(steps, strength=strength) == scheduler.timesteps.tolist()
 
 
-@given(gamma=st.one_of(st.floats(0, 1), st.integers(0, 1000).map(lambda n: n / 1000)), timestep=st.integers(0, 999))
+@given(
+    gamma=st.one_of(st.floats(0, 1), st.integers(0, 1000).map(lambda n: n / 1000)),
+    timestep=st.integers(0, 999),
+)
 def test_jumps_are_those_of_the_reference_for_every_gamma(gamma, timestep):
     # as `TCDScheduler.step` has it
     expected = int(torch.floor((1 - gamma) * torch.tensor(timestep)).to(dtype=torch.long))
@@ -96,7 +109,9 @@ def test_a_gamma_out_of_range_is_refused_with_its_value(gamma):
 
 def test_a_schedule_that_ends_at_zero_ends_with_the_denoised_latent():
     x, sigmas = torch.randn(1, 4, 2, 2), torch.tensor([14.6, 4.2, 0.0])
-    result = sample_tcd(lambda x, sigma: torch.full_like(x, 0.25), x, sigmas, disable=True, jump_sigmas=[2.0, 0.0])
+    result = sample_tcd(
+        lambda x, sigma: torch.full_like(x, 0.25), x, sigmas, disable=True, jump_sigmas=[2.0, 0.0]
+    )
     assert torch.equal(result, torch.full_like(x, 0.25))
 
 
@@ -129,7 +144,8 @@ def test_neither_the_start_nor_what_others_hold_is_changed_in_place():
 
     x = hold(torch.randn(2, 4, 8, 8))
     sample_tcd(
-        lambda x, sigma: hold(x * 0.5), x, torch.tensor([14.6, 4.2, 1.6, 0.03]), disable=True, jump_sigmas=[2.0, 1.0, 0.03],
+        lambda x, sigma: hold(x * 0.5), x, torch.tensor([14.6, 4.2, 1.6, 0.03]), disable=True,
+        jump_sigmas=[2.0, 1.0, 0.03],
         callback=lambda step: hold(step["x"]), noise_sampler=lambda *_: hold(torch.randn(2, 4, 8, 8)),
     )  # fmt: skip
     assert len(held) == 1 + 3 * 2 + 2
@@ -154,7 +170,14 @@ def test_half_precision_stays_near_float32_and_finite(dtype, tolerance):
 
         x = (start * (1 + sigmas[0] ** 2).sqrt()).to(kind)
         jumps = table[tcd_jumps(timesteps, 0.3)].tolist()
-        return sample_tcd(denoiser, x, sigmas, disable=True, noise_sampler=lambda *_: next(queue).to(kind), jump_sigmas=jumps)
+        return sample_tcd(
+            denoiser,
+            x,
+            sigmas,
+            disable=True,
+            noise_sampler=lambda *_: next(queue).to(kind),
+            jump_sigmas=jumps,
+        )
 
     low, full = run(dtype), run(torch.float32)
     assert low.dtype is dtype and torch.isfinite(low).all()

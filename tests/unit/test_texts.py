@@ -34,6 +34,8 @@ def test_names_are_not_translated_unless_they_are_the_webuis_own_terms():
     assert term("a {name}") == term("a {name}").translated(german) == "a {name}"
 
 
-@pytest.mark.parametrize("broken", ["{step} Schritte", "{steps Schritte", "{steps:q} Schritte", "{0} Schritte", "{steps.x}"])
+@pytest.mark.parametrize(
+    "broken", ["{step} Schritte", "{steps Schritte", "{steps:q} Schritte", "{0} Schritte", "{steps.x}"]
+)
 def test_a_broken_translation_falls_back_to_english(broken):
     assert Text("{steps} steps", steps=4).translated({"{steps} steps": broken}) == "4 steps"

@@ -1,4 +1,6 @@
-"""An installed WebUI as the live suite starts it; launch.py is a stand-in here that says what it was given."""
+"""An installed WebUI as the live suite starts it; launch.py is a stand-in here that says what it was
+given.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ sys.exit(3)
 NETWORK = "model.diffusion_model."
 
 
-def write_checkpoint(path: Path, width: int, channels: int = 4, middle_attention: bool = True, extra: tuple[str, ...] = ()) -> Path:
+def write_checkpoint(
+    path: Path, width: int, channels: int = 4, middle_attention: bool = True, extra: tuple[str, ...] = ()
+) -> Path:
     """A checkpoint's header, as far as it tells the family."""
     tensors = {
         f"{NETWORK}input_blocks.0.0.weight": (320, channels, 3, 3),
@@ -52,7 +56,9 @@ def write_checkpoint(path: Path, width: int, channels: int = 4, middle_attention
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder of models that the tests can run with, its checkpoints and LoRAs named as people name theirs."""
+    """A folder of models that the tests can run with, its checkpoints and LoRAs named as people name
+    theirs.
+    """
     root = tmp_path / "models"
     write_checkpoint(root / "Stable-diffusion" / "photo" / "realistic.safetensors", 768)
     write_checkpoint(root / "Stable-diffusion" / "big.safetensors", 2048)
@@ -79,7 +85,13 @@ def touched(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "place", ["webui/venv/bin/python", "webui/venv/Scripts/python.exe", "webui/.venv/bin/python", "system/python/python.exe"]
+    "place",
+    [
+        "webui/venv/bin/python",
+        "webui/venv/Scripts/python.exe",
+        "webui/.venv/bin/python",
+        "system/python/python.exe",
+    ],
 )
 def test_the_installations_own_python_is_found(install, place):
     python = touched(install.parent / place)
@@ -112,10 +124,15 @@ def test_a_checkpoints_family_is_read_from_its_header(tmp_path):
 
 
 def test_checkpoints_are_picked_by_name_first_then_by_header(tmp_path):
-    sd15, sdxl = write_checkpoint(tmp_path / "1.safetensors", 768), write_checkpoint(tmp_path / "2.safetensors", 2048)
+    sd15, sdxl = (
+        write_checkpoint(tmp_path / "1.safetensors", 768),
+        write_checkpoint(tmp_path / "2.safetensors", 2048),
+    )
     assert pick_checkpoints([("b", sdxl), ("a", sd15)]) == {ModelFamily.sd15: "a", ModelFamily.sdxl: "b"}
     gone = tmp_path / "on another machine"
-    picked = pick_checkpoints([("a", sd15), ("b", sdxl), ("my-sdxl", gone), ("tiny-sd15-b", gone), ("tiny-sd15", gone)])
+    picked = pick_checkpoints(
+        [("a", sd15), ("b", sdxl), ("my-sdxl", gone), ("tiny-sd15-b", gone), ("tiny-sd15", gone)]
+    )
     assert picked == {ModelFamily.sd15: "tiny-sd15", ModelFamily.sdxl: "my-sdxl"}
     with pytest.raises(InstallProblem, match="no SDXL checkpoint"):
         pick_checkpoints([("a", sd15)])
@@ -139,7 +156,9 @@ def test_a_missing_lcm_lora_is_told_with_the_way_to_get_it(models, tmp_path):
 
 def test_it_runs_with_a_data_folder_of_its_own_and_ends_with_its_children(install, models, tmp_path):
     data = tmp_path / "data"
-    with InstalledWebUI(install, data, python=Path(sys.executable), models=models, arguments=["--use-cpu", "all"]) as webui:
+    with InstalledWebUI(
+        install, data, python=Path(sys.executable), models=models, arguments=["--use-cpu", "all"]
+    ) as webui:
         said = json.loads(webui.log[0])
         assert psutil.pid_exists(said["child"]) and webui.is_running and webui.starts == 1
     assert not psutil.pid_exists(said["child"]) and not webui.is_running
@@ -148,7 +167,10 @@ def test_it_runs_with_a_data_folder_of_its_own_and_ends_with_its_children(instal
     arguments = said["arguments"]
     assert arguments[-2:] == ["--use-cpu", "all"]
     assert {"--api", "--skip-prepare-environment", "--no-download-sd-model"} <= set(arguments)
-    given = {name: arguments[arguments.index(name) + 1] for name in ("--port", "--data-dir", "--ckpt-dir", "--ckpt", "--lora-dir")}
+    given = {
+        name: arguments[arguments.index(name) + 1]
+        for name in ("--port", "--data-dir", "--ckpt-dir", "--ckpt", "--lora-dir")
+    }
     checkpoints = models / "Stable-diffusion"
     assert given == {
         "--port": str(webui.port),
@@ -157,9 +179,14 @@ def test_it_runs_with_a_data_folder_of_its_own_and_ends_with_its_children(instal
         "--ckpt": str(checkpoints / "photo/realistic.safetensors"),
         "--lora-dir": str(data / "models" / "Lora"),
     }
-    assert json.loads((data / "config.json").read_text(encoding="utf-8"))["sd_model_checkpoint"] == "photo/realistic.safetensors"
+    assert (
+        json.loads((data / "config.json").read_text(encoding="utf-8"))["sd_model_checkpoint"]
+        == "photo/realistic.safetensors"
+    )
     assert sorted(path.name for path in (data / "extensions").iterdir()) == ["lcm-test-probe", "sd-webui-lcm"]
-    assert (data / "extensions/sd-webui-lcm/scripts/lcm.py").samefile(webui_install.EXTENSION / "scripts/lcm.py")
+    assert (data / "extensions/sd-webui-lcm/scripts/lcm.py").samefile(
+        webui_install.EXTENSION / "scripts/lcm.py"
+    )
     assert (data / "extensions/lcm-test-probe/scripts/lcm_test_probe.py").is_file()
 
 
@@ -167,7 +194,10 @@ def test_it_starts_with_the_checkpoint_that_the_tests_will_pick(models, tmp_path
     for name in ("tiny-sd15", "tiny-sd15-b"):  # whose order changes with the ending
         write_checkpoint(models / "Stable-diffusion" / f"{name}.safetensors", 768)
     prepare_data_dir(tmp_path / "data", models)
-    assert json.loads((tmp_path / "data/config.json").read_text(encoding="utf-8"))["sd_model_checkpoint"] == "tiny-sd15.safetensors"
+    assert (
+        json.loads((tmp_path / "data/config.json").read_text(encoding="utf-8"))["sd_model_checkpoint"]
+        == "tiny-sd15.safetensors"
+    )
 
 
 def test_models_are_the_installations_own_by_default(install, models, tmp_path):

@@ -1,7 +1,8 @@
-"""Workbenches to test against: started when a test first wants one, each in its own folder, stopped at the end.
+"""Workbenches to test against: started when a test first wants one, each in its own folder, stopped at the
+end.
 
-`start_host(profile, ...)` gives the same one to every test that asks for the same arguments; `host` is the usual one. Their models
-have random weights: what the host does is tested here, not how its pictures look.
+`start_host(profile, ...)` gives the same one to every test that asks for the same arguments; `host` is the
+usual one. Their models have random weights: what the host does is tested here, not how its pictures look.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def random_lora(family: str, seed: int) -> dict[str, torch.Tensor]:
         out_size, in_size, *kernel = layers[layer].weight.shape
         name = f"lora_unet_{layer}"
         tensors[f"{name}.lora_down.weight"] = torch.randn(2, in_size, *kernel, generator=generator)
-        tensors[f"{name}.lora_up.weight"] = torch.randn(out_size, 2, *[1 for _ in kernel], generator=generator)
+        tensors[f"{name}.lora_up.weight"] = torch.randn(
+            out_size, 2, *[1 for _ in kernel], generator=generator
+        )
         tensors[f"{name}.alpha"] = torch.tensor(1.0)
     return tensors
 
@@ -92,7 +95,11 @@ def model_folders(tmp_path_factory) -> list[str]:
     for seed, family in enumerate(("sd15", "sdxl")):
         save_checkpoint(build_model(family, seed), checkpoints / f"random-{family}.safetensors")
     for seed, name in enumerate(("style", "other")):
-        save_file(random_lora("sd15", seed), loras / f"{name}.safetensors", metadata={"ss_output_name": f"{name} alias"})
+        save_file(
+            random_lora("sd15", seed),
+            loras / f"{name}.safetensors",
+            metadata={"ss_output_name": f"{name} alias"},
+        )
     return ["--ckpt-dir", str(checkpoints), "--lora-dir", str(loras)]
 
 
@@ -101,10 +108,18 @@ def start_host(model_folders, tmp_path_factory):
     """`start_host(profile, *, extensions=(recorder,), lcm=False, auth=None) -> Host`"""
     running: dict[tuple, Host] = {}
 
-    def start(profile: str = "a1111-1.10", *, extensions=(RECORDER,), lcm: bool = False, auth: str | None = None) -> Host:
+    def start(
+        profile: str = "a1111-1.10", *, extensions=(RECORDER,), lcm: bool = False, auth: str | None = None
+    ) -> Host:
         key = (profile, tuple(extensions), lcm, auth)
         if key not in running:
-            arguments = ["--profile", profile, "--data-dir", str(tmp_path_factory.mktemp("data")), *model_folders]
+            arguments = [
+                "--profile",
+                profile,
+                "--data-dir",
+                str(tmp_path_factory.mktemp("data")),
+                *model_folders,
+            ]
             arguments += [] if lcm else ["--no-lcm"]
             for extension in extensions:
                 arguments += ["--extension", str(extension)]

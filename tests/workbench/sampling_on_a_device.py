@@ -2,7 +2,8 @@
 
     python -m tests.workbench.sampling_on_a_device DATA_DIR
 
-For each case of CASES: copies from and to the device, numbers that were waited for, and whether the results are equal.
+For each case of CASES: copies from and to the device, numbers that were waited for, and whether the results
+are equal.
 """
 
 from __future__ import annotations
@@ -51,7 +52,11 @@ def moved(value, device):
 
 def network(x, t, cond, *args, **kwargs):
     """In place of the UNet: needs its inputs on one device."""
-    return torch.tanh(0.7 * x) + t.view(-1, 1, 1, 1) * 1e-4 + cond["c_crossattn"][0].mean(dim=(1, 2)).view(-1, 1, 1, 1)
+    return (
+        torch.tanh(0.7 * x)
+        + t.view(-1, 1, 1, 1) * 1e-4
+        + cond["c_crossattn"][0].mean(dim=(1, 2)).view(-1, 1, 1, 1)
+    )
 
 
 def main(data_dir: str) -> None:
@@ -67,7 +72,11 @@ def main(data_dir: str) -> None:
             with simulated:
                 bench.model.alphas_cumprod = alphas_cumprod.to(simulated.name)
                 result = sample(bench.model, *case, simulated.name, simulated)
-                taken = {"copies": simulated.copies, "reads": simulated.reads, "equal": torch.equal(result.cpu(), expected)}
+                taken = {
+                    "copies": simulated.copies,
+                    "reads": simulated.reads,
+                    "equal": torch.equal(result.cpu(), expected),
+                }
             figures.append({"sampler": case[0], "steps": case[1], "cfg": case[2], **taken})
     print(json.dumps(figures))
 

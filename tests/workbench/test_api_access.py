@@ -1,4 +1,6 @@
-"""Who may use the routes under /lcm/v1, and a download through them, against a hub on this machine that does not have the file."""
+"""Who may use the routes under /lcm/v1, and a download through them, against a hub on this machine that does
+not have the file.
+"""
 
 import base64
 import json
@@ -46,7 +48,9 @@ def ada(server) -> Client:
 
 
 def answer(server, method: str, route: str, authorization: str | None):
-    request = urllib.request.Request(f"{server.url}/lcm/v1/{route}", method=method, data=b"{}" if method == "POST" else None)
+    request = urllib.request.Request(
+        f"{server.url}/lcm/v1/{route}", method=method, data=b"{}" if method == "POST" else None
+    )
     request.add_header("Content-Type", "application/json")
     if authorization is not None:
         request.add_header("Authorization", authorization)
@@ -82,13 +86,19 @@ def basic(pair: str) -> str:
 @pytest.mark.parametrize("method,route", ROUTES)
 def test_every_route_asks_for_the_password(server, method, route, authorization):
     status, headers, body = answer(server, method, route, authorization)
-    assert status == 401 and headers["WWW-Authenticate"] == "Basic" and body == {"detail": "Incorrect username or password."}
+    assert (
+        status == 401
+        and headers["WWW-Authenticate"] == "Basic"
+        and body == {"detail": "Incorrect username or password."}
+    )
 
 
 @pytest.mark.parametrize("pair", PAIRS.split(","))
 def test_each_pair_opens_the_routes(server, pair):
     for method, route in ROUTES:
-        assert answer(server, method, route, basic(pair))[0] == (422 if (method, route) == ("POST", "download") else 200)
+        assert answer(server, method, route, basic(pair))[0] == (
+            422 if (method, route) == ("POST", "download") else 200
+        )
 
 
 def test_the_password_is_asked_for_before_anything_is_looked_at(server):
@@ -105,25 +115,42 @@ def test_a_webui_without_a_loaded_checkpoint_says_so_and_loads_none(server, fold
         code, _, body = answer(fresh, "POST", "plan", None)
         assert code == 200 and body["enabled"] is False
         request = urllib.request.Request(
-            f"{fresh.url}/lcm/v1/plan", data=b'{"args": [true]}', headers={"Content-Type": "application/json"}, method="POST"
+            f"{fresh.url}/lcm/v1/plan",
+            data=b'{"args": [true]}',
+            headers={"Content-Type": "application/json"},
+            method="POST",
         )
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=30)
-        assert refused.value.code == 409 and "No checkpoint is loaded yet" in json.loads(refused.value.read())["detail"]
+        assert (
+            refused.value.code == 409
+            and "No checkpoint is loaded yet" in json.loads(refused.value.read())["detail"]
+        )
         assert fresh.client.get("/lcm/v1/status")["checkpoint"] is None
 
 
 def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada, hub, folder):
     started = ada.post("/lcm/v1/download", {"family": "sdxl"})
-    assert started["family"] == "sdxl" and started["installed"] is None and started["state"] in ("running", "failed")
+    assert (
+        started["family"] == "sdxl"
+        and started["installed"] is None
+        and started["state"] in ("running", "failed")
+    )
     wait_for(lambda: ada.get("/lcm/v1/download")["downloads"][1]["state"] != "running")
     state = ada.get("/lcm/v1/download")["downloads"][1]
     assert state["state"] == "failed"
-    assert "HTTP 404" in state["problem"] and state["problem"].endswith("save it as Lora/lcm_lora_sdxl.safetensors.")
+    assert "HTTP 404" in state["problem"] and state["problem"].endswith(
+        "save it as Lora/lcm_lora_sdxl.safetensors."
+    )
     assert hub.requests[0][0].startswith("/latent-consistency/lcm-lora-sdxl/")
-    ada.post("/sdapi/v1/txt2img", {"prompt": "a star", "steps": 1, "width": 64, "height": 64})  # so that a checkpoint is loaded
+    ada.post(
+        "/sdapi/v1/txt2img", {"prompt": "a star", "steps": 1, "width": 64, "height": 64}
+    )  # so that a checkpoint is loaded
     plan = ada.post("/lcm/v1/plan", {"args": [True]})
-    assert "put pytorch_lora_weights.safetensors" in plan["problem"] and "into Lora as lcm_lora_sd15" in plan["problem"]
+    assert (
+        "put pytorch_lora_weights.safetensors" in plan["problem"]
+        and "into Lora as lcm_lora_sd15" in plan["problem"]
+    )
     for content in (state, plan, ada.get("/lcm/v1/status"), ada.get("/lcm/v1/schema")):
         assert str(folder) not in json.dumps(content)
 

@@ -38,7 +38,9 @@ def test_frechet_distance_of_known_distributions():
     one = torch.randn(20000, 4)
     assert frechet_distance(one, one) == pytest.approx(0.0, abs=1e-6)
     assert frechet_distance(one, one + 3.0) == pytest.approx(4 * 9.0, rel=1e-6)
-    assert frechet_distance(one, 2 * one) == pytest.approx(4.0, rel=0.05)  # (1 - 2)^2 in each of four directions
+    assert frechet_distance(one, 2 * one) == pytest.approx(
+        4.0, rel=0.05
+    )  # (1 - 2)^2 in each of four directions
 
 
 def test_the_judge_s_points_are_compared_on_the_same_prompts():
@@ -72,7 +74,11 @@ def test_the_search_finds_what_is_better():
 
     class Liking:
         def __call__(self, candidate, scenes, seed):
-            miss = abs(candidate.timesteps[0] - 700) + abs(candidate.timesteps[1] - 300) + 200 * abs(candidate.noise - 1)
+            miss = (
+                abs(candidate.timesteps[0] - 700)
+                + abs(candidate.timesteps[1] - 300)
+                + 200 * abs(candidate.noise - 1)
+            )
             good = max(0, len(scenes) - int(miss * len(scenes) / 1000))
             return [True] * good + [False] * (len(scenes) - good)
 
@@ -97,33 +103,65 @@ def test_quality_measures_what_is_there_and_says_what_is_not(models, tmp_path, m
     monkeypatch.setattr(quality, "QUICK_PROMPTS", 8)
     monkeypatch.setattr(quality, "SIDE_SHARE", 2)
     monkeypatch.setattr(
-        quality, "rows_of", lambda name, rows=quality.rows_of: [r for r in rows(name) if r.method.steps <= 4 and (r.style or r.main)]
+        quality,
+        "rows_of",
+        lambda name, rows=quality.rows_of: [
+            r for r in rows(name) if r.method.steps <= 4 and (r.style or r.main)
+        ],
     )
     assert bench.main(["--quick", "--models", str(models), "--threads", "1"]) == 0
     results = json.loads((tmp_path / "quality.json").read_text())["checkpoints"]
     assert "absent" in results["sdxl"] and "absent" in results["ssd1b"]
     rows = {row["label"]: row for row in results["sd15"]["rows"]}
-    assert rows["style LoRA 0.8 + LCM-LoRA, 4 steps"] == {"label": "style LoRA 0.8 + LCM-LoRA, 4 steps", "absent": "no style LoRA"}
+    assert rows["style LoRA 0.8 + LCM-LoRA, 4 steps"] == {
+        "label": "style LoRA 0.8 + LCM-LoRA, 4 steps",
+        "absent": "no style LoRA",
+    }
     four = rows["LCM-LoRA, 4 steps, CFG 1"]
-    assert (four["prompts"], four["unet_calls"], four["unet_rows"], four["held_out"]["prompts"]) == (8, 4, 4, 4)
+    assert (four["prompts"], four["unet_calls"], four["unet_rows"], four["held_out"]["prompts"]) == (
+        8,
+        4,
+        4,
+        4,
+    )
     assert rows["LCM-LoRA, 4 steps, CFG 1, the WebUI's timesteps"]["unet_rows"] == 8
     assert rows["Euler, 4 steps, CFG 3"]["unet_rows"] == 8
     assert 0 < four["latent_distance_floor"] < four["latent_distance"]
     printed = capsys.readouterr().out
-    assert printed.count("\n| Euler, 4 steps, CFG 3 | 8 | ") == 1 and "| LCM-LoRA, 4 steps, CFG 1 | 4 |" in printed
+    assert (
+        printed.count("\n| Euler, 4 steps, CFG 3 | 8 | ") == 1
+        and "| LCM-LoRA, 4 steps, CFG 1 | 4 |" in printed
+    )
     assert (tmp_path / "quality.md").read_text() in printed and "## small-ssd1b\n\nAbsent" in printed
     assert (tmp_path / "quality.png").exists()
 
 
 def test_the_search_measures_what_it_found_on_each_model(models, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(clock, "RESULTS", tmp_path)
-    options = ["--steps", "2", "--rounds", "2", "--prompts", "4", "--final-prompts", "8", "--models", str(models)]
+    options = [
+        "--steps",
+        "2",
+        "--rounds",
+        "2",
+        "--prompts",
+        "4",
+        "--final-prompts",
+        "8",
+        "--models",
+        str(models),
+    ]
     assert bench.main(["schedule_search", *options]) == 0
     found = json.loads((tmp_path / "schedule_search.json").read_text())["steps"]["2"]
     assert len(found["timesteps"]) == 2 and set(found["models"]) == {"sd15"}
-    assert found["models"]["sd15"]["seen"]["found"]["prompts"] == 8 and found["models"]["sd15"]["held_out"]["webui"]["prompts"] == 4
+    assert (
+        found["models"]["sd15"]["seen"]["found"]["prompts"] == 8
+        and found["models"]["sd15"]["held_out"]["webui"]["prompts"] == 4
+    )
     printed = capsys.readouterr().out
-    assert "Absent: there is no small-sdxl.safetensors with lcm_lora_sdxl.safetensors." in printed and "against the WebUI's" in printed
+    assert (
+        "Absent: there is no small-sdxl.safetensors with lcm_lora_sdxl.safetensors." in printed
+        and "against the WebUI's" in printed
+    )
 
 
 def test_the_search_counts_all_models_together():

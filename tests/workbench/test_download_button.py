@@ -35,7 +35,9 @@ def opened(browser, server):
     open_accordion(page)
     button = page.locator("#script_txt2img_lcm_download").first
     button.wait_for(state="visible")
-    wait_until(page, lambda: "No LCM-LoRA for SD 1.5 was found" in page.locator(".lcm-status").first.inner_text())
+    wait_until(
+        page, lambda: "No LCM-LoRA for SD 1.5 was found" in page.locator(".lcm-status").first.inner_text()
+    )
     return page, button
 
 
@@ -46,10 +48,15 @@ def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path, arg
     hub.script = ["cut"]
     with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG), *arguments) as server:
         page, button = opened(browser, server)
-        assert button.inner_text().startswith("Download lcm_lora_sd15 (") and "licence OpenRAIL++" in button.inner_text()
+        assert (
+            button.inner_text().startswith("Download lcm_lora_sd15 (")
+            and "licence OpenRAIL++" in button.inner_text()
+        )
         assert not hub.requests, "something was downloaded that nobody had asked for"
         button.click()
-        page.wait_for_function("document.querySelector('.lcm-status').innerText.startsWith('SD 1.5 · lcm_lora_sd15 · ')")
+        page.wait_for_function(
+            "document.querySelector('.lcm-status').innerText.startsWith('SD 1.5 · lcm_lora_sd15 · ')"
+        )
         button.wait_for(state="hidden")
         wait_until(page, lambda: lora_drop_down(page).input_value().endswith("lcm_lora_sd15"))
         assert (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").read_bytes() == hub.content

@@ -39,7 +39,9 @@ def test_a_picture_is_the_same_in_whatever_batch_it_is_made(host, sampler):
     assert not same(batch[0], batch[1])
     for index in (1, 2):
         single = host.txt2img(sampler_name=sampler, steps=3, seed=5 + index).image
-        assert largest_difference(batch[index], single) <= 1  # products of another batch size round differently
+        assert (
+            largest_difference(batch[index], single) <= 1
+        )  # products of another batch size round differently
 
 
 def test_variation_seed_and_noise_seed_delta_change_the_picture(host):
@@ -76,7 +78,9 @@ def test_prompts_with_and_and_long_prompts_take_the_rows_they_need(host):
 
 def test_prompt_editing_changes_the_picture_from_the_given_step_on(host):
     plain = host.txt2img("a star").image
-    assert not same(plain, host.txt2img("a star[:, one huge green circle with two tiny yellow squares:0]").image)
+    assert not same(
+        plain, host.txt2img("a star[:, one huge green circle with two tiny yellow squares:0]").image
+    )
     assert same(plain, host.txt2img("a star[:, one huge green circle with two tiny yellow squares:99]").image)
 
 
@@ -109,7 +113,14 @@ def test_img2img_runs_the_share_of_steps_that_the_strength_leaves(host, picture)
 def test_inpainting_leaves_the_rest_alone(host, picture, only_masked):
     mask = Image.new("L", (SIDE, SIDE), 0)
     mask.paste(255, (32, 32, 64, 64))
-    made = host.img2img([picture], mask=mask, mask_blur=0, inpainting_fill=1, inpaint_full_res=only_masked, denoising_strength=1.0)
+    made = host.img2img(
+        [picture],
+        mask=mask,
+        mask_blur=0,
+        inpainting_fill=1,
+        inpaint_full_res=only_masked,
+        denoising_strength=1.0,
+    )
     corner = (0, 0, 32, 32)
     assert same(made.image.crop(corner), picture.crop(corner))
     assert not same(made.image.crop((32, 32, 64, 64)), picture.crop((32, 32, 64, 64)))
@@ -119,7 +130,9 @@ def test_inpainting_leaves_the_rest_alone(host, picture, only_masked):
 
 @pytest.mark.parametrize("upscaler", ["Latent", "Lanczos"])
 def test_hires_makes_a_larger_picture_in_a_second_pass(host, upscaler):
-    made = host.txt2img(enable_hr=True, hr_scale=1.5, hr_upscaler=upscaler, hr_second_pass_steps=3, denoising_strength=0.6)
+    made = host.txt2img(
+        enable_hr=True, hr_scale=1.5, hr_upscaler=upscaler, hr_second_pass_steps=3, denoising_strength=0.6
+    )
     assert made.image.size == (96, 96)
     assert len(host.steps()) == 4 + 3
     assert f"Hires steps: 3, Hires upscaler: {upscaler}" in made.infotext
@@ -173,11 +186,17 @@ def test_interrupting_stops_sampling_and_leaves_the_next_picture_alone(host):
 
 def test_infotexts_round_trip(host):
     made = host.txt2img(
-        'a "star", (big:1.2)', negative_prompt="x: y", sampler_name="DPM++ 2M", cfg_scale=2.5, seed=77, recorder=[True, "", 8]
+        'a "star", (big:1.2)',
+        negative_prompt="x: y",
+        sampler_name="DPM++ 2M",
+        cfg_scale=2.5,
+        seed=77,
+        recorder=[True, "", 8],
     )
     params = host.post("/sdapi/v1/png-info", {"image": encode_image_with_info(made.image)})["parameters"]
     expected = {
-        "Prompt": 'a "star", (big:1.2)', "Negative prompt": "x: y", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "2.5",
+        "Prompt": 'a "star", (big:1.2)', "Negative prompt": "x: y", "Sampler": "DPM++ 2M",
+        "Schedule type": "Karras", "CFG scale": "2.5",
         "Seed": "77", "Size-1": "64", "Size-2": "64", "Recorder number": "8",
     }  # fmt: skip
     assert {key: params.get(key) for key in expected} == expected

@@ -18,7 +18,12 @@ def page(browser, host):
     page.set_viewport_size({"width": 1280, "height": 1400})
     errors, outside = [], []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: outside.append(request.url) if not request.url.startswith((host.url, "data:", "blob:")) else None)
+    page.on(
+        "request",
+        lambda request: (
+            outside.append(request.url) if not request.url.startswith((host.url, "data:", "blob:")) else None
+        ),
+    )
     page.set_default_timeout(60_000)
     open_page(page, host)
     yield page
@@ -36,7 +41,9 @@ def generate(page, steps: int) -> str:
     page.fill("#txt2img_steps input[type=number]", str(steps))
     page.press("#txt2img_steps input[type=number]", "Tab")
     page.click("#txt2img_generate")
-    page.wait_for_function(f"document.querySelector('#html_info_txt2img').innerText.includes('Steps: {steps},')")
+    page.wait_for_function(
+        f"document.querySelector('#html_info_txt2img').innerText.includes('Steps: {steps},')"
+    )
     return page.inner_text("#html_info_txt2img")
 
 
@@ -46,7 +53,10 @@ def test_the_accordions_box_is_an_argument_of_the_script(page, host):
     page.wait_for_function(TICKED)
     assert page.is_checked(f"{ACCORDION}-visible-checkbox")
     assert "Recorder number: 3" in generate(page, 2)
-    assert page.evaluate("getComputedStyle(document.querySelector('#txt2img_gallery img')).imageRendering") == "pixelated"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('#txt2img_gallery img')).imageRendering")
+        == "pixelated"
+    )
     page.click(f"{ACCORDION}-visible-checkbox")
     page.wait_for_function(f"!{TICKED}")
     page.click("#txt2img_send_to_img2img")
@@ -55,12 +65,16 @@ def test_the_accordions_box_is_an_argument_of_the_script(page, host):
 
 def test_pasting_an_infotext_fills_in_the_tab_and_the_scripts(page):
     infotext = (
-        "a green square\nSteps: 7, Sampler: Euler a, Schedule type: Karras, CFG scale: 2.5, Seed: 77, Size: 128x64, Recorder number: 5"
+        "a green square\nSteps: 7, Sampler: Euler a, Schedule type: Karras, CFG scale: 2.5, Seed: 77, Size:"
+        " 128x64, Recorder number: 5"
     )
     page.fill("#txt2img_prompt textarea", infotext)
     page.click("#paste")
     page.wait_for_function(TICKED)
-    values = {name: page.input_value(f"#txt2img_{name} input[type=number]") for name in ("steps", "cfg_scale", "seed", "width")}
+    values = {
+        name: page.input_value(f"#txt2img_{name} input[type=number]")
+        for name in ("steps", "cfg_scale", "seed", "width")
+    }
     assert values == {"steps": "7", "cfg_scale": "2.5", "seed": "77", "width": "128"}
     assert page.input_value("#txt2img_prompt textarea") == "a green square"
     assert page.input_value("#txt2img_scheduler input") == "Karras"

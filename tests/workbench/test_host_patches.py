@@ -1,4 +1,6 @@
-"""What the extension puts into the host's modules is taken out again exactly. Runs in a process of its own, inside the host's modules."""
+"""What the extension puts into the host's modules is taken out again exactly. Runs in a process of its own,
+inside the host's modules.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,12 @@ networks.list_available_networks()
 def run_in_host(tmp_path, code: str) -> None:
     """Runs `code` where the host's modules can be imported; what it asserts counts."""
     loras = tmp_path / "Lora"
-    values = {"webui": str(ROOT / "workbench" / "webui"), "root": str(ROOT), "data": str(tmp_path), "loras": str(loras)}
+    values = {
+        "webui": str(ROOT / "workbench" / "webui"),
+        "root": str(ROOT),
+        "data": str(tmp_path),
+        "loras": str(loras),
+    }
     program = PROLOGUE.format(**values) + textwrap.dedent(code)
     status, printed = prepared.run("-c", program)
     assert status == 0, printed
@@ -65,7 +72,10 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
         tmp_path,
         """
         folder = Path(networks.shared.cmd_opts.lora_dir)
-        names = ("available_networks", "available_network_aliases", "available_network_hash_lookup", "forbidden_network_aliases")
+        names = (
+            "available_networks", "available_network_aliases",
+            "available_network_hash_lookup", "forbidden_network_aliases",
+        )
         before = {name: dict(getattr(networks, name)) for name in names}
         look_again = networks.list_available_networks
         for family in ("sd15", "sdxl"):
@@ -75,8 +85,9 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
                     assert name == f"{family}/weights" and host.network_path(name) == path
                     networks.list_available_networks()
                     assert host.network_path(name) == path, "the host looked at its folder again"
-                    networks.available_network_aliases[name].read_hash()
-                    assert networks.available_network_aliases[name].shorthash in networks.available_network_hash_lookup
+                    entry = networks.available_network_aliases[name]
+                    entry.read_hash()
+                    assert entry.shorthash in networks.available_network_hash_lookup
                     raise KeyError
             except KeyError:
                 pass
@@ -98,13 +109,15 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
         assert [entry.name for entry in before].count("LCM") == 1
         registry.register()
         registry.register()
-        assert [entry.name for entry in sd_samplers.all_samplers] == [entry.name for entry in before] + ["TCD"]
+        names = [entry.name for entry in sd_samplers.all_samplers]
+        assert names == [entry.name for entry in before] + ["TCD"]
         assert registry.own_samplers() == {"LCM"}
         registry.unregister()
         assert sd_samplers.all_samplers == before and "TCD" not in sd_samplers.all_samplers_map
 
         made = []
-        theirs = sd_samplers_common.SamplerData("TCD", lambda model: made.append(model) or "their sampler", ["k_tcd"], {"their": "option"})
+        make = lambda model: made.append(model) or "their sampler"
+        theirs = sd_samplers_common.SamplerData("TCD", make, ["k_tcd"], {"their": "option"})
         sd_samplers.all_samplers.insert(2, theirs)
         sd_samplers.all_samplers_map["TCD"] = theirs
         for _ in range(2):
@@ -112,7 +125,8 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
         ours = sd_samplers.all_samplers[2]
         assert ours is sd_samplers.all_samplers_map["TCD"] is not theirs and ours.options == theirs.options
         assert registry.own_samplers() == {"LCM", "TCD"}
-        assert ours.constructor("model") == "their sampler" and made == ["model"], "no generation of LCM's is running"
+        # no generation of LCM's is running
+        assert ours.constructor("model") == "their sampler" and made == ["model"]
         registry.unregister()
         assert sd_samplers.all_samplers[2] is theirs is sd_samplers.all_samplers_map["TCD"]
         assert registry.own_samplers() == {"LCM", "TCD"}

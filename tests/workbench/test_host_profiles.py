@@ -43,7 +43,10 @@ def test_forge_has_other_objects_and_its_own_k_diffusion(forge):
 def test_forge_leaves_the_uncond_out_at_cfg_1(forge):
     forge.txt2img(cfg_scale=1, batch_size=2, steps=1)
     assert forge.steps() == [(999.0, 2)]
-    assert [event.split()[0] for event in forge.events() if event.startswith("cfg_")] == ["cfg_denoiser", "cfg_after_cfg"]
+    assert [event.split()[0] for event in forge.events() if event.startswith("cfg_")] == [
+        "cfg_denoiser",
+        "cfg_after_cfg",
+    ]
     forge.txt2img(cfg_scale=3, batch_size=2, steps=1)
     assert forge.steps() == [(999.0, 4)]
 
@@ -76,7 +79,10 @@ def test_the_oldest_webui_lacks_what_came_later(oldest):
 def test_the_oldest_webui_has_no_lcm_and_no_schedules(oldest):
     names = [sampler["name"] for sampler in oldest.get("/sdapi/v1/samplers")]
     assert "DPM++ 2M Karras" in names and "LCM" not in names
-    for path, payload in (("txt2img", {"sampler_name": "LCM"}), ("img2img", {"init_images": [], "sampler_name": "LCM"})):
+    for path, payload in (
+        ("txt2img", {"sampler_name": "LCM"}),
+        ("img2img", {"init_images": [], "sampler_name": "LCM"}),
+    ):
         with pytest.raises(ApiError) as refused:
             oldest.post(f"/sdapi/v1/{path}", payload)
         assert (refused.value.status, refused.value.body["detail"]) == (404, "Sampler not found")

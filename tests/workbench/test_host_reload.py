@@ -1,4 +1,6 @@
-"""Reload UI while others use the server: nobody can hold it up, and nobody meets a page that is half built."""
+"""Reload UI while others use the server: nobody can hold it up, and nobody meets a page that is half
+built.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ def reload_ui(host):
         before = host.server.starts
         with join_queue(host, events(host, "restart_reload")[0]) as socket:
             wait_for(socket, "send_data")
-            socket.send(json.dumps({"fn_index": events(host, "restart_reload")[0], "data": [], "session_hash": "test"}))
+            socket.send(
+                json.dumps(
+                    {"fn_index": events(host, "restart_reload")[0], "data": [], "session_hash": "test"}
+                )
+            )
             host.server.wait_for_start(before + 1, timeout=120)
         assert host.server.starts == before + 1
 
@@ -28,7 +34,11 @@ def reload_ui(host):
 
 def events(host, javascript: str | None) -> list[int]:
     """Numbers of the page's events that begin with this JavaScript."""
-    return [number for number, event in enumerate(host.get("/config")["dependencies"]) if event["js"] == javascript]
+    return [
+        number
+        for number, event in enumerate(host.get("/config")["dependencies"])
+        if event["js"] == javascript
+    ]
 
 
 def join_queue(host, number: int):

@@ -61,9 +61,17 @@ def test_missing_trailing_arguments_keep_the_pages_defaults(host):
 
 
 def test_script_info_describes_the_arguments(host):
-    info = next(info for info in host.get("/sdapi/v1/script-info") if info["name"] == "recorder" and not info["is_img2img"])
+    info = next(
+        info
+        for info in host.get("/sdapi/v1/script-info")
+        if info["name"] == "recorder" and not info["is_img2img"]
+    )
     assert info["is_alwayson"]
-    assert [(arg["label"], arg["value"]) for arg in info["args"]] == [("Recorder", False), ("Mode", ""), ("Number", 3)]
+    assert [(arg["label"], arg["value"]) for arg in info["args"]] == [
+        ("Recorder", False),
+        ("Mode", ""),
+        ("Number", 3),
+    ]
     assert host.get("/sdapi/v1/scripts")["img2img"] == ["x/y/z plot", "recorder"]
 
 
@@ -96,4 +104,8 @@ def test_any_other_exception_is_a_json_answer_with_status_500(host):
 def test_an_xyz_plot_varies_a_field(host):
     rest = ["", "", 0, "", "", True, True, False, False, False, False, False, 0, False]
     made = host.txt2img(script_name="X/Y/Z plot", script_args=[4, "1-3 (+2)", [], 0, *rest])
-    assert [len(made.images), made.infotexts[1].split("Steps: ")[1][0], made.infotexts[2].split("Steps: ")[1][0]] == [3, "1", "3"]
+    assert [
+        len(made.images),
+        made.infotexts[1].split("Steps: ")[1][0],
+        made.infotexts[2].split("Steps: ")[1][0],
+    ] == [3, "1", "3"]

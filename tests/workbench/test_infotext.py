@@ -1,4 +1,6 @@
-"""Generation parameters there and back: through the host's quoting and parsing, and from picture to picture."""
+"""Generation parameters there and back: through the host's quoting and parsing, and from picture to
+picture.
+"""
 
 import json
 import shutil
@@ -90,8 +92,14 @@ def test_options_survive_the_hosts_infotext(
             write_header(root / decoy, *HEADER)
         library = LoraLibrary(root, sha256_of=lambda path: None)
         wanted = next(file for file in library.scan() if file.path == root / f"{folder}{name}.safetensors")
-        lora = library.name_of(wanted) + ".safetensors" * (library.name_of(wanted).lower() in ("none", "auto")) if is_chosen else "auto"
-        schedule, gamma = (schedule, DEFAULT_GAMMA) if sampler == LCM else (TRAILING, gamma)  # what the others have no use for
+        lora = (
+            library.name_of(wanted) + ".safetensors" * (library.name_of(wanted).lower() in ("none", "auto"))
+            if is_chosen
+            else "auto"
+        )
+        schedule, gamma = (
+            (schedule, DEFAULT_GAMMA) if sampler == LCM else (TRAILING, gamma)
+        )  # what the others have no use for
         options = LcmOptions(True, weight, 4, 1.0, lora, schedule, sampler, gamma)
         plan = make_plan(options, Request(PassRequest(20), 7.0), HostFacts(SD15, library))
         assert plan.problem is None and (plan.lora == wanted or not is_chosen)
@@ -111,28 +119,38 @@ def test_options_survive_the_hosts_infotext(
 def test_no_lora_survives_the_hosts_infotext(through_the_host, tmp_path):
     library = LoraLibrary(tmp_path)
     plan = make_plan(LcmOptions(True, lora="none"), Request(PassRequest(4), 1.0), HostFacts(SD15, library))
-    assert infotext.RESTORE["lora"](through_the_host(infotext.parameters(plan, library)), library) == infotext.NO_LORA
+    assert (
+        infotext.RESTORE["lora"](through_the_host(infotext.parameters(plan, library)), library)
+        == infotext.NO_LORA
+    )
 
 
 def test_a_picture_made_without_lcm_leaves_the_accordion_off(through_the_host, tmp_path):
     pasted = through_the_host({"Sampler": "Euler a"})
     restored = {option: read(pasted, LoraLibrary(tmp_path)) for option, read in infotext.RESTORE.items()}
     assert restored.pop("enabled") is False
-    assert set(restored) == {"weight", "steps", "cfg", "lora", "schedule", "sampler", "gamma"} and set(restored.values()) == {None}
+    assert set(restored) == {"weight", "steps", "cfg", "lora", "schedule", "sampler", "gamma"} and set(
+        restored.values()
+    ) == {None}
 
 
 @pytest.mark.parametrize(
     "sampler,expected",
-    [("LCM", {"sampler": "LCM", "schedule": "WebUI"}), ("TCD", {"sampler": "TCD"})],  # made by a sampler that is not ours
+    [
+        ("LCM", {"sampler": "LCM", "schedule": "WebUI"}),
+        ("TCD", {"sampler": "TCD"}),
+    ],  # made by a sampler that is not ours
 )
-def test_a_picture_of_the_hosts_own_sampler_selects_it_and_leaves_the_accordion_off(through_the_host, tmp_path, sampler, expected):
+def test_a_picture_of_the_hosts_own_sampler_selects_it_and_leaves_the_accordion_off(
+    through_the_host, tmp_path, sampler, expected
+):
     pasted = through_the_host({"Sampler": sampler})
     restored = {option: read(pasted, LoraLibrary(tmp_path)) for option, read in infotext.RESTORE.items()}
     assert restored.pop("enabled") is False
     assert {option: value for option, value in restored.items() if value is not None} == expected
 
 
-# --- from picture to picture ------------------------------------------------------------------------------------------------------
+# --- from picture to picture --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=["a1111-1.10", "forge"])
@@ -140,7 +158,10 @@ def machines(request, tmp_path_factory):
     """Two workbenches; on the second the LCM-LoRAs have other names and lie in a folder."""
     loras = tmp_path_factory.mktemp("Lora")
     (loras / "few, steps").mkdir()
-    shutil.copy(ROOT / "workbench/models/Lora/lcm_lora_sd15.safetensors", loras / "few, steps" / 'my "fast", one.safetensors')
+    shutil.copy(
+        ROOT / "workbench/models/Lora/lcm_lora_sd15.safetensors",
+        loras / "few, steps" / 'my "fast", one.safetensors',
+    )
     profile = ["--profile", request.param, "--data-dir"]
     with Server([*profile, str(tmp_path_factory.mktemp("here"))]) as here:
         with Server([*profile, str(tmp_path_factory.mktemp("there")), "--lora-dir", str(loras)]) as there:
@@ -150,7 +171,10 @@ def machines(request, tmp_path_factory):
 def again(client, text: str) -> tuple[bytes, str]:
     """Pixels and infotext of a picture from nothing but an infotext."""
     answer = client.post("/sdapi/v1/txt2img", {"infotext": text})
-    return decode_image(answer["images"][0]).convert("RGB").tobytes(), json.loads(answer["info"])["infotexts"][0]
+    return (
+        decode_image(answer["images"][0]).convert("RGB").tobytes(),
+        json.loads(answer["info"])["infotexts"][0],
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,11 +186,16 @@ def again(client, text: str) -> tuple[bytes, str]:
         ({"schedule": "webui", "steps": 5}, {}),
         ({"sampler": "tcd", "gamma": 0.7, "steps": 3}, {}),
         ({"steps": 4, "cfg": 1}, {"prompt": f"{PROMPT} <lora:lcm_lora_sd15:0.5>"}),
-        ({"steps": 4, "cfg": 1}, {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}),
+        (
+            {"steps": 4, "cfg": 1},
+            {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5},
+        ),
     ],
 )
 @pytest.mark.parametrize("there_first", [False, True])
-def test_an_infotext_draws_the_same_picture_again_where_the_lora_has_another_name(machines, lcm, request_fields, there_first):
+def test_an_infotext_draws_the_same_picture_again_where_the_lora_has_another_name(
+    machines, lcm, request_fields, there_first
+):
     first, second = reversed(machines) if there_first else machines
     made = first.txt2img(**{"prompt": PROMPT, "seed": 77, **request_fields}, lcm={"enabled": True, **lcm})
     for client in (first, second):
@@ -180,7 +209,11 @@ def test_a_picture_made_elsewhere_with_a_tag_is_drawn_again_whatever_the_lora_is
     here, there = machines
     prompt = f"{PROMPT} <lora:lcm_lora_sd15:0.9>"
     text = f"{prompt}\nSteps: 4, Sampler: LCM, CFG scale: {cfg}, Seed: 77, Size: 64x64"
-    made = here.txt2img(prompt, sampler_name="LCM", steps=4, cfg_scale=float(cfg), seed=77).image.convert("RGB").tobytes()
+    made = (
+        here.txt2img(prompt, sampler_name="LCM", steps=4, cfg_scale=float(cfg), seed=77)
+        .image.convert("RGB")
+        .tobytes()
+    )
     same_name, text_here = again(here, text)
     assert same_name == made and "LCM LoRA" not in text_here  # the WebUI's own sampler and LoRA, with LCM off
     other_name, text_there = again(there, text)
@@ -198,14 +231,19 @@ def test_a_picture_made_elsewhere_with_a_tag_is_drawn_again_whatever_the_lora_is
         ("a fox <lora:lcm_lora_sd15:1>", "4", None),
     ],
 )
-def test_a_picture_made_elsewhere_leaves_the_accordion_off_where_lcm_could_not_draw_it(tmp_path, prompt, steps, cfg):
+def test_a_picture_made_elsewhere_leaves_the_accordion_off_where_lcm_could_not_draw_it(
+    tmp_path, prompt, steps, cfg
+):
     write_header(tmp_path / "fast.safetensors", *HEADER)
     library = LoraLibrary(tmp_path, sha256_of=lambda path: None)
     pasted = {"Prompt": prompt, "Steps": steps, "Sampler": "LCM", "CFG scale": cfg}
     assert infotext.RESTORE["enabled"](pasted, library) is False
     assert [infotext.RESTORE[name](pasted, library) for name in ("steps", "cfg", "lora")] == [None] * 3
     fitting = {"Prompt": "a fox <lora:lcm_lora_sd15:1>", "Steps": "4", "Sampler": "LCM", "CFG scale": "1"}
-    assert infotext.RESTORE["enabled"](fitting, library) is True and infotext.RESTORE["lora"](fitting, library) == infotext.AUTO_LABEL
+    assert (
+        infotext.RESTORE["enabled"](fitting, library) is True
+        and infotext.RESTORE["lora"](fitting, library) == infotext.AUTO_LABEL
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,9 +260,18 @@ def test_a_picture_made_elsewhere_leaves_the_accordion_off_where_lcm_could_not_d
 def test_a_picture_of_another_webuis_own_lcm_sampler_gets_its_schedule(tmp_path, fields, is_completed):
     write_header(tmp_path / "fast.safetensors", *HEADER)
     library = LoraLibrary(tmp_path, sha256_of=lambda path: None)
-    made = {"Prompt": "a fox <lora:fast:0.7>", "Steps": "4", "Sampler": "LCM", "CFG scale": "1", "Version": "v1.10.1", **fields}
+    made = {
+        "Prompt": "a fox <lora:fast:0.7>",
+        "Steps": "4",
+        "Sampler": "LCM",
+        "CFG scale": "1",
+        "Version": "v1.10.1",
+        **fields,
+    }
     pasted = infotext.completed(made, library, "v1.6.0")
-    restored = {name: infotext.RESTORE[name](pasted, library) for name in ("enabled", "schedule", "steps", "lora")}
+    restored = {
+        name: infotext.RESTORE[name](pasted, library) for name in ("enabled", "schedule", "steps", "lora")
+    }
     if is_completed:
         assert restored == {"enabled": True, "schedule": "WebUI", "steps": 4, "lora": infotext.AUTO_LABEL}
     else:

@@ -1,4 +1,6 @@
-"""The accordion in another language: what the WebUI's own localisation replaces in the page, and what holds values."""
+"""The accordion in another language: what the WebUI's own localisation replaces in the page, and what holds
+values.
+"""
 
 import json
 import re
@@ -67,11 +69,20 @@ def wait_for_label(page, name: str, text: str) -> None:
 
 LANGUAGES = {
     "de_DE": (
-        "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4 UNet-Aufrufe",
-        "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet; damit er wirkt, CFG erhöhen, höchstens auf 2.",
+        (
+            "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4"
+            " UNet-Aufrufe"
+        ),
+        (
+            "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet; damit er wirkt, CFG erhöhen, höchstens"
+            " auf 2."
+        ),
     ),
     "ja_JP": (
-        "SD 1.5 · lcm_lora_sd15 · 4 ステップ: 999 759 499 259 · CFG 1: ネガティブプロンプト無効 · UNet 呼び出し 4 回",
+        (
+            "SD 1.5 · lcm_lora_sd15 · 4 ステップ: 999 759 499 259 · CFG 1: ネガティブプロンプト無効 · UNet"
+            " 呼び出し 4 回"
+        ),
         "CFG スケール 1 ではネガティブプロンプトは無視されます。使うには CFG を上げてください（最大 2）。",
     ),
     "zh_CN": (
@@ -118,18 +129,17 @@ def _look_for_english(page, language, line, warning):
     wait_for_line(page, line)
     assert page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text() == line
     translations = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))
-    found = page.evaluate(
-        """() => {
+    found = page.evaluate("""() => {
             const accordion = document.getElementById('script_txt2img_lcm_enabled');
             const texts = document.createTreeWalker(accordion, NodeFilter.SHOW_TEXT, node =>
-                ['STYLE', 'SCRIPT'].includes(node.parentElement.nodeName) || node.parentElement.closest('.hidden, .hide, .lcm-announced')
+                ['STYLE', 'SCRIPT'].includes(node.parentElement.nodeName)
+                || node.parentElement.closest('.hidden, .hide, .lcm-announced')
                     ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
             const found = [];
             while (texts.nextNode()) found.push(texts.currentNode.textContent.trim());
             const titles = [...accordion.querySelectorAll('[title]')].map(element => element.title);
             return [...found, ...titles, accordion.title];
-        }"""
-    )
+        }""")
     known = set(translations.values()) | {line, warning} | NAMES
     assert [text for text in found if re.search("[a-z]", text, re.IGNORECASE) and text not in known] == []
     assert len([text for text in found if text in known]) > 25 and warning in found
@@ -144,14 +154,19 @@ def test_the_settings_are_in_german_too(german, browser):
     page = open_page(browser, german.url)
     page.locator("#tabs > .tab-nav > button", has_text="Settings").click()
     shown = page.locator("#tab_settings").inner_text()
-    english = [*(setting.info for setting in texts.SETTINGS.values()), *(setting.label for setting in texts.SETTINGS.values())]
+    english = [
+        *(setting.info for setting in texts.SETTINGS.values()),
+        *(setting.label for setting in texts.SETTINGS.values()),
+    ]
     english = [text for text in english if text != "Schedule"]  # the WebUI may have a label of that name
     assert [text for text in english if text in shown] == []
     for setting in texts.SETTINGS.values():
         assert in_german(f"({setting.info})") in shown and in_german(setting.label) in shown
     for family in ("SD 1.5", "SDXL", "SSD-1B"):
         assert in_german(f"Steps for {family} checkpoints") in shown
-    assert all(in_german(choice) in shown for choice in (texts.TAG_WARN, texts.TAG_SWITCH_ON, texts.TAG_NOTHING))
+    assert all(
+        in_german(choice) in shown for choice in (texts.TAG_WARN, texts.TAG_SWITCH_ON, texts.TAG_NOTHING)
+    )
     page.close()
 
 
@@ -166,7 +181,10 @@ def test_messages_are_in_german_on_the_page_and_in_english_over_the_api_and_in_t
     below.filter(has_text="Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet").wait_for()
     assert "The negative prompt" not in below.inner_text()
     log = "".join(german.log[before:])
-    assert log.count("LCM: The negative prompt is ignored at CFG scale 1") == 2 and "bleibt der negative Prompt" not in log
+    assert (
+        log.count("LCM: The negative prompt is ignored at CFG scale 1") == 2
+        and "bleibt der negative Prompt" not in log
+    )
     page.close()
 
 
@@ -178,7 +196,10 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
             server.client.txt2img("a star", steps=1, lcm={"enabled": True})
         assert refused.value.status == 422
         page = opened(browser, server)
-        sentence = "Keine LCM-LoRA für SD 1.5 gefunden (lcm_lora_sd15.safetensors ist leer: neu herunterladen): das beheben oder"
+        sentence = (
+            "Keine LCM-LoRA für SD 1.5 gefunden (lcm_lora_sd15.safetensors ist leer: neu herunterladen): das"
+            " beheben oder"
+        )
         wait_for_line(page, sentence)
         entry = "Auto\u00a0·\u00a0keine für SD 1.5 gefunden"
         wait_until(page, lambda: lora_drop_down(page).input_value() == entry)
@@ -186,7 +207,9 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
         error = page.locator("#html_log_txt2img .error").first
         error.filter(has_text=sentence).wait_for()
         assert "No LCM-LoRA" not in error.inner_text()
-        assert "LCM: No LCM-LoRA for SD 1.5 was found (lcm_lora_sd15.safetensors is empty" in "".join(server.log)
+        assert "LCM: No LCM-LoRA for SD 1.5 was found (lcm_lora_sd15.safetensors is empty" in "".join(
+            server.log
+        )
         page.locator("#script_txt2img_lcm_download").first.click()
         below = page.locator("#script_txt2img_lcm_status").first
         below.filter(has_text="aber nicht die offizielle").wait_for()

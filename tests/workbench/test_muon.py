@@ -12,14 +12,18 @@ from workbench.train.muon import Muon, embeddings, orthogonal
 
 @pytest.mark.parametrize("shape", [(3, 8, 20), (2, 16, 40), (1, 4, 300)])
 def test_updates_are_nearly_orthogonal_whatever_the_gradient(shape):
-    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 0, shape[2])
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * torch.logspace(
+        -2, 0, shape[2]
+    )
     values = torch.linalg.svdvals(orthogonal(matrices))
     assert values.min() > 0.3 and values.max() < 1.3
 
 
 def network():
     torch.manual_seed(1)
-    return torch.nn.Sequential(torch.nn.Embedding(6, 8), torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2))
+    return torch.nn.Sequential(
+        torch.nn.Embedding(6, 8), torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 2)
+    )
 
 
 def optimizer_of(model):
@@ -41,7 +45,9 @@ def steps(model, optimizer, count):
 def test_it_learns_and_leaves_tables_and_biases_to_adam():
     model = network()
     optimizer = optimizer_of(model)
-    shapes = {group["orthogonal"]: [tuple(p.shape) for p in group["params"]] for group in optimizer.param_groups}
+    shapes = {
+        group["orthogonal"]: [tuple(p.shape) for p in group["params"]] for group in optimizer.param_groups
+    }
     assert shapes == {True: [(16, 8), (2, 16)], False: [(6, 8), (16,), (2,)]}
     losses = steps(model, optimizer, 60)
     assert losses[-1] < 0.05 * losses[0]

@@ -1,5 +1,5 @@
-"""Whole pictures against the references: the same checkpoint, prompt and noise through diffusers' LCMScheduler and TCDScheduler,
-without any WebUI.
+"""Whole pictures against the references: the same checkpoint, prompt and noise through diffusers'
+LCMScheduler and TCDScheduler, without any WebUI.
 
 The models have random weights, so every difference in timesteps, noise levels, scalings or start is seen.
 """
@@ -37,7 +37,14 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["a1111-1.10", "a1111-1.6", "forge"])
 def client(request, checkpoints, tmp_path_factory):
-    arguments = ["--profile", request.param, "--data-dir", str(tmp_path_factory.mktemp("data")), "--ckpt-dir", str(checkpoints)]
+    arguments = [
+        "--profile",
+        request.param,
+        "--data-dir",
+        str(tmp_path_factory.mktemp("data")),
+        "--ckpt-dir",
+        str(checkpoints),
+    ]
     with Server(arguments) as server:
         yield server.client
 
@@ -56,28 +63,36 @@ def reference(checkpoints):
 
 @torch.no_grad()
 def reference_picture(path, steps: int, monkeypatch, gamma: float | None = None) -> np.ndarray:
-    """[SIDE, SIDE, 3] in levels of 0 to 255, from the scheduler's own loop; noise as the WebUI draws it, from one generator.
+    """[SIDE, SIDE, 3] in levels of 0 to 255, from the scheduler's own loop; noise as the WebUI draws it, from
+    one generator.
 
     The scheduler is LCM's, or with a `gamma` TCD's.
     """
     model = load_checkpoint(path)
     generator = torch.Generator().manual_seed(SEED)
     for module in (scheduling_lcm, scheduling_tcd):
-        monkeypatch.setattr(module, "randn_tensor", lambda shape, **kwargs: torch.randn(shape, generator=generator))
+        monkeypatch.setattr(
+            module, "randn_tensor", lambda shape, **kwargs: torch.randn(shape, generator=generator)
+        )
     scheduler = (LCMScheduler if gamma is None else TCDScheduler)(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=model.prediction_type
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        prediction_type=model.prediction_type
     )  # fmt: skip
     scheduler.set_timesteps(steps)
     hidden, pooled = model.encode_texts(PROMPT)
     sample = torch.randn((1, 4, SIDE // 8, SIDE // 8), generator=generator)
     for timestep in scheduler.timesteps:
         output = model.unet(sample, timestep, hidden, added_cond_kwargs=model.added_conditions(pooled)).sample
-        sample = scheduler.step(output, timestep, sample, return_dict=False, **({} if gamma is None else {"eta": gamma}))[0]
+        sample = scheduler.step(
+            output, timestep, sample, return_dict=False, **({} if gamma is None else {"eta": gamma})
+        )[0]
     picture = (model.decode_latents(sample)[0].permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1)
     return (picture * 255).numpy().astype(int)
 
 
-@pytest.mark.parametrize("steps,gamma", [(1, None), (2, None), (4, None), (8, None), (1, 0.3), (4, 0), (4, 0.3), (3, 1)])
+@pytest.mark.parametrize(
+    "steps,gamma", [(1, None), (2, None), (4, None), (8, None), (1, 0.3), (4, 0), (4, 0.3), (3, 1)]
+)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_pictures_equal_the_references(client, reference, name, steps, gamma):
     expected = reference(name, steps, gamma)

@@ -47,7 +47,10 @@ def test_training_never_shows_what_is_held_out():
     rng = np.random.default_rng(2)
     seen = {(thing.colour, thing.shape) for scene in random_scenes(4000, rng) for thing in scene.things}
     assert seen == {(colour, shape) for colour in COLOURS for shape in SHAPES} - HELD_OUT
-    assert all(any((t.colour, t.shape) in HELD_OUT for t in scene.things) for scene in random_scenes(50, rng, held_out=True))
+    assert all(
+        any((t.colour, t.shape) in HELD_OUT for t in scene.things)
+        for scene in random_scenes(50, rng, held_out=True)
+    )
 
 
 def test_held_out_combinations_leave_every_colour_and_shape_to_be_learnt():
@@ -74,9 +77,13 @@ def classifier():
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_classifier_is_right_of_real_pictures_and_misses_a_mosaic_that_is_none(classifier, look):
-    scenes = random_scenes(500, np.random.default_rng(31)) + random_scenes(500, np.random.default_rng(32), held_out=True)
+    scenes = random_scenes(500, np.random.default_rng(31)) + random_scenes(
+        500, np.random.default_rng(32), held_out=True
+    )
     assert rates(classifier.agreement(pictures_of(scenes, look=look), scenes))["all"] > 0.99
-    flat = render(scenes[:200], np.random.default_rng(5), look, tiles=np.zeros((200, SIDE // TILE, SIDE // TILE)))
+    flat = render(
+        scenes[:200], np.random.default_rng(5), look, tiles=np.zeros((200, SIDE // TILE, SIDE // TILE))
+    )
     assert rates(classifier.agreement(to_uint8(flat), scenes[:200]))["mosaic"] < 0.02
 
 
@@ -91,7 +98,9 @@ def test_every_kind_of_mistake_is_seen(classifier, reader):
     turned = {"left of": "above", "right of": "below", "above": "left of", "below": "right of"}
 
     def changed(scene, **first):
-        return dataclasses.replace(scene, things=(dataclasses.replace(scene.things[0], **first), *scene.things[1:]))
+        return dataclasses.replace(
+            scene, things=(dataclasses.replace(scene.things[0], **first), *scene.things[1:])
+        )
 
     def other_colour(scene):
         used = {scene.background, *(thing.colour for thing in scene.things)}
@@ -102,8 +111,14 @@ def test_every_kind_of_mistake_is_seen(classifier, reader):
         "axis": (pairs, [dataclasses.replace(s, relation=turned[s.relation]) for s in pairs]),
         "colour": (pairs, [changed(s, colour=other_colour(s)) for s in pairs]),
         "shape": (pairs, [changed(s, shape=SHAPES[SHAPES.index(s.things[0].shape) - 1]) for s in pairs]),
-        "number": (pairs, [dataclasses.replace(s, things=(Thing("red", "cross", "big"),), relation=None) for s in pairs]),
-        "size": (singles, [changed(s, size="big" if s.things[0].size == "small" else "small") for s in singles]),
+        "number": (
+            pairs,
+            [dataclasses.replace(s, things=(Thing("red", "cross", "big"),), relation=None) for s in pairs],
+        ),
+        "size": (
+            singles,
+            [changed(s, size="big" if s.things[0].size == "small" else "small") for s in singles],
+        ),
         "background": (singles, [dataclasses.replace(s, background=other_colour(s)) for s in singles]),
     }
     for mistake, (shown, wanted) in wrong.items():
@@ -116,17 +131,26 @@ def test_the_judge_refuses_what_is_no_clear_shape():
     scenes = [Scene("white", (Thing("red", shape, "big"),)) for shape in ("square", "triangle", "cross")]
     noise = rng.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
     assert not any(row["all"] for row in agreement(noise, scenes))
-    smeared = np.stack([pictures_of([scene] * 16, seed=6).astype(np.float32).mean(axis=0) for scene in scenes]).astype(np.uint8)
+    smeared = np.stack(
+        [pictures_of([scene] * 16, seed=6).astype(np.float32).mean(axis=0) for scene in scenes]
+    ).astype(np.uint8)
     assert not any(row["shape"] for row in agreement(smeared, scenes))
 
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_washed_out_mosaic_is_none(look):
-    """Light and dark at a third of their difference, which is what averaging leaves, and a background of one tone, even a light one."""
+    """Light and dark at a third of their difference, which is what averaging leaves, and a background of one
+    tone, even a light one.
+    """
     scenes = random_scenes(60, np.random.default_rng(10))
     judge = Judge(look)
     real = pictures_of(scenes, look=look).astype(np.float32)
-    flat = np.stack([np.mean([pictures_of([scene], seed, look)[0] for seed in range(40, 70)], axis=0) for scene in scenes[:8]])
+    flat = np.stack(
+        [
+            np.mean([pictures_of([scene], seed, look)[0] for seed in range(40, 70)], axis=0)
+            for scene in scenes[:8]
+        ]
+    )
     assert not any(row["mosaic"] for row in agreement(flat.astype(np.uint8), scenes[:8], look))
     ground = np.array([judge.tone(scene.background) for scene in scenes])[:, None, None]
     objects = abs(real - ground).max(axis=-1, keepdims=True) > 45
@@ -140,13 +164,17 @@ def test_objects_stand_on_the_grid_apart_and_inside():
     scenes = random_scenes(400, np.random.default_rng(7))
     placed = place(scenes, np.random.default_rng(8))
     for index, scene in enumerate(scenes):
-        for centre, reach in list(zip(placed.centres[index], placed.reach[index], strict=True))[: len(scene.things)]:
+        for centre, reach in list(zip(placed.centres[index], placed.reach[index], strict=True))[
+            : len(scene.things)
+        ]:
             assert not np.any(centre % GRID)
             assert np.all(centre - reach >= 0.99) and np.all(centre + reach <= SIDE - 0.99)
         if scene.relation:
             (ax, ay), (bx, by) = placed.centres[index]
             assert np.hypot(ax - bx, ay - by) >= placed.reach[index].sum() + 0.99
-            right = {"left of": ax < bx, "right of": ax > bx, "above": ay < by, "below": ay > by}[scene.relation]
+            right = {"left of": ax < bx, "right of": ax > bx, "above": ay < by, "below": ay > by}[
+                scene.relation
+            ]
             assert right and (abs(ax - bx) > abs(ay - by)) == (scene.relation in ("left of", "right of"))
 
 

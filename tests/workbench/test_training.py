@@ -33,12 +33,19 @@ from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_loras, measure
 from workbench.train.lora import STYLE, sha256, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, load_for_cut_captions, reference_timesteps
-from workbench.train.teacher import TeacherSettings, assemble_model, clamped_snr_weights, stratified_timesteps, train_teacher
+from workbench.train.teacher import (
+    TeacherSettings,
+    assemble_model,
+    clamped_snr_weights,
+    stratified_timesteps,
+    train_teacher,
+)
 from workbench.train.text import load_text, train_text
 from workbench.train.vae import VaeSettings, encode_pools, train_vae, tune_decoder
 
 STAGES = (
-    "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit", "teacher-sdxl", "teacher-ssd1b",
+    "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit",
+    "teacher-sdxl", "teacher-ssd1b",
     "style-sd15", "lora-sd15", "lora-sdxl", "lora-ssd1b",
 )  # fmt: skip
 
@@ -108,7 +115,9 @@ def look_for_a_fall(run, progress, stage):
 
 @pytest.mark.long
 def test_the_style_lora_lowers_its_loss(trained_longer, tmp_path, monkeypatch):
-    """Against the losses of the same draws with a LoRA that does not learn: those of so few steps differ by more than it learns."""
+    """Against the losses of the same draws with a LoRA that does not learn: those of so few steps differ by
+    more than it learns.
+    """
     run, _ = trained_longer
     shutil.copytree(run.data, tmp_path / "data", ignore=shutil.ignore_patterns("*.state.pt"))
     shutil.copytree(run.models, tmp_path / "models")
@@ -116,7 +125,10 @@ def test_the_style_lora_lowers_its_loss(trained_longer, tmp_path, monkeypatch):
     monkeypatch.setattr(common, "make_optimizer", lambda parameters, *_: torch.optim.SGD(parameters, lr=0.0))
     monkeypatch.setattr(common, "warm_up_and_cosine", lambda *_: 0.0)
     train_style(still, TeacherSettings(batch=16, warmup=5))
-    learning, idle = (torch.load(folder / "style-sd15.state.pt", weights_only=True)["losses"] for folder in (run.data, still.data))
+    learning, idle = (
+        torch.load(folder / "style-sd15.state.pt", weights_only=True)["losses"]
+        for folder in (run.data, still.data)
+    )
     assert learning[0] == pytest.approx(idle[0], rel=1e-4)
     assert np.mean(learning[-8:]) < np.mean(idle[-8:])
 
@@ -128,7 +140,10 @@ def test_denoisers_read_the_trained_text_transformer_and_leave_it_as_it_is(train
         load_text(run, family, trained_text)
         for name in names:
             kept = load_checkpoint(run.checkpoint(name)).text_encoder.clip.state_dict()
-            assert all(torch.equal(tensor.half().float(), kept[key]) for key, tensor in trained_text.clip.state_dict().items()), name
+            assert all(
+                torch.equal(tensor.half().float(), kept[key])
+                for key, tensor in trained_text.clip.state_dict().items()
+            ), name
 
 
 def test_sdxl_learns_what_sd15_predicts_of_the_same_noisy_latents(trained, tmp_path, monkeypatch):
@@ -141,10 +156,16 @@ def test_sdxl_learns_what_sd15_predicts_of_the_same_noisy_latents(trained, tmp_p
         @staticmethod
         def predict(noisy, timesteps, ids):
             wanted.append((noisy.shape, timesteps.shape, len(ids)))
-            return torch.zeros_like(noisy)  # as the untrained denoiser, whose last layer is zero, says as well
+            return torch.zeros_like(
+                noisy
+            )  # as the untrained denoiser, whose last layer is zero, says as well
 
     asked = []
-    monkeypatch.setattr(teacher_stage, "load_for_cut_captions", lambda checkpoint, device: asked.append(checkpoint.stem) or Tutor)
+    monkeypatch.setattr(
+        teacher_stage,
+        "load_for_cut_captions",
+        lambda checkpoint, device: asked.append(checkpoint.stem) or Tutor,
+    )
     alone = dataclasses.replace(run, steps=1, models=tmp_path, resume=False)
     progress = train_teacher(alone, "sdxl", TeacherSettings(batch=4, warmup=1))
     assert asked == ["small-sd15"] and wanted == [((4, 4, 8, 8), (4,), 4)]
@@ -166,16 +187,22 @@ def test_lora_file_has_the_official_layout(trained, family, width):
     lora = inspect_lora(run.lora(family))
     assert (lora.is_lcm, lora.family, lora.problem) == (True, ModelFamily(family), None)
     assert {key.split(".", 1)[1] for key in keys} == {"lora_down.weight", "lora_up.weight", "alpha"}
-    for part in ("mid_block_resnets_0_", "resnets_0_conv1", "time_emb_proj", "conv_shortcut", "ff_net_0_proj", "ff_net_2",
+    for part in ("mid_block_resnets_0_", "resnets_0_conv1", "time_emb_proj", "conv_shortcut",
+    "ff_net_0_proj", "ff_net_2",
                  "proj_in", "attn1_to_out_0", "downsamplers_0_conv", "upsamplers_0_conv"):  # fmt: skip
         assert any(part in key for key in keys), part
 
 
 def test_loras_go_into_the_weights_and_come_out_again(trained):
     run, _ = trained
-    model, loras = load_with_loras(run.checkpoint("sd15"), lcm=run.lora("sd15"), style=run.models / "Lora" / f"{STYLE}.safetensors")
+    model, loras = load_with_loras(
+        run.checkpoint("sd15"), lcm=run.lora("sd15"), style=run.models / "Lora" / f"{STYLE}.safetensors"
+    )
     loras.apply(lcm=1.0)
-    sample, text = torch.randn(1, 4, 8, 8), model.text_encoder(cut(model.tokenizer(["red cross"]), model.tokenizer.pad_id))[0]
+    sample, text = (
+        torch.randn(1, 4, 8, 8),
+        model.text_encoder(cut(model.tokenizer(["red cross"]), model.tokenizer.pad_id))[0],
+    )
     with torch.no_grad():
         with_lora = model.unet(sample, 999, encoder_hidden_states=text).sample
         loras.apply()
@@ -189,9 +216,13 @@ def test_loras_go_into_the_weights_and_come_out_again(trained):
         beside = load_for_cut_captions(run.checkpoint("sd15"))
         LoraAdapter(beside.unet, 2, 8.0).load_kohya_state(load_file(run.lora("sd15")))
         as_trained = beside.unet(sample, 999, encoder_hidden_states=text).sample
-        original = load_for_cut_captions(run.checkpoint("sd15")).unet(sample, 999, encoder_hidden_states=text).sample
+        original = (
+            load_for_cut_captions(run.checkpoint("sd15")).unet(sample, 999, encoder_hidden_states=text).sample
+        )
     assert torch.equal(without, original) and torch.equal(again, with_lora)
-    assert torch.allclose(with_lora, as_trained, atol=1e-5) and not torch.allclose(with_lora, without, atol=1e-3)
+    assert torch.allclose(with_lora, as_trained, atol=1e-5) and not torch.allclose(
+        with_lora, without, atol=1e-3
+    )
     assert not torch.allclose(half, with_lora, atol=1e-3) and not torch.allclose(half, without, atol=1e-3)
     assert not torch.allclose(both, half, atol=1e-3)
     with pytest.raises(KeyError):
@@ -214,7 +245,10 @@ def test_pictures_are_measured_and_recipes_are_json(trained):
 
 def test_ssd1b_starts_from_the_blocks_that_it_shares_with_sdxl(trained):
     run, _ = trained
-    parent, child = load_checkpoint(run.checkpoint("sdxl")).unet.state_dict(), assemble_model(run, "ssd1b").unet.state_dict()
+    parent, child = (
+        load_checkpoint(run.checkpoint("sdxl")).unet.state_dict(),
+        assemble_model(run, "ssd1b").unet.state_dict(),
+    )
     assert set(child) < set(parent)
     assert all(torch.equal(child[name], parent[name]) for name in child)
 
@@ -227,7 +261,8 @@ def test_an_interrupted_stage_ends_with_the_same_weights(trained, tmp_path):
         data = tmp_path / name
         shutil.copytree(run.data, data, ignore=shutil.ignore_patterns("*.state.pt"))
         for steps in lengths:
-            # The cosine follows the planned steps, so an interruption is played by a state that was saved half way.
+            # The cosine follows the planned steps, so an interruption is played by a state that was saved
+            # half way.
             part = dataclasses.replace(run, data=data, models=data / "models", steps=4)
             train_part(part, teacher, steps)
         ends.append(torch.load(data / "teacher-sd15.state.pt", weights_only=True)["parameters"])
@@ -269,13 +304,22 @@ def test_a_budget_is_spread_over_the_stages_and_an_interrupted_one_goes_on(monke
 
         return call
 
-    stages = {"vae": main.Stage(stage("vae"), 3), "latents": main.Stage(stage("latents")), "decoder": main.Stage(stage("decoder", True), 1)}
+    stages = {
+        "vae": main.Stage(stage("vae"), 3),
+        "latents": main.Stage(stage("latents")),
+        "decoder": main.Stage(stage("decoder", True), 1),
+    }
     monkeypatch.setattr(main, "STAGES", stages)
     command = ["--all", "--budget", "10", "--data", str(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
         main.main(command)
     main.main(command)
-    assert asked == [("vae", pytest.approx(405)), ("latents", None), "decoder", ("decoder", pytest.approx(135))]
+    assert asked == [
+        ("vae", pytest.approx(405)),
+        ("latents", None),
+        "decoder",
+        ("decoder", pytest.approx(135)),
+    ]
     assert "vae: done before" in capsys.readouterr().out
 
 
@@ -293,7 +337,10 @@ def test_steps_fit_into_a_time():
 def test_training_writes_over_the_shipped_models_only_where_it_is_told_to(tmp_path):
     run = main.run_of(main.parse(["--all", "--data", str(tmp_path)]))
     assert run.models == tmp_path / "models" and run.data == tmp_path
-    assert main.run_of(main.parse(["--all", "--quick", "--data", str(tmp_path)])).models == tmp_path / "quick" / "models"
+    assert (
+        main.run_of(main.parse(["--all", "--quick", "--data", str(tmp_path)])).models
+        == tmp_path / "quick" / "models"
+    )
     assert main.run_of(main.parse(["--all", "--models", str(MODELS)])).models == MODELS
 
 
@@ -321,7 +368,8 @@ def test_checkpoint_reloads_to_equal_outputs(tmp_path):
     hidden, pooled = model.encode_texts(["a big red cross"])
     sample = torch.randn(1, 4, 8, 8)
     first, second = (
-        m.unet(sample, 500, encoder_hidden_states=hidden, added_cond_kwargs=m.added_conditions(pooled)).sample for m in (model, again)
+        m.unet(sample, 500, encoder_hidden_states=hidden, added_cond_kwargs=m.added_conditions(pooled)).sample
+        for m in (model, again)
     )
     assert torch.equal(first, second)
     assert torch.equal(model.encode_texts(["x"])[0], again.encode_texts(["x"])[0])
@@ -336,7 +384,9 @@ def test_cut_captions_give_the_same_answer_as_padded_ones(family):
     padded = model.unet(sample, times, encoder_hidden_states=hidden, added_cond_kwargs=added).sample
     skip_padding(model.unet)
     length = cut(model.tokenizer(["a big red cross on a blue mosaic"]), model.tokenizer.pad_id).shape[1]
-    short = model.unet(sample, times, encoder_hidden_states=hidden[:, :length], added_cond_kwargs=added).sample
+    short = model.unet(
+        sample, times, encoder_hidden_states=hidden[:, :length], added_cond_kwargs=added
+    ).sample
     assert torch.allclose(padded, short, atol=1e-5)
 
 
@@ -348,7 +398,9 @@ def test_text_after_the_caption_is_zero():
     assert not hidden[0, 5:].any()
 
 
-@pytest.mark.parametrize("text", ["", "red " * 200, "Ünïcode, 猫 (x:1.3) <lora:y:1>\n\t_", "a big RED cross."])
+@pytest.mark.parametrize(
+    "text", ["", "red " * 200, "Ünïcode, 猫 (x:1.3) <lora:y:1>\n\t_", "a big RED cross."]
+)
 def test_every_text_tokenises(text):
     ids = Tokenizer()(text)
     assert ids.shape == (1, 77)

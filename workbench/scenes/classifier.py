@@ -1,6 +1,8 @@
-"""A second opinion beside the judge's: a small convolutional network that has learnt from real renders what a picture shows.
+"""A second opinion beside the judge's: a small convolutional network that has learnt from real renders what a
+picture shows.
 
-It names something for every picture, also for a smear, so it is the more lenient of the two; where both agree, the figure is to be trusted.
+It names something for every picture, also for a smear, so it is the more lenient of the two; where both
+agree, the figure is to be trusted.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "colour 2": tuple(COLOURS),
     "shape 2": SHAPES,
 }
-"""What is asked of every picture, and the possible answers. Those about a second object mean nothing where there is one."""
+"""What is asked of every picture, and the possible answers. Those about a second object mean nothing where
+there is one.
+"""
 CLASSIFIER = "classifier.safetensors"
 """The file of its weights, in the folder of the models."""
 CHANNELS = (32, 48, 64, 96)
@@ -47,12 +51,16 @@ def answers(scene: Scene) -> dict[str, str]:
 
 
 class Classifier(nn.Module):
-    """Pictures, float [B, 3, 64, 64] in -1..1 -> for each of QUESTIONS the logits of its answers, [B, number of answers]."""
+    """Pictures, float [B, 3, 64, 64] in -1..1 -> for each of QUESTIONS the logits of its answers, [B, number
+    of answers].
+    """
 
     def __init__(self) -> None:
         super().__init__()
         widths = (3, *CHANNELS)
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, CHANNELS, strict=False))
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, CHANNELS, strict=False)
+        )
         self.hidden = nn.Linear(CHANNELS[-1] * (SIDE // 2 ** len(CHANNELS)) ** 2, HIDDEN)
         self.heads = nn.ModuleDict({name: nn.Linear(HIDDEN, len(known)) for name, known in QUESTIONS.items()})
 
@@ -69,7 +77,10 @@ class Classifier(nn.Module):
         for start in range(0, len(pictures), BATCH):
             part = torch.from_numpy(pictures[start : start + BATCH]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
             best = {name: logits.argmax(dim=1).tolist() for name, logits in self(part).items()}
-            read += [{name: QUESTIONS[name][row[index]] for name, row in best.items()} for index in range(len(part))]
+            read += [
+                {name: QUESTIONS[name][row[index]] for name, row in best.items()}
+                for index in range(len(part))
+            ]
         return read
 
     def agreement(self, pictures: np.ndarray, scenes: Sequence[Scene]) -> list[dict[str, bool]]:

@@ -1,9 +1,10 @@
 """Says what a picture shows, or that it shows nothing clear.
 
-Image analysis: the background is the commonest colour of the rim, objects are connected regions that differ from it by more than a tile
-does, and each object's mask, brought to a standard place and area, is compared with every true outline at every angle. The mosaic is
-there when most tiles are clearly light or clearly dark. Nothing is learned from pictures, so it cannot be fooled the way a classifier
-can, and a smear is not counted as a shape.
+Image analysis: the background is the commonest colour of the rim, objects are connected regions that differ
+from it by more than a tile does, and each object's mask, brought to a standard place and area, is compared
+with every true outline at every angle. The mosaic is there when most tiles are clearly light or clearly dark.
+Nothing is learned from pictures, so it cannot be fooled the way a classifier can, and a smear is not counted
+as a shape.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from workbench.scenes.render import REACH, SIDE, SKY, TILE, TURN, coverage, pale
 RIM = 2
 """Width of the rim, in pixels, whose commonest colour is taken as the background."""
 LEAST_CONTRAST = 45.0
-"""RGB distance (0..441), light and dark of a tile left out, below which a pixel cannot belong to an object."""
+"""RGB distance (0..441), light and dark of a tile left out, below which a pixel cannot belong to an object.
+"""
 LEAST_AREA = 60
 """Pixels; the smallest object has about 220."""
 LEAST_SHARE = 0.15
@@ -40,12 +42,13 @@ STANDARD_AREA = 300.0
 """Pixels that a mask covers in its standard view."""
 ANGLE_STEP = math.radians(5.0)
 CLEAR_TONE = 0.5
-"""Share of the true difference from the background's mean tone beyond which a tile is clearly light or dark."""
+"""Share of the true difference from the background's mean tone beyond which a tile is clearly light or dark.
+"""
 LEAST_CLEAR = 0.85
 """Share of the tiles that must be clearly light or dark; of tiles that are an average of the two, few are."""
 ATTRIBUTES = ("background", "mosaic", "colour", "shape", "size", "relation")
-"""What can be right or wrong of a scene; `mosaic` is whether there are tiles, `size` that of a single object, `relation`
-who stands where of two."""
+"""What can be right or wrong of a scene; `mosaic` is whether there are tiles, `size` that of a single object,
+`relation` who stands where of two."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one picture shows. `clear_tiles` is the share (0..1) of the background's tiles that are clearly light or dark."""
+    """What one picture shows. `clear_tiles` is the share (0..1) of the background's tiles that are clearly
+    light or dark.
+    """
 
     background: str | None
     things: tuple[Seen, ...]
@@ -70,21 +75,27 @@ class Verdict:
     def agrees(self, scene: Scene) -> dict[str, bool]:
         """Which of ATTRIBUTES are as in `scene` (those that it has), and under "all" whether everything is.
 
-        Of two objects, colours and shapes are right when the picture has these two, wherever they are; the relation is right when
-        each object, with its own colour and shape, stands where it should.
+        Of two objects, colours and shapes are right when the picture has these two, wherever they are; the
+        relation is right when each object, with its own colour and shape, stands where it should.
         """
         seen = self.things if len(self.things) == len(scene.things) else ()
         right = {
             "background": self.background == scene.background,
             "mosaic": self.clear_tiles >= LEAST_CLEAR,
-            "colour": bool(seen) and sorted(str(s.colour) for s in seen) == sorted(t.colour for t in scene.things),
-            "shape": bool(seen) and sorted(str(s.shape) for s in seen) == sorted(t.shape for t in scene.things),
+            "colour": (
+                bool(seen) and sorted(str(s.colour) for s in seen) == sorted(t.colour for t in scene.things)
+            ),
+            "shape": (
+                bool(seen) and sorted(str(s.shape) for s in seen) == sorted(t.shape for t in scene.things)
+            ),
         }
         if scene.relation is None:
             right["size"] = bool(seen) and seen[0].size == scene.things[0].size
         else:
             wanted = [(thing.colour, thing.shape) for thing in scene.things]
-            right["relation"] = bool(seen) and [(s.colour, s.shape) for s in _in_order(seen, scene.relation)] == wanted
+            right["relation"] = (
+                bool(seen) and [(s.colour, s.shape) for s in _in_order(seen, scene.relation)] == wanted
+            )
         return {**right, "all": all(right.values())}
 
 
@@ -94,7 +105,9 @@ def _in_order(seen: Sequence[Seen], relation: str) -> list[Seen]:
     sideways = relation in ("left of", "right of")
     if sideways != (abs(ax - bx) > abs(ay - by)):
         return []
-    return sorted(seen, key=lambda s: s.centre[0 if sideways else 1], reverse=relation in ("right of", "below"))
+    return sorted(
+        seen, key=lambda s: s.centre[0 if sideways else 1], reverse=relation in ("right of", "below")
+    )
 
 
 class Judge:
@@ -105,7 +118,9 @@ class Judge:
         self._names, self._tones = list(tones), np.stack(list(tones.values()))
         self._tile_tone = tile_tone(look)
         self._contrast = LEAST_CONTRAST * (0.6 if look == "pastel" else 1.0)
-        self._sky = (SKY if look == "lit" else 0.0) * np.linspace(1, -1, SIDE, dtype=np.float32)[:, None, None]
+        self._sky = (SKY if look == "lit" else 0.0) * np.linspace(1, -1, SIDE, dtype=np.float32)[
+            :, None, None
+        ]
 
     def __call__(self, pictures: np.ndarray) -> list[Verdict]:
         """One verdict for each of `pictures`, uint8 [B, 64, 64, 3]. ValueError for any other shape."""
@@ -136,13 +151,17 @@ class Judge:
         return self._names[best] if distances[best] <= FARTHEST_COLOUR else None
 
     def _objects(self, picture: np.ndarray) -> tuple[str | None, list[tuple[str | None, np.ndarray]], float]:
-        """The background's colour; of each object (at most three) its colour and its mask, float32 [64, 64] in 0..1; `clear_tiles`."""
+        """The background's colour; of each object (at most three) its colour and its mask, float32 [64, 64]
+        in 0..1; `clear_tiles`.
+        """
         rim = np.ones((SIDE, SIDE), dtype=bool)
         rim[RIM:-RIM, RIM:-RIM] = False
         picture = picture - self._sky
         ground = np.median(picture[rim], axis=0)
         near_ground = np.linalg.norm(picture[rim] - ground, axis=-1) < 2 * self._contrast
-        ground = picture[rim][near_ground].mean(axis=0) if near_ground.any() else ground  # the median is a light tile or a dark one
+        ground = (
+            picture[rim][near_ground].mean(axis=0) if near_ground.any() else ground
+        )  # the median is a light tile or a dark one
         difference = picture - ground
         lightness = difference.mean(axis=-1, keepdims=True)
         difference -= lightness.clip(-1.3 * self._tile_tone, 1.3 * self._tile_tone)
@@ -168,20 +187,32 @@ class Judge:
         return self.name(ground), objects, self._clear_tiles(lightness[..., 0], free)
 
     def _clear_tiles(self, lightness: np.ndarray, free: np.ndarray) -> float:
-        """Share of tiles that are clearly light or dark, of those that at least half can be seen of. `free`: where no object is."""
+        """Share of tiles that are clearly light or dark, of those that at least half can be seen of. `free`:
+        where no object is.
+        """
         rows = SIDE // TILE
         tiles = lightness.reshape(rows, TILE, rows, TILE).swapaxes(1, 2).reshape(rows * rows, -1)
         seen = free.reshape(rows, TILE, rows, TILE).swapaxes(1, 2).reshape(rows * rows, -1)
-        tones = np.array([np.median(tile[part]) for tile, part in zip(tiles, seen, strict=True) if 2 * part.sum() >= TILE * TILE])
+        tones = np.array(
+            [
+                np.median(tile[part])
+                for tile, part in zip(tiles, seen, strict=True)
+                if 2 * part.sum() >= TILE * TILE
+            ]
+        )
         if not len(tones):
             return 0.0
-        middle = np.quantile(tones, (0.1, 0.9)).mean()  # of the tiles' own: the background's tone may be a little off
+        middle = np.quantile(
+            tones, (0.1, 0.9)
+        ).mean()  # of the tiles' own: the background's tone may be a little off
         return float((abs(tones - middle) >= CLEAR_TONE * self._tile_tone).mean())
 
 
 @lru_cache(maxsize=1)
 def _templates() -> tuple[list[str], Tensor, dict[str, float]]:
-    """Every shape at every angle in the standard view: names, float32 [T, CROP * CROP], and the area of each shape that fills radius 1."""
+    """Every shape at every angle in the standard view: names, float32 [T, CROP * CROP], and the area of each
+    shape that fills radius 1.
+    """
     names, angles = [], []
     for shape in SHAPES:
         turns = max(1, round(TURN[shape] / ANGLE_STEP))
@@ -195,7 +226,9 @@ def _templates() -> tuple[list[str], Tensor, dict[str, float]]:
 
 
 def standard_view(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks [B, 64, 64] with their centroid in the middle and STANDARD_AREA pixels large, [B, CROP, CROP]; and their areas [B]."""
+    """Masks [B, 64, 64] with their centroid in the middle and STANDARD_AREA pixels large, [B, CROP, CROP];
+    and their areas [B].
+    """
     area = masks.sum(dim=(1, 2)).clamp(min=1.0)
     grid = torch.arange(SIDE) + 0.5
     centre_x = (masks.sum(dim=1) * grid).sum(dim=1) / area
@@ -214,7 +247,8 @@ def _shapes(masks: Tensor) -> list[tuple[str | None, str | None, float]]:
     views, area = standard_view(masks)
     views = views.flatten(1)
     shared = views @ templates.T
-    # For soft masks the product's sum stands in for the intersection; the squared sums keep a perfect match at exactly 1.
+    # For soft masks the product's sum stands in for the intersection; the squared sums keep a perfect match
+    # at exactly 1.
     union = views.square().sum(1, keepdim=True) + templates.square().sum(1) - shared
     overlap, best = (shared / union).max(dim=1)
     result = []
@@ -234,4 +268,7 @@ def agreement(pictures: np.ndarray, scenes: Sequence[Scene], look: str = "plain"
 def rates(rows: Sequence[Mapping[str, bool]]) -> dict[str, float]:
     """The share (0..1) of pictures in which each attribute is right, of those that have the attribute."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows) for name in names}
+    return {
+        name: sum(row[name] for row in rows if name in row) / sum(name in row for row in rows)
+        for name in names
+    }

@@ -1,4 +1,6 @@
-"""Draws scenes with torch, on any device: outlines are signed distances, so edges are smooth and a batch is one computation."""
+"""Draws scenes with torch, on any device: outlines are signed distances, so edges are smooth and a batch is
+one computation.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,12 @@ SIDEWAYS = 8.0
 TILE = 8
 """Width of a tile of the mosaic, in pixels."""
 TILE_TONE = 12.0
-"""Levels of 255 by which a tile is lighter or darker than the background's colour, each by a throw of a coin."""
+"""Levels of 255 by which a tile is lighter or darker than the background's colour, each by a throw of a coin.
+"""
 LOOKS = ("plain", "lit", "pastel")
-"""plain: flat colours. lit: a lamp at the upper left, the look of the second checkpoint. pastel: washed-out colours, the style LoRA's."""
+"""plain: flat colours. lit: a lamp at the upper left, the look of the second checkpoint. pastel: washed-out
+colours, the style LoRA's.
+"""
 LAMP = 42.0
 """Levels that the lamp adds at the lit edge of an object of radius 14, and takes away at the other."""
 SKY = 10.0
@@ -37,7 +42,9 @@ WASHED = 0.4
 
 
 def _polygon(corners: Sequence[tuple[float, float]]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Signed distance to a polygon: that to its nearest edge, negative where a ray crosses the outline an odd number of times."""
+    """Signed distance to a polygon: that to its nearest edge, negative where a ray crosses the outline an odd
+    number of times.
+    """
     edges = list(zip(corners, [*corners[1:], corners[0]], strict=True))
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
@@ -57,7 +64,10 @@ def _polygon(corners: Sequence[tuple[float, float]]) -> Callable[[Tensor, Tensor
 def _regular(radii: Sequence[float], corners: int) -> list[tuple[float, float]]:
     """Corners on circles of `radii` by turns, the first one on top."""
     angles = [-math.pi / 2 + index * 2 * math.pi / corners for index in range(corners)]
-    return [(radii[i % len(radii)] * math.cos(a), radii[i % len(radii)] * math.sin(a)) for i, a in enumerate(angles)]
+    return [
+        (radii[i % len(radii)] * math.cos(a), radii[i % len(radii)] * math.sin(a))
+        for i, a in enumerate(angles)
+    ]
 
 
 _ARM = 0.3  # half the width of the cross's arms; their corners touch the unit circle
@@ -79,8 +89,12 @@ UPRIGHT = {"circle": 0.0, "square": math.pi / 4, "triangle": 0.0, "cross": 0.0}
 """The angle at which a shape is drawn."""
 
 
-def coverage(shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tensor, side: int = SIDE) -> Tensor:
-    """Share of each pixel that is covered, [B, side, side] in 0..1. `centres` [B, 2] (x, y), `reach` [B] in pixels, `angles` [B]."""
+def coverage(
+    shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tensor, side: int = SIDE
+) -> Tensor:
+    """Share of each pixel that is covered, [B, side, side] in 0..1. `centres` [B, 2] (x, y), `reach` [B] in
+    pixels, `angles` [B].
+    """
     grid = torch.arange(side, device=centres.device) + 0.5
     dx = (grid[None, None, :] - centres[:, 0, None, None]) / reach[:, None, None]
     dy = (grid[None, :, None] - centres[:, 1, None, None]) / reach[:, None, None]
@@ -88,19 +102,30 @@ def coverage(shapes: Sequence[str], centres: Tensor, reach: Tensor, angles: Tens
     x, y = cos * dx + sin * dy, cos * dy - sin * dx
     covered = torch.empty_like(x)
     for name in set(shapes):
-        rows = torch.tensor([index for index, shape in enumerate(shapes) if shape == name], device=centres.device)
+        rows = torch.tensor(
+            [index for index, shape in enumerate(shapes) if shape == name], device=centres.device
+        )
         covered[rows] = (0.5 - OUTLINES[name](x[rows], y[rows]) * reach[rows, None, None]).clamp(0, 1)
     return covered
 
 
 def to_uint8(pictures: Tensor) -> np.ndarray:
     """float [B, 3, H, W] in -1..1 to uint8 [B, H, W, 3]."""
-    return ((pictures.detach().float().clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return (
+        ((pictures.detach().float().clamp(-1, 1) + 1.0) * 127.5)
+        .round()
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .cpu()
+        .numpy()
+    )
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the objects of B scenes are: float32 arrays for two places each, the second empty (reach 0) where there is one object."""
+    """Where the objects of B scenes are: float32 arrays for two places each, the second empty (reach 0) where
+    there is one object.
+    """
 
     centres: np.ndarray  # [B, 2, 2]: place, (x, y)
     reach: np.ndarray  # [B, 2]
@@ -139,7 +164,9 @@ def tile_tone(look: str) -> float:
 
 
 def palette(look: str) -> dict[str, np.ndarray]:
-    """The mean tone of every colour in a look, float64 [3] in 0..255. ValueError for a look that is not one of LOOKS."""
+    """The mean tone of every colour in a look, float64 [3] in 0..255. ValueError for a look that is not one
+    of LOOKS.
+    """
     if look not in LOOKS:
         raise ValueError(f"unknown look {look!r}; known: {', '.join(LOOKS)}")
     share = WASHED if look == "pastel" else 0.0
@@ -153,18 +180,24 @@ def render(
     device: torch.device | str = "cpu",
     tiles: np.ndarray | None = None,
 ) -> Tensor:
-    """Pictures of `scenes`, float32 [B, 3, SIDE, SIDE] in -1..1. ValueError for a look that is not one of LOOKS.
+    """Pictures of `scenes`, float32 [B, 3, SIDE, SIDE] in -1..1. ValueError for a look that is not one of
+    LOOKS.
 
-    `tiles` [B, SIDE / TILE, SIDE / TILE] are the tones of the mosaic, -1 dark to 1 light; None: a coin for each.
+    `tiles` [B, SIDE / TILE, SIDE / TILE] are the tones of the mosaic, -1 dark to 1 light; None: a coin for
+    each.
     """
     tones = palette(look)
     placed = place(scenes, rng)
     names = [[scene.background, *(thing.colour for thing in scene.things)] for scene in scenes]
-    colours = np.stack([[tones[name] for name in (row * 2)[:3]] for row in names])  # [B, 3, 3]; a missing second is never seen
+    colours = np.stack(
+        [[tones[name] for name in (row * 2)[:3]] for row in names]
+    )  # [B, 3, 3]; a missing second is never seen
     colours = torch.from_numpy(colours.astype(np.float32)).to(device)
     coins = rng.integers(0, 2, (len(scenes), 1, SIDE // TILE, SIDE // TILE)) * 2.0 - 1.0
     light = torch.from_numpy(coins if tiles is None else tiles[:, None]).float().to(device)
-    centres, reach, angles = (torch.from_numpy(part).to(device) for part in (placed.centres, placed.reach, placed.angles))
+    centres, reach, angles = (
+        torch.from_numpy(part).to(device) for part in (placed.centres, placed.reach, placed.angles)
+    )
 
     mosaic = light.repeat_interleave(TILE, dim=2).repeat_interleave(TILE, dim=3)
     pictures = colours[:, 0, :, None, None] + tile_tone(look) * mosaic
@@ -178,10 +211,14 @@ def render(
             continue
         chosen = torch.tensor(rows, device=device)
         where, radius = centres[chosen, number], reach[chosen, number]
-        mask = coverage([scenes[index].things[number].shape for index in rows], where, radius, angles[chosen, number])[:, None]
+        mask = coverage(
+            [scenes[index].things[number].shape for index in rows], where, radius, angles[chosen, number]
+        )[:, None]
         paint = colours[chosen, number + 1, :, None, None]
         if look == "lit":
-            offset = (grid[None, None, :] - where[:, 0, None, None]) + (grid[None, :, None] - where[:, 1, None, None])
+            offset = (grid[None, None, :] - where[:, 0, None, None]) + (
+                grid[None, :, None] - where[:, 1, None, None]
+            )
             paint = paint - LAMP * (offset / (math.sqrt(2) * radius[:, None, None]))[:, None]
         pictures = pictures.index_copy(0, chosen, pictures[chosen] * (1 - mask) + paint * mask)
     return pictures.round().clamp(0, 255) / 127.5 - 1.0

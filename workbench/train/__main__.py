@@ -1,4 +1,6 @@
-"""Command line of the trainer: `python -m workbench.train --all --budget 150`, or `--stage NAME` (repeatable)."""
+"""Command line of the trainer: `python -m workbench.train --all --budget 150`, or `--stage NAME`
+(repeatable).
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ STAGES = {
     "classifier": Stage(train_classifier, 3),
     "evaluate": Stage(evaluate),
 }
-"""In the order in which they need each other; the most wanted ones come first, so that a budget cut short leaves a whole pair."""
+"""In the order in which they need each other; the most wanted ones come first, so that a budget cut short
+leaves a whole pair.
+"""
 UNTIMED_SHARE = 0.1
 """Of a budget, kept for the stages that cannot be shortened: pools of latents and the figures at the end."""
 
@@ -65,23 +69,41 @@ UNTIMED_SHARE = 0.1
 def budgets(names: Sequence[str], minutes: float) -> dict[str, float]:
     """Seconds for each of the stages that can be shortened."""
     total = sum(STAGES[name].share for name in names)
-    return {name: 60 * minutes * (1 - UNTIMED_SHARE) * STAGES[name].share / total for name in names if STAGES[name].share}
+    return {
+        name: 60 * minutes * (1 - UNTIMED_SHARE) * STAGES[name].share / total
+        for name in names
+        if STAGES[name].share
+    }
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workbench.train", description="Train the workbench's small models from nothing.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workbench.train", description="Train the workbench's small models from nothing."
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="every stage, in order")
-    what.add_argument("--stage", action="append", choices=list(STAGES), help="one stage; may be given several times")
+    what.add_argument(
+        "--stage", action="append", choices=list(STAGES), help="one stage; may be given several times"
+    )
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="spread this time over the stages")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="replaces the number of training steps of the stage")
-    parser.add_argument("--quick", action="store_true", help="a few steps of everything: shows that it runs, not that it works")
-    parser.add_argument("--fresh", action="store_true", help="start again instead of continuing from a saved state")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a few steps of everything: shows that it runs, not that it works",
+    )
+    parser.add_argument(
+        "--fresh", action="store_true", help="start again instead of continuing from a saved state"
+    )
     parser.add_argument("--data", type=Path, default=DATA, help="folder for states and the pools of latents")
     parser.add_argument("--models", type=Path, help="folder for the weights; default: models in --data")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="of forward passes; default: bf16 on a GPU, else fp32")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "fp16"),
+        help="of forward passes; default: bf16 on a GPU, else fp32",
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves the choice to torch")
     options = parser.parse_args(arguments)
     if options.budget is not None and options.steps is not None:
@@ -106,7 +128,9 @@ def run_of(options: argparse.Namespace) -> Run:
 
 
 def finished(run: Run) -> Path:
-    """Where it is noted which stages of a budgeted run are done, so that the same command goes on after an interruption."""
+    """Where it is noted which stages of a budgeted run are done, so that the same command goes on after an
+    interruption.
+    """
     return run.data / "finished-stages.txt"
 
 
@@ -118,7 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.data.mkdir(parents=True, exist_ok=True)
     names = list(STAGES) if options.all else options.stage
     seconds = budgets(names, options.budget) if options.budget else {}
-    done = set(finished(run).read_text().split()) if options.budget and run.resume and finished(run).exists() else set()
+    done = (
+        set(finished(run).read_text().split())
+        if options.budget and run.resume and finished(run).exists()
+        else set()
+    )
     for name in names:
         if name in done:
             print(f"{name}: done before", flush=True)
@@ -133,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Of the whole process, so not in main(). After some 400 steps many numbers are below 1e-38, and as they are a step then takes about
-    # twice as long on a CPU.
+    # Of the whole process, so not in main(). After some 400 steps many numbers are below 1e-38, and as they
+    # are a step then takes about twice as long on a CPU.
     torch.set_flush_denormal(True)
     raise SystemExit(main())

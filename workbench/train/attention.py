@@ -1,8 +1,8 @@
 """Cross-attention that skips padding, exactly.
 
-The text encoder's output is zero after the caption, and SD's key and value projections have no bias, so all padding has key 0 and value 0.
-Seventy of them weigh as much in the softmax as one with log(70) added to its score. A training step on 13 tokens instead of 77 is then
-several times faster and gives the same result.
+The text encoder's output is zero after the caption, and SD's key and value projections have no bias, so all
+padding has key 0 and value 0. Seventy of them weigh as much in the softmax as one with log(70) added to its
+score. A training step on 13 tokens instead of 77 is then several times faster and gives the same result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from workbench.tokenizer import MAX_LENGTH
 
 
 class SkipPadding:
-    """Attention processor for diffusers; expects text cut to its first L <= 77 positions, all used positions among them."""
+    """Attention processor for diffusers; expects text cut to its first L <= 77 positions, all used positions
+    among them.
+    """
 
     def __call__(
         self,
@@ -30,7 +32,9 @@ class SkipPadding:
         temb: Tensor | None = None,
         **_: Any,
     ) -> Tensor:
-        """[B, N, C] attends to itself, or to text [B, L, W]; returns [B, N, C]. The UNet of SD passes no mask and flat states."""
+        """[B, N, C] attends to itself, or to text [B, L, W]; returns [B, N, C]. The UNet of SD passes no mask
+        and flat states.
+        """
         is_cross = encoder_hidden_states is not None
         context = encoder_hidden_states if is_cross else hidden_states
         query, key, value = (
@@ -43,7 +47,9 @@ class SkipPadding:
             key, value = F.pad(key, (0, 0, 0, 1)), F.pad(value, (0, 0, 0, 1))
             bias = query.new_zeros(key.shape[2])
             bias[-1] = math.log(skipped)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias if bias is None else bias[None], scale=attn.scale)
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias if bias is None else bias[None], scale=attn.scale
+        )
         return attn.to_out[1](attn.to_out[0](mixed.transpose(1, 2).flatten(2)))
 
     @staticmethod

@@ -1,4 +1,6 @@
-"""Stage `classifier`: the second opinion beside the judge's, trained on real renders of every look, some with a mosaic that is none."""
+"""Stage `classifier`: the second opinion beside the judge's, trained on real renders of every look, some with
+a mosaic that is none.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ FLAT_SHARE = 0.3
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """`noise` is the largest standard deviation of the noise on pictures, in levels of 255; `shade` how far their colours may be off."""
+    """`noise` is the largest standard deviation of the noise on pictures, in levels of 255; `shade` how far
+    their colours may be off.
+    """
 
     steps: int = 2500
     batch: int = 64
@@ -39,32 +43,50 @@ class ClassifierSettings:
 
 
 def random_tiles(count: int, is_flat: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Tones of the tiles, [count, 8, 8]: near -1 or 1, or in a flat mosaic anything between, or all much the same."""
+    """Tones of the tiles, [count, 8, 8]: near -1 or 1, or in a flat mosaic anything between, or all much the
+    same.
+    """
     shape = (count, SIDE // TILE, SIDE // TILE)
     coins = rng.integers(0, 2, shape) * 2.0 - 1.0
     clear = coins * rng.uniform(0.75, 1.15, shape)
-    soft = np.where(rng.random((count, 1, 1)) < 0.5, rng.uniform(-1, 1, shape), coins * rng.uniform(0, 0.4, (count, 1, 1)))
+    soft = np.where(
+        rng.random((count, 1, 1)) < 0.5, rng.uniform(-1, 1, shape), coins * rng.uniform(0, 0.4, (count, 1, 1))
+    )
     return np.where(is_flat[:, None, None], soft, clear)
 
 
-def examples(count: int, settings: ClassifierSettings, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-    """Pictures [count, 3, 64, 64] in -1..1, a little off as a decoder's are, and the number of each right answer, [count]."""
+def examples(
+    count: int, settings: ClassifierSettings, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pictures [count, 3, 64, 64] in -1..1, a little off as a decoder's are, and the number of each right
+    answer, [count].
+    """
     unseen = round(HELD_OUT_SHARE * count) if HELD_OUT else 0
     scenes = random_scenes(count - unseen, rng) + random_scenes(unseen, rng, held_out=True)
     is_flat = rng.random(count) < FLAT_SHARE
     pictures = render(scenes, rng, LOOKS[rng.integers(len(LOOKS))], tiles=random_tiles(count, is_flat, rng))
-    pictures = pictures + torch.from_numpy(rng.uniform(-1, 1, (count, 3, 1, 1)) * settings.shade / 127.5).float()
+    pictures = (
+        pictures + torch.from_numpy(rng.uniform(-1, 1, (count, 3, 1, 1)) * settings.shade / 127.5).float()
+    )
     blurred = F.avg_pool2d(F.pad(pictures, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     pictures = torch.lerp(pictures, blurred, torch.from_numpy(rng.uniform(0, 0.8, (count, 1, 1, 1))).float())
     noise = torch.from_numpy(rng.standard_normal(pictures.shape, dtype=np.float32))
-    pictures = pictures + noise * torch.from_numpy(rng.uniform(0, settings.noise / 127.5, (count, 1, 1, 1))).float()
+    pictures = (
+        pictures + noise * torch.from_numpy(rng.uniform(0, settings.noise / 127.5, (count, 1, 1, 1))).float()
+    )
     return pictures.clamp(-1, 1), right_answers(scenes, is_flat)
 
 
 def right_answers(scenes: list[Scene], is_flat: np.ndarray) -> dict[str, Tensor]:
     """For each question int64 [B]: the number of the right answer, UNKNOWN where there is none."""
-    told = [{**answers(scene), "mosaic": "no" if flat else "yes"} for scene, flat in zip(scenes, is_flat, strict=True)]
-    return {name: torch.tensor([known.index(row[name]) if name in row else UNKNOWN for row in told]) for name, known in QUESTIONS.items()}
+    told = [
+        {**answers(scene), "mosaic": "no" if flat else "yes"}
+        for scene, flat in zip(scenes, is_flat, strict=True)
+    ]
+    return {
+        name: torch.tensor([known.index(row[name]) if name in row else UNKNOWN for row in told])
+        for name, known in QUESTIONS.items()
+    }
 
 
 def train_classifier(run: Run, settings: ClassifierSettings | None = None) -> Progress:
@@ -78,7 +100,10 @@ def train_classifier(run: Run, settings: ClassifierSettings | None = None) -> Pr
         pictures, wanted = examples(settings.batch, settings, np.random.default_rng([run.seed, 6, step]))
         logits = classifier(pictures)
         # The sum over the batch by the batch: a batch may have no picture of two objects.
-        return sum(F.cross_entropy(logits[name], wanted[name], ignore_index=UNKNOWN, reduction="sum") for name in QUESTIONS) / len(pictures)
+        return sum(
+            F.cross_entropy(logits[name], wanted[name], ignore_index=UNKNOWN, reduction="sum")
+            for name in QUESTIONS
+        ) / len(pictures)
 
     progress = train_loop(
         "classifier",
@@ -98,7 +123,9 @@ def train_classifier(run: Run, settings: ClassifierSettings | None = None) -> Pr
         command=run.command("classifier", progress.steps),
         seed=run.seed,
         training={"settings": plain_settings(settings), **run.arithmetic, **asdict(progress)},
-        right_of_real_renders={look: measure_classifier(classifier, look, 64 if run.quick else 3000) for look in LOOKS},
+        right_of_real_renders={
+            look: measure_classifier(classifier, look, 64 if run.quick else 3000) for look in LOOKS
+        },
     )
     return progress
 

@@ -1,4 +1,6 @@
-"""What every training stage needs: where things go, a loop that can be resumed, and the recipes beside the weights."""
+"""What every training stage needs: where things go, a loop that can be resumed, and the recipes beside the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,22 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lib_lcm.distill.optimisation import COSINE_FLOOR, MovingAverage, grad_scaler, save_state, warm_up_and_cosine
+from lib_lcm.distill.optimisation import (
+    COSINE_FLOOR,
+    MovingAverage,
+    grad_scaler,
+    save_state,
+    warm_up_and_cosine,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "workbench-data"
 """Default folder of what is not shipped: training states and the pool of latents (ignored by git)."""
 SAVE_EVERY_SECONDS = 60.0
 SNAPSHOT_EVERY_SECONDS = 300.0
 UPDATE_SHARE = 1.15
-"""Time of a whole training step, optimiser and moving average included, to that of the forward and backward passes."""
+"""Time of a whole training step, optimiser and moving average included, to that of the forward and backward
+passes.
+"""
 FULL_CAPTION_SHARE = 0.75
 """How many captions to train on are complete; the rest leave out or vary words."""
 BRIEF_LOSSES = 50
@@ -34,9 +44,10 @@ BRIEF_LOSSES = 50
 class Run:
     """One invocation of the trainer.
 
-    `data`: folder for states and intermediate files; `models`: folder for the finished weights; `steps`: replaces a stage's own number
-    of steps; `seconds`: makes it as many as fit into this time; `quick`: a few steps of everything, for tests.
-    `precision`: "fp32", "bf16" or "fp16", the arithmetic of forward passes; weights are always fp32.
+    `data`: folder for states and intermediate files; `models`: folder for the finished weights; `steps`:
+    replaces a stage's own number of steps; `seconds`: makes it as many as fit into this time; `quick`: a few
+    steps of everything, for tests. `precision`: "fp32", "bf16" or "fp16", the arithmetic of forward passes;
+    weights are always fp32.
     """
 
     seed: int = 0
@@ -102,13 +113,14 @@ def train_loop(
     optimizer: torch.optim.Optimizer | None = None,
     snapshot: Callable[[], None] | None = None,
 ) -> Progress:
-    """`optimizer` (None: AdamW) with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`; leaves the moving average in
-    `parameters`.
+    """`optimizer` (None: AdamW) with warm-up and cosine decay over `steps` calls of `loss_of_step(step)`;
+    leaves the moving average in `parameters`.
 
-    With `run.seconds` the number of steps is what fits into that time, by the pace of the first ones.
-    The state goes to `run.data/<name>.state.pt` once a minute, and a later call continues from there, also with another `steps`. Every
-    step has a random state of its own, so an interrupted run ends with the very weights of an uninterrupted one.
-    `snapshot`, when given, is called every few minutes with the moving average in place.
+    With `run.seconds` the number of steps is what fits into that time, by the pace of the first ones. The
+    state goes to `run.data/<name>.state.pt` once a minute, and a later call continues from there, also with
+    another `steps`. Every step has a random state of its own, so an interrupted run ends with the very
+    weights of an uninterrupted one. `snapshot`, when given, is called every few minutes with the moving
+    average in place.
     """
     optimizer = optimizer or make_optimizer(parameters, learning_rate, betas, weight_decay)
     scaler = grad_scaler(run.device, enabled=run.precision == "fp16")
@@ -185,7 +197,9 @@ def train_loop(
 
 
 def zero_layers(module: nn.Module, *endings: str) -> None:
-    """Makes the layers of `module` whose names end so start at zero, and with them the residual branches that they close."""
+    """Makes the layers of `module` whose names end so start at zero, and with them the residual branches that
+    they close.
+    """
     for name, layer in module.named_modules():
         if name.endswith(endings):
             nn.init.zeros_(layer.weight)
@@ -240,8 +254,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def plain_settings(settings: Any) -> dict[str, Any]:
-    """The fields of a settings dataclass, without the planned lengths: a recipe states the steps that were really made."""
-    return {key: value for key, value in asdict(settings).items() if not key.endswith("steps") or key == "substeps"}
+    """The fields of a settings dataclass, without the planned lengths: a recipe states the steps that were
+    really made.
+    """
+    return {
+        key: value
+        for key, value in asdict(settings).items()
+        if not key.endswith("steps") or key == "substeps"
+    }
 
 
 def update_recipe(path: Path, **entries: Any) -> None:

@@ -1,4 +1,6 @@
-"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`; and `style-sd15`, a LoRA of another palette."""
+"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`; and `style-sd15`,
+a LoRA of another palette.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lib_lcm.distill import Distillation, DistillConfig, LoraAdapter, distillation_loss, lora_metadata, save_lora
+from lib_lcm.distill import (
+    Distillation,
+    DistillConfig,
+    LoraAdapter,
+    distillation_loss,
+    lora_metadata,
+    save_lora,
+)
 from lib_lcm.distill.config import TARGETS
 from workbench.small_models import Text
 from workbench.train.common import (
@@ -26,19 +35,30 @@ from workbench.train.common import (
     update_recipe,
 )
 from workbench.train.sampling import blank_text, load_for_cut_captions
-from workbench.train.teacher import Pool, TeacherSettings, add_noise, clamped_snr_weights, stratified_timesteps
+from workbench.train.teacher import (
+    Pool,
+    TeacherSettings,
+    add_noise,
+    clamped_snr_weights,
+    stratified_timesteps,
+)
 
-WIDE_TEXT_TARGETS = (*(target for target in TARGETS if target not in ("to_k", "to_v")), "attn1.to_k", "attn1.to_v")
-"""All but the keys and values of cross-attention. Over text 2048 wide these are three fifths of a LoRA's size; without them the rank can be
-three times as high, which drew 65 % of 128 prompts right where rank 4 on everything drew 55 % (SDXL, 400 steps each)."""
+WIDE_TEXT_TARGETS = (
+    *(target for target in TARGETS if target not in ("to_k", "to_v")),
+    "attn1.to_k",
+    "attn1.to_v",
+)
+"""All but the keys and values of cross-attention. Over text 2048 wide these are three fifths of a LoRA's
+size; without them the rank can be three times as high, which drew 65 % of 128 prompts right where rank 4 on
+everything drew 55 % (SDXL, 400 steps each)."""
 _SMALL = DistillConfig.small_model(substeps=(2, 2))
 CONFIGS = {
     "sd15": replace(_SMALL, steps=1100, guidance=(0.5, 2.0)),
     "sdxl": replace(_SMALL, steps=4600, guidance=(1.0, 2.5), rank=14, alpha=14.0, targets=WIDE_TEXT_TARGETS),
     "ssd1b": replace(_SMALL, steps=5500, guidance=(1.0, 2.5), rank=14, alpha=14.0, targets=WIDE_TEXT_TARGETS),
 }
-"""Guidance around and above the teacher's own best CFG scale, which is 2 (w = 1) on these pictures. As high a rank as leaves all models
-together under 40 MB."""
+"""Guidance around and above the teacher's own best CFG scale, which is 2 (w = 1) on these pictures. As high a
+rank as leaves all models together under 40 MB."""
 STYLE = "style_pastel"
 STYLE_LOOK = "pastel"
 STYLE_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")
@@ -52,14 +72,18 @@ def sha256(path: Path) -> str:
 def config_on(device: torch.device, family: str) -> DistillConfig:
     """What suits the device and the family."""
     config = CONFIGS[family]
-    return config if device.type == "cpu" else replace(config, batch=256, steps=8000, warmup=200, ema_decay=0.995)
+    return (
+        config
+        if device.type == "cpu"
+        else replace(config, batch=256, steps=8000, warmup=200, ema_decay=0.995)
+    )
 
 
 def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
     """Distils the checkpoint of `family` and writes its LCM-LoRA."""
     config = config or config_on(run.device, family)
-    # Always in float32: the loss is the small difference of two answers, which half precision drowns at the noisy end, where an error of
-    # the prediction is multiplied by 14.
+    # Always in float32: the loss is the small difference of two answers, which half precision drowns at the
+    # noisy end, where an error of the prediction is multiplied by 14.
     config = replace(config, steps=run.planned(config.steps, quick=4), seed=run.seed)
     torch.manual_seed(run.seed + 20)
     model = load_for_cut_captions(run.checkpoint(family), run.device)
@@ -73,25 +97,35 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     def teacher(sample: Tensor, timesteps: Tensor, cond: Text, uncond: Text) -> tuple[Tensor, Tensor]:
         both = (torch.cat([cond[0], uncond[0]]), None if cond[1] is None else torch.cat([cond[1], uncond[1]]))
         with adapter.disabled():
-            with_cond, without = student(torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), both).chunk(2)
+            with_cond, without = student(
+                torch.cat([sample, sample]), torch.cat([timesteps, timesteps]), both
+            ).chunk(2)
         return with_cond, without
 
     def batch(index: int) -> tuple[Tensor, Text, Text]:
         latents, ids = pool.draw(config.batch, torch.Generator().manual_seed(run.seed * 1_000_003 + index))
         with torch.no_grad():
             cond = model.text_encoder(ids)
-        return latents, cond, (blank[0].expand_as(cond[0]), None if cond[1] is None else blank[1].expand_as(cond[1]))
+        return (
+            latents,
+            cond,
+            (blank[0].expand_as(cond[0]), None if cond[1] is None else blank[1].expand_as(cond[1])),
+        )
 
     state_path = run.data / f"lora-{family}.state.pt"
     if not run.resume:
         state_path.unlink(missing_ok=True)
     if run.seconds:
-        config = replace(config, steps=_steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config))
+        config = replace(
+            config, steps=_steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config)
+        )
     distillation = Distillation(model.unet, adapter, student, teacher, model.alphas_cumprod, batch, config)
     base, path = sha256(run.checkpoint(family)), run.lora(family)
 
     def save() -> None:
-        description = f"LCM-LoRA of the workbench's small {family} model, distilled by algorithm 1 of arXiv 2311.05556"
+        description = (
+            f"LCM-LoRA of the workbench's small {family} model, distilled by algorithm 1 of arXiv 2311.05556"
+        )
         made = lora_metadata(config, base_model_sha256=base, steps=distillation.step, description=description)
         with distillation.averaged():
             save_lora(adapter, path, made)
@@ -107,11 +141,18 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
                 save()
                 saved_at = time.monotonic()
 
-        distillation.run(state_path=state_path, on_step=on_step, say=lambda text: print(text, file=sys.stderr))
+        distillation.run(
+            state_path=state_path, on_step=on_step, say=lambda text: print(text, file=sys.stderr)
+        )
     save()
     adapter.remove()
     losses = distillation.losses
-    progress = Progress(distillation.step, distillation.seconds, sum(losses[:10]) / max(1, len(losses[:10])), recent_mean(losses))
+    progress = Progress(
+        distillation.step,
+        distillation.seconds,
+        sum(losses[:10]) / max(1, len(losses[:10])),
+        recent_mean(losses),
+    )
     settings = {name: value for name, value in asdict(config).items() if name not in ("targets", "steps")}
     update_recipe(
         path.with_suffix(".json"),
@@ -120,13 +161,20 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
         seed=run.seed,
         base_model_sha256=base,
         modules=len(adapter.layers),
-        distillation={"settings": settings, **run.arithmetic, "precision": config.precision, **asdict(progress)},
+        distillation={
+            "settings": settings,
+            **run.arithmetic,
+            "precision": config.precision,
+            **asdict(progress),
+        },
     )
     return progress
 
 
 def _steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config) -> int:
-    """The steps that fit into `run.seconds`; those planned before, where there is a state to continue from."""
+    """The steps that fit into `run.seconds`; those planned before, where there is a state to continue
+    from.
+    """
     plan = state_path.with_suffix(".plan")
     if state_path.exists() and plan.exists():
         return int(plan.read_text())
@@ -141,7 +189,9 @@ def _steps_that_fit(run, state_path, adapter, student, teacher, batch, model, co
 
 
 def train_style(run: Run, settings: TeacherSettings | None = None) -> Progress:
-    """Trains a LoRA on the sd15 checkpoint that gives its pictures another palette, by the plain denoising loss."""
+    """Trains a LoRA on the sd15 checkpoint that gives its pictures another palette, by the plain denoising
+    loss.
+    """
     settings = settings or TeacherSettings.on(run.device, tuning=True)
     torch.manual_seed(run.seed + 30)
     model = load_for_cut_captions(run.checkpoint("sd15"), run.device)
@@ -169,7 +219,9 @@ def train_style(run: Run, settings: TeacherSettings | None = None) -> Progress:
         warmup=20,
         ema_decay=0.99,
     )
-    save_lora(adapter, path, {"description": "gives the pictures of the workbench's small-sd15 a pastel palette"})
+    save_lora(
+        adapter, path, {"description": "gives the pictures of the workbench's small-sd15 a pastel palette"}
+    )
     adapter.remove()
     update_recipe(
         path.with_suffix(".json"),

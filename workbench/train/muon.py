@@ -1,8 +1,10 @@
-"""Muon (Jordan et al., 2024): momentum whose matrices are made orthogonal, so that every direction of a layer learns at one pace.
+"""Muon (Jordan et al., 2024): momentum whose matrices are made orthogonal, so that every direction of a layer
+learns at one pace.
 
-In one run each, 400 steps took the small autoencoder to a loss of 0.19 with it and of 0.56 with AdamW. Biases, scales of norms and
-embeddings, which are no matrices, are left to Adam in the same optimiser. (torch.optim.Muon, from torch 2.9 on, takes no convolutions, of
-which these models are made, and leaves the rest to the caller.)
+In one run each, 400 steps took the small autoencoder to a loss of 0.19 with it and of 0.56 with AdamW.
+Biases, scales of norms and embeddings, which are no matrices, are left to Adam in the same optimiser.
+(torch.optim.Muon, from torch 2.9 on, takes no convolutions, of which these models are made, and leaves the
+rest to the caller.)
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic iteration of the reference implementation: singular values end between about 0.7 and 1.2."""
+"""Coefficients of the quintic iteration of the reference implementation: singular values end between about
+0.7 and 1.2.
+"""
 ITERATIONS = 5
 ADAM_SHARE = 0.15
 """Learning rate of Adam's part, as a share of Muon's."""
@@ -32,12 +36,15 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def embeddings(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    """The tables among the parameters of `modules`: their rows are looked up one by one, so they are no matrices to Muon."""
+    """The tables among the parameters of `modules`: their rows are looked up one by one, so they are no
+    matrices to Muon.
+    """
     return [part.weight for module in modules for part in module.modules() if isinstance(part, nn.Embedding)]
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon with Nesterov momentum for matrices and convolutions (as [out, in * kernel]); Adam for `tables` and what has one dimension.
+    """Muon with Nesterov momentum for matrices and convolutions (as [out, in * kernel]); Adam for `tables`
+    and what has one dimension.
 
     A caller that changes learning rates must multiply each group's by its "share".
     """
@@ -57,7 +64,9 @@ class Muon(torch.optim.Optimizer):
             {"params": matrices, "orthogonal": True, "share": 1.0},
             {"params": others, "orthogonal": False, "share": ADAM_SHARE, "lr": lr * ADAM_SHARE},
         ]
-        super().__init__([group for group in groups if group["params"]], {"lr": lr, "momentum": momentum, "betas": betas})
+        super().__init__(
+            [group for group in groups if group["params"]], {"lr": lr, "momentum": momentum, "betas": betas}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:

@@ -1,6 +1,8 @@
-"""Pictures from a small model during training and for its figures: Euler, and the consistency sampler, in float32.
+"""Pictures from a small model during training and for its figures: Euler, and the consistency sampler, in
+float32.
 
-Short on purpose and independent of the extension, so that the figures of the models do not rest on the code they are used to test.
+Short on purpose and independent of the extension, so that the figures of the models do not rest on the code
+they are used to test.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ TIMESTEP_SCALING = 10.0
 
 
 def reference_timesteps(steps: int) -> list[int]:
-    """Timesteps of diffusers' LCMScheduler: `steps` evenly spaced points of the 50-point grid 999, 979, ..., 19."""
+    """Timesteps of diffusers' LCMScheduler: `steps` evenly spaced points of the 50-point grid 999, 979, ...,
+    19.
+    """
     grid = np.arange(1, LCM_GRID + 1) * (TRAIN_STEPS // LCM_GRID) - 1
     picked = np.floor(np.linspace(0, LCM_GRID, num=steps, endpoint=False)).astype(int)
     return [int(t) for t in grid[::-1][picked]]
 
 
 def evenly_to_lowest(steps: int) -> list[int]:
-    """Where a WebUI's own LCM sampler goes, but for its rounding: evenly from 999 down to 19, not the steps of the distillation grid."""
+    """Where a WebUI's own LCM sampler goes, but for its rounding: evenly from 999 down to 19, not the steps
+    of the distillation grid.
+    """
     return [int(t) for t in np.linspace(TRAIN_STEPS - 1, TRAIN_STEPS // LCM_GRID - 1, steps)]
 
 
@@ -42,13 +48,20 @@ def load_for_cut_captions(checkpoint: Path, device: torch.device | str = "cpu") 
 
 
 @torch.no_grad()
-def predict_noise(model: SmallModel, sample: Tensor, timestep: int, text: Text, blank: Text | None, cfg: float) -> Tensor:
-    """Noise [B, 4, h, w] for the variance-preserving `sample`, with classifier-free guidance unless `cfg` is 1."""
+def predict_noise(
+    model: SmallModel, sample: Tensor, timestep: int, text: Text, blank: Text | None, cfg: float
+) -> Tensor:
+    """Noise [B, 4, h, w] for the variance-preserving `sample`, with classifier-free guidance unless `cfg` is
+    1.
+    """
     times = torch.full((len(sample),), timestep, device=sample.device)
     if cfg == 1 or blank is None:
         return model.predict(sample, times, text)
     hidden, pooled = text
-    both = (torch.cat([hidden, blank[0].expand_as(hidden)]), None if pooled is None else torch.cat([pooled, blank[1].expand_as(pooled)]))
+    both = (
+        torch.cat([hidden, blank[0].expand_as(hidden)]),
+        None if pooled is None else torch.cat([pooled, blank[1].expand_as(pooled)]),
+    )
     cond, uncond = model.predict(torch.cat([sample, sample]), torch.cat([times, times]), both).chunk(2)
     return uncond + cfg * (cond - uncond)
 
@@ -61,13 +74,17 @@ def encode_cut(model: SmallModel, captions: Sequence[str]) -> Text:
 
 @torch.no_grad()
 def blank_text(model: SmallModel, length: int) -> Text:
-    """What stands for "no prompt" in guidance, one row: the encoded empty caption for SD 1.5, zeros for SDXL."""
+    """What stands for "no prompt" in guidance, one row: the encoded empty caption for SD 1.5, zeros for
+    SDXL.
+    """
     hidden, pooled = model.text_encoder(model.tokenizer([""])[:, :length].to(model.device))
     return (hidden, None) if pooled is None else (torch.zeros_like(hidden), torch.zeros_like(pooled))
 
 
 @torch.no_grad()
-def sample_euler(model: SmallModel, captions: Sequence[str], steps: int, cfg: float, generator: torch.Generator) -> Tensor:
+def sample_euler(
+    model: SmallModel, captions: Sequence[str], steps: int, cfg: float, generator: torch.Generator
+) -> Tensor:
     """Scaled latents by Euler's method (k-diffusion's, on its evenly spaced timesteps), [B, 4, 8, 8]."""
     text = encode_cut(model, captions)
     blank = blank_text(model, text[0].shape[1])
@@ -102,7 +119,10 @@ def sample_lcm(
         abar = model.alphas_cumprod[timestep]
         noise = predict_noise(model, sample, timestep, text, blank, cfg)
         scaled = timestep * TIMESTEP_SCALING
-        c_skip, c_out = SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2), scaled / (scaled**2 + SIGMA_DATA**2) ** 0.5
+        c_skip, c_out = (
+            SIGMA_DATA**2 / (scaled**2 + SIGMA_DATA**2),
+            scaled / (scaled**2 + SIGMA_DATA**2) ** 0.5,
+        )
         denoised = c_skip * sample + c_out * (sample - (1 - abar).sqrt() * noise) / abar.sqrt()
         if index + 1 < len(timesteps):
             abar_next = model.alphas_cumprod[timesteps[index + 1]]

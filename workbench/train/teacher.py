@@ -1,14 +1,16 @@
 """Stages `teacher-...`: a denoiser and what widens its text, trained on a pool of latents.
 
-`sdxl` and `sd15` start from nothing but the trained text transformer, `ssd1b` from the sdxl checkpoint with blocks taken out, and
-`sd15-lit` from the sd15 checkpoint, to be tuned to another look.
+`sdxl` and `sd15` start from nothing but the trained text transformer, `ssd1b` from the sdxl checkpoint with
+blocks taken out, and `sd15-lit` from the sd15 checkpoint, to be tuned to another look.
 
-`sd15` and `sd15-lit` learn to tell the noise that was added. The others are taught by a checkpoint that knows already, SSD-1B by SDXL as
-the real one was: they learn to predict what it predicts of the same noisy latents, a target without chance in it.
+`sd15` and `sd15-lit` learn to tell the noise that was added. The others are taught by a checkpoint that knows
+already, SSD-1B by SDXL as the real one was: they learn to predict what it predicts of the same noisy latents,
+a target without chance in it.
 
-Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and captions dropped for
-classifier-free guidance. The weights also have a floor at high noise: there the picture's main colours are decided, by the caption
-alone, while the plain epsilon loss hardly sees them, and an error in epsilon is multiplied by 14 in the first step of a few-step sampler.
+Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and
+captions dropped for classifier-free guidance. The weights also have a floor at high noise: there the
+picture's main colours are decided, by the caption alone, while the plain epsilon loss hardly sees them, and
+an error in epsilon is multiplied by 14 in the first step of a few-step sampler.
 """
 
 from __future__ import annotations
@@ -21,7 +23,15 @@ from torch import Tensor
 
 from workbench.small_models import TRAIN_STEPS, SmallModel, build_model, load_checkpoint, save_checkpoint
 from workbench.train.attention import cut, skip_padding
-from workbench.train.common import Progress, Run, plain_settings, read_json, train_loop, update_recipe, zero_layers
+from workbench.train.common import (
+    Progress,
+    Run,
+    plain_settings,
+    read_json,
+    train_loop,
+    update_recipe,
+    zero_layers,
+)
 from workbench.train.muon import Muon
 from workbench.train.sampling import load_for_cut_captions
 from workbench.train.text import load_text
@@ -30,8 +40,8 @@ from workbench.train.vae import load_vae, pool_path
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a checkpoint's training starts: its family, the look that it learns, the checkpoint whose weights it takes over, and the one
-    whose predictions it learns."""
+    """Where a checkpoint's training starts: its family, the look that it learns, the checkpoint whose weights
+    it takes over, and the one whose predictions it learns."""
 
     family: str
     look: str = "plain"
@@ -48,14 +58,17 @@ ORIGINS = {
 
 
 TEXT_GAIN = 4.0
-"""How much stronger than torch's default the text starts. Seventy zeros of padding share the attention with it."""
+"""How much stronger than torch's default the text starts. Seventy zeros of padding share the attention with
+it.
+"""
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
     """`caption_dropout` is the share of training examples without a caption; `snr_cap` is min-SNR's gamma.
 
-    In terms of the error of x0, an example weighs its signal-to-noise ratio, held between `snr_floor` and `snr_cap`.
+    In terms of the error of x0, an example weighs its signal-to-noise ratio, held between `snr_floor` and
+    `snr_cap`.
     """
 
     steps: int = 4600
@@ -70,7 +83,9 @@ class TeacherSettings:
     @classmethod
     def on(cls, device: torch.device, *, tuning: bool) -> TeacherSettings:
         """What suits the device, to train from nothing or (`tuning`) from another checkpoint."""
-        settings = cls() if device.type == "cpu" else cls(steps=24_000, batch=512, warmup=500, ema_decay=0.9995)
+        settings = (
+            cls() if device.type == "cpu" else cls(steps=24_000, batch=512, warmup=500, ema_decay=0.9995)
+        )
         return replace(settings, steps=settings.steps // 3, learning_rate=5e-3) if tuning else settings
 
 
@@ -80,7 +95,9 @@ def stratified_timesteps(count: int, total: int = TRAIN_STEPS) -> Tensor:
 
 
 def clamped_snr_weights(alphas_cumprod: Tensor, timesteps: Tensor, floor: float, cap: float) -> Tensor:
-    """Loss weights [B] for epsilon prediction: the signal-to-noise ratio between `floor` and `cap`, divided by itself."""
+    """Loss weights [B] for epsilon prediction: the signal-to-noise ratio between `floor` and `cap`, divided
+    by itself.
+    """
     snr = alphas_cumprod[timesteps] / (1.0 - alphas_cumprod[timesteps])
     return snr.clamp(min=floor, max=cap) / snr
 
@@ -92,7 +109,9 @@ def add_noise(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, timesteps:
 
 
 class Pool:
-    """The encoded pictures of one look and the token ids of their captions, on the run's device, drawn in batches."""
+    """The encoded pictures of one look and the token ids of their captions, on the run's device, drawn in
+    batches.
+    """
 
     def __init__(self, run: Run, model: SmallModel, look: str = "plain") -> None:
         path = pool_path(run, look)
@@ -111,9 +130,11 @@ class Pool:
 
 
 def assemble_model(run: Run, name: str) -> SmallModel:
-    """The checkpoint `name` of ORIGINS as its training starts, with the trained autoencoder, ready for cut captions.
+    """The checkpoint `name` of ORIGINS as its training starts, with the trained autoencoder, ready for cut
+    captions.
 
-    The text transformer, trained before, is frozen. FileNotFoundError when it, the autoencoder or a parent is missing.
+    The text transformer, trained before, is frozen. FileNotFoundError when it, the autoencoder or a parent is
+    missing.
     """
     origin = ORIGINS[name]
     model = build_model(origin.family, run.seed)
@@ -121,10 +142,14 @@ def assemble_model(run: Run, name: str) -> SmallModel:
     if origin.parent:
         parent = load_checkpoint(run.checkpoint(origin.parent))
         kept = model.unet.state_dict().keys()
-        model.unet.load_state_dict({key: tensor for key, tensor in parent.unet.state_dict().items() if key in kept})
+        model.unet.load_state_dict(
+            {key: tensor for key, tensor in parent.unet.state_dict().items() if key in kept}
+        )
         model.text_encoder.load_state_dict(parent.text_encoder.state_dict())
     else:
-        zero_layers(model.unet, "conv2", "proj_out", "conv_out")  # the whole denoiser too, which shortens the first phase of training
+        zero_layers(
+            model.unet, "conv2", "proj_out", "conv_out"
+        )  # the whole denoiser too, which shortens the first phase of training
         load_text(run, origin.family, model.text_encoder)
         with torch.no_grad():
             model.text_encoder.text_proj.weight.mul_(TEXT_GAIN)
@@ -151,11 +176,14 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
         ids = torch.where(dropped[:, None], pool.empty_ids, ids)
         noise = torch.randn_like(latents)
         timesteps = stratified_timesteps(count).to(run.device)
-        noisy = add_noise(latents, noise, model.alphas_cumprod, timesteps).to(memory_format=torch.channels_last)
+        noisy = add_noise(latents, noise, model.alphas_cumprod, timesteps).to(
+            memory_format=torch.channels_last
+        )
         with run.autocast():
             hidden, pooled = model.text_encoder(ids)
             if pooled is not None:
-                # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the dropped captions teach each.
+                # SDXL hosts pass either an encoded empty caption or zeros for "no prompt"; half of the
+                # dropped captions teach each.
                 kept = (~(dropped & (torch.rand(count, device=run.device) < 0.5))).to(hidden.dtype)[:, None]
                 hidden, pooled = hidden * kept[..., None], pooled * kept
             predicted = model.predict(noisy, timesteps, (hidden, pooled))

@@ -1,11 +1,13 @@
-"""Stages `text-...`: the text transformers learn to sum up a caption in its last token, before any denoiser reads it.
+"""Stages `text-...`: the text transformers learn to sum up a caption in its last token, before any denoiser
+reads it.
 
-SD's text encoder came trained as well. A denoiser that has to teach it draws well for a thousand steps and ignores the caption; to tell
-facts from words takes the transformer alone a few hundred steps, each a tenth as long. The denoisers then leave it as it is.
+SD's text encoder came trained as well. A denoiser that has to teach it draws well for a thousand steps and
+ignores the caption; to tell facts from words takes the transformer alone a few hundred steps, each a tenth as
+long. The denoisers then leave it as it is.
 
-SD 1.5's tells what the caption says, thing by thing. SDXL's, which is shared by SSD-1B, tells what stands where: the denoiser of that
-layout, with attention at no more than 4x4 positions, draws everything else right and does not learn in 4,000 steps to put "right of a
-circle" and "on the right" together.
+SD 1.5's tells what the caption says, thing by thing. SDXL's, which is shared by SSD-1B, tells what stands
+where: the denoiser of that layout, with attention at no more than 4x4 positions, draws everything else right
+and does not learn in 4,000 steps to put "right of a circle" and "on the right" together.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from torch import Tensor, nn
 from workbench.scenes import random_scenes
 from workbench.small_models import SmallTextEncoder, build_model, write_safetensors
 from workbench.train.attention import cut
-from workbench.train.common import FULL_CAPTION_SHARE, Progress, Run, plain_settings, train_loop, update_recipe
+from workbench.train.common import (
+    FULL_CAPTION_SHARE,
+    Progress,
+    Run,
+    plain_settings,
+    train_loop,
+    update_recipe,
+)
 from workbench.train.muon import Muon, embeddings
 
 
@@ -44,7 +53,9 @@ def text_path(run: Run, family: str) -> Path:
 def captions_and_facts(
     run: Run, family: str, count: int, *seed: int, full: float = 1.0, held_out: bool = False
 ) -> tuple[list[str], list[dict]]:
-    """`count` captions, a share of `full` of them complete, and the facts of their scenes that the family's transformer tells."""
+    """`count` captions, a share of `full` of them complete, and the facts of their scenes that the family's
+    transformer tells.
+    """
     rng = np.random.default_rng([run.seed, *seed])
     scenes = random_scenes(count, rng, held_out=held_out)
     captions = [scene.caption if rng.random() < full else scene.loose_caption(rng) for scene in scenes]
@@ -58,14 +69,21 @@ def train_text(run: Run, family: str, settings: TextSettings | None = None) -> P
     model = build_model(family, run.seed)
     encoder, tokenizer = model.text_encoder.to(run.device), model.tokenizer
 
-    captions, facts = captions_and_facts(run, family, 512 if run.quick else settings.captions, 6, full=FULL_CAPTION_SHARE)
+    captions, facts = captions_and_facts(
+        run, family, 512 if run.quick else settings.captions, 6, full=FULL_CAPTION_SHARE
+    )
     words: dict[str, list[str]] = {}
     for row in facts:
         for name, word in row.items():
             if word not in words.setdefault(name, []):
                 words[name].append(word)
-    heads = nn.Linear(encoder.config["hidden_size"], sum(len(known) + 1 for known in words.values())).to(run.device)
-    ids, answers = cut(tokenizer(captions), tokenizer.pad_id).to(run.device), _answers(facts, words).to(run.device)
+    heads = nn.Linear(encoder.config["hidden_size"], sum(len(known) + 1 for known in words.values())).to(
+        run.device
+    )
+    ids, answers = (
+        cut(tokenizer(captions), tokenizer.pad_id).to(run.device),
+        _answers(facts, words).to(run.device),
+    )
 
     def ask(ids: Tensor) -> tuple[Tensor, ...]:
         return heads(last_token(encoder, ids)).split([len(known) + 1 for known in words.values()], dim=1)
@@ -93,10 +111,18 @@ def train_text(run: Run, family: str, settings: TextSettings | None = None) -> P
     for name, held_out in (("captions of training", False), ("held-out combinations", True)):
         asked, truth = captions_and_facts(run, family, 64 if run.quick else 1024, 7, held_out=held_out)
         with torch.no_grad():
-            said = torch.stack([scores.argmax(dim=1) for scores in ask(cut(tokenizer(asked), tokenizer.pad_id).to(run.device))], dim=1)
+            said = torch.stack(
+                [
+                    scores.argmax(dim=1)
+                    for scores in ask(cut(tokenizer(asked), tokenizer.pad_id).to(run.device))
+                ],
+                dim=1,
+            )
         right[name] = round(100 * float((said.cpu() == _answers(truth, words)).all(dim=1).float().mean()), 1)
     recipe = text_path(run, family).with_suffix(".json")
-    update_recipe(recipe, seed=run.seed, settings=plain_settings(settings), text=asdict(progress), every_fact_read=right)
+    update_recipe(
+        recipe, seed=run.seed, settings=plain_settings(settings), text=asdict(progress), every_fact_read=right
+    )
     return progress
 
 
@@ -107,12 +133,21 @@ def last_token(encoder: SmallTextEncoder, ids: Tensor) -> Tensor:
 
 
 def _answers(facts: list[dict[str, str]], words: dict[str, list[str]]) -> Tensor:
-    """int64 [N, K]: which of its words answers each question; one more stands for "not asked of this scene"."""
-    return torch.tensor([[known.index(row[name]) if name in row else len(known) for name, known in words.items()] for row in facts])
+    """int64 [N, K]: which of its words answers each question; one more stands for "not asked of this
+    scene".
+    """
+    return torch.tensor(
+        [
+            [known.index(row[name]) if name in row else len(known) for name, known in words.items()]
+            for row in facts
+        ]
+    )
 
 
 def load_text(run: Run, family: str, encoder: SmallTextEncoder) -> None:
-    """Puts the family's trained transformer into `encoder`, frozen. FileNotFoundError when its stage has not run."""
+    """Puts the family's trained transformer into `encoder`, frozen. FileNotFoundError when its stage has not
+    run.
+    """
     path = text_path(run, family)
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the stage '{path.stem}' first")

@@ -1,7 +1,8 @@
 """Stages `vae`, `decoder` and `latents`: the autoencoder of all families, and the pools of encoded pictures.
 
-The encoder and decoder are trained together first. Then the encoder is frozen, the pools are encoded, and the decoder alone is tuned on
-slightly noisy latents: it gets sharper, and forgiving of the small errors that a few-step sampler leaves.
+The encoder and decoder are trained together first. Then the encoder is frozen, the pools are encoded, and the
+decoder alone is tuned on slightly noisy latents: it gets sharper, and forgiving of the small errors that a
+few-step sampler leaves.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from workbench.train.common import (
 from workbench.train.muon import Muon
 
 START_LOG_VARIANCE = -6.0
-"""Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps pass before it wins."""
+"""Of the posterior. At the usual 0 the first latents are noise with hardly any signal, and hundreds of steps
+pass before it wins.
+"""
 OTHER_LOOKS_SHARE = 0.25
 """How many pictures the autoencoder sees in other looks than the plain one."""
 CHUNK = 256
@@ -43,9 +46,11 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """`kl_weight` is per latent element, against an L1 loss that is per colour value; `latent_noise` is in units of the latents' std.
+    """`kl_weight` is per latent element, against an L1 loss that is per colour value; `latent_noise` is in
+    units of the latents' std.
 
-    `pictures` is how many different ones there are to train on, `pool` how many are encoded for the denoisers.
+    `pictures` is how many different ones there are to train on, `pool` how many are encoded for the
+    denoisers.
     """
 
     steps: int = 1600
@@ -66,12 +71,14 @@ class VaeSettings:
         """What suits the device: a GPU has the time for large batches and many pictures."""
         if device.type == "cpu":
             return cls()
-        return cls(steps=12_000, decoder_steps=6_000, batch=128, ema_decay=0.998, pictures=100_000, pool=300_000)
+        return cls(
+            steps=12_000, decoder_steps=6_000, batch=128, ema_decay=0.998, pictures=100_000, pool=300_000
+        )
 
 
 def reconstruction_loss(pictures: Tensor, restored: Tensor, settings: VaeSettings) -> Tensor:
-    """Mean absolute error of [B, 3, H, W], plus weighted mean squared error, plus weighted error of the differences between neighbours:
-    without that last part the corners of small shapes are rounded off."""
+    """Mean absolute error of [B, 3, H, W], plus weighted mean squared error, plus weighted error of the
+    differences between neighbours: without that last part the corners of small shapes are rounded off."""
     error = restored.float() - pictures
     across, down = error.diff(dim=3), error.diff(dim=2)
     edges = across.abs().mean() + down.abs().mean()
@@ -79,7 +86,9 @@ def reconstruction_loss(pictures: Tensor, restored: Tensor, settings: VaeSetting
 
 
 class Album:
-    """Pictures to train an autoencoder on, uint8 on the run's device: the plain look, with a share of each other look."""
+    """Pictures to train an autoencoder on, uint8 on the run's device: the plain look, with a share of each
+    other look.
+    """
 
     def __init__(self, run: Run, count: int, *seed: int) -> None:
         others = LOOKS[1:]
@@ -103,11 +112,15 @@ class Album:
 
 
 def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
-    """Trains the whole autoencoder and writes `run.data/vae.safetensors` with its scaling factor in the header."""
+    """Trains the whole autoencoder and writes `run.data/vae.safetensors` with its scaling factor in the
+    header.
+    """
     settings = settings or VaeSettings.on(run.device)
     torch.manual_seed(run.seed)
     vae = AutoencoderKL(**VAE_CONFIG)
-    zero_layers(vae, "conv2", "to_out.0")  # a chain of few convolutions, through which colours and places come from the first step on
+    zero_layers(
+        vae, "conv2", "to_out.0"
+    )  # a chain of few convolutions, through which colours and places come from the first step on
     torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
     vae.to(run.device, memory_format=torch.channels_last)
     album = Album(run, 256 if run.quick else settings.pictures, 1)
@@ -138,12 +151,16 @@ def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
         snapshot=snapshot,
     )
     snapshot()
-    update_recipe(run.data / "vae.json", seed=run.seed, settings=plain_settings(settings), joint=asdict(progress))
+    update_recipe(
+        run.data / "vae.json", seed=run.seed, settings=plain_settings(settings), joint=asdict(progress)
+    )
     return progress
 
 
 def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
-    """Trains the decoder alone on noisy latents of the frozen encoder; rewrites `run.data/vae.safetensors`."""
+    """Trains the decoder alone on noisy latents of the frozen encoder; rewrites
+    `run.data/vae.safetensors`.
+    """
     settings = settings or VaeSettings.on(run.device)
     vae, scaling_factor = load_vae(run)
     vae.to(run.device, memory_format=torch.channels_last)
@@ -158,7 +175,11 @@ def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
         with run.autocast():
             with torch.no_grad():
                 latents = vae.encode(pictures).latent_dist.mean
-                amount = settings.latent_noise * torch.rand(len(latents), 1, 1, 1, device=run.device) / scaling_factor
+                amount = (
+                    settings.latent_noise
+                    * torch.rand(len(latents), 1, 1, 1, device=run.device)
+                    / scaling_factor
+                )
                 latents = latents + amount * torch.randn_like(latents)
             restored = vae.decode(latents).sample
         return reconstruction_loss(pictures, restored, settings)
@@ -182,7 +203,9 @@ def tune_decoder(run: Run, settings: VaeSettings | None = None) -> Progress:
 
 @torch.no_grad()
 def measure_floor(run: Run, vae: AutoencoderKL, count: int, look: str = "plain") -> dict[str, float]:
-    """What the judge says of real pictures that went through the autoencoder, in per cent: the ceiling of every other figure."""
+    """What the judge says of real pictures that went through the autoencoder, in per cent: the ceiling of
+    every other figure.
+    """
     rng = np.random.default_rng([run.seed, 5])
     wanted, rows = random_scenes(count, rng), []
     for start in range(0, count, CHUNK):
@@ -199,11 +222,16 @@ def encode_pools(run: Run, settings: VaeSettings | None = None) -> list[Path]:
     vae, scaling_factor = load_vae(run)
     vae.to(run.device, memory_format=torch.channels_last)
     # Another look is learnt from a finished checkpoint, in a third of the time.
-    return [encode_pool(run, vae, scaling_factor, settings.pool if look == "plain" else settings.pool // 3, look) for look in LOOKS]
+    return [
+        encode_pool(run, vae, scaling_factor, settings.pool if look == "plain" else settings.pool // 3, look)
+        for look in LOOKS
+    ]
 
 
 def encode_pool(run: Run, vae: AutoencoderKL, scaling_factor: float, count: int, look: str) -> Path:
-    """Writes `run.data/latents-<look>.safetensors` (fp16 scaled latents [N, 4, 8, 8]) and the N captions beside it."""
+    """Writes `run.data/latents-<look>.safetensors` (fp16 scaled latents [N, 4, 8, 8]) and the N captions
+    beside it.
+    """
     count = 256 if run.quick else count
     rng = np.random.default_rng([run.seed, 4, LOOKS.index(look)])
     latents, captions = [], []
@@ -212,7 +240,10 @@ def encode_pool(run: Run, vae: AutoencoderKL, scaling_factor: float, count: int,
             chosen = random_scenes(min(CHUNK, count - len(captions)), rng)
             pictures = render(chosen, rng, look, run.device).contiguous(memory_format=torch.channels_last)
             latents.append((vae.encode(pictures).latent_dist.mean * scaling_factor).half().cpu())
-            captions += [scene.caption if rng.random() < FULL_CAPTION_SHARE else scene.loose_caption(rng) for scene in chosen]
+            captions += [
+                scene.caption if rng.random() < FULL_CAPTION_SHARE else scene.loose_caption(rng)
+                for scene in chosen
+            ]
             bar.update(len(chosen))
     path = pool_path(run, look)
     write_safetensors({"latents": torch.cat(latents)}, path, {"scaling_factor": repr(scaling_factor)})
@@ -225,11 +256,15 @@ def pool_path(run: Run, look: str) -> Path:
 
 
 def save_vae(vae: AutoencoderKL, scaling_factor: float, run: Run) -> None:
-    write_safetensors(vae.state_dict(), run.data / "vae.safetensors", {"scaling_factor": repr(scaling_factor)})
+    write_safetensors(
+        vae.state_dict(), run.data / "vae.safetensors", {"scaling_factor": repr(scaling_factor)}
+    )
 
 
 def load_vae(run: Run) -> tuple[AutoencoderKL, float]:
-    """The trained autoencoder, frozen, on the CPU, and its scaling factor. FileNotFoundError when stage `vae` has not run."""
+    """The trained autoencoder, frozen, on the CPU, and its scaling factor. FileNotFoundError when stage `vae`
+    has not run.
+    """
     path = run.data / "vae.safetensors"
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the stage 'vae' first")

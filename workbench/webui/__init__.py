@@ -1,1 +1,3 @@
-"""The embedded WebUI. This folder goes on `sys.path`, so that extensions import `modules.*` and `networks` as in a WebUI."""
+"""The embedded WebUI. This folder goes on `sys.path`, so that extensions import `modules.*` and `networks` as
+in a WebUI.
+"""

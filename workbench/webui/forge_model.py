@@ -1,4 +1,6 @@
-"""The extra objects that a model has in Forge: `forge_objects`, a predictor that knows the noise levels, and a model configuration."""
+"""The extra objects that a model has in Forge: `forge_objects`, a predictor that knows the noise levels, and
+a model configuration.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,8 @@ class UnetPatcher:
     def __init__(self, model: KModel):
         self.model = model
         self.model_options = {"transformer_options": {}}
-        self.lora_patches = {}  # (file, weight of the LoRA, of the model, computed on the fly) -> what is added, by layer
+        # (file, weight of the LoRA, of the model, computed on the fly) -> what is added, by layer
+        self.lora_patches = {}
         self.controlnet_linked_list = None
         self.extra_concat_condition = None
 
@@ -134,7 +137,9 @@ class ForgeScheduleLinker(nn.Module):
         return self.predictor.sigma_max()
 
     def get_sigmas(self, n=None):
-        levels = self.sigmas.flip(0) if n is None else self.t_to_sigma(torch.linspace(len(self.sigmas) - 1, 0, n))
+        levels = (
+            self.sigmas.flip(0) if n is None else self.t_to_sigma(torch.linspace(len(self.sigmas) - 1, 0, n))
+        )
         return torch.cat([levels, levels.new_zeros(1)])
 
     def sigma_to_t(self, sigma, quantize=None):
@@ -156,7 +161,9 @@ def attach(host) -> None:
     config = MODEL_CONFIGS[host.small.family]()
     predictor = Predictor(host.small.alphas_cumprod, host.parameterization)
     host.model_config = config
-    host.forge_objects = ForgeObjects(UnetPatcher(KModel(host, predictor, config)), clip=host.small.text_encoder, vae=host.small.vae)
+    host.forge_objects = ForgeObjects(
+        UnetPatcher(KModel(host, predictor, config)), clip=host.small.text_encoder, vae=host.small.vae
+    )
     host.forge_objects_original = host.forge_objects.shallow_copy()
     host.forge_objects_after_applying_lora = host.forge_objects.shallow_copy()
     host.current_lora_hash = "[]"

@@ -91,7 +91,9 @@ class HostModel(nn.Module):
 
         networks.apply_to(self)
         zero_if_empty = self.is_sdxl and getattr(prompts, "is_negative_prompt", False)
-        return text_conditioning.encode_prompts(self.small, list(prompts), emphasis=shared.opts.emphasis, zero_if_empty=zero_if_empty)
+        return text_conditioning.encode_prompts(
+            self.small, list(prompts), emphasis=shared.opts.emphasis, zero_if_empty=zero_if_empty
+        )
 
     def get_prompt_lengths_on_ui(self, prompt):
         return text_conditioning.prompt_lengths(self.small, prompt)
@@ -101,8 +103,14 @@ class HostModel(nn.Module):
         import networks
 
         networks.apply_to(self)
-        added = None if vector is None else {"text_embeds": vector[:, :-SIZE_IDS], "time_ids": vector[:, -SIZE_IDS:]}
-        return self.model.diffusion_model(x, t, encoder_hidden_states=crossattn, added_cond_kwargs=added).sample
+        added = (
+            None
+            if vector is None
+            else {"text_embeds": vector[:, :-SIZE_IDS], "time_ids": vector[:, -SIZE_IDS:]}
+        )
+        return self.model.diffusion_model(
+            x, t, encoder_hidden_states=crossattn, added_cond_kwargs=added
+        ).sample
 
     def apply_model(self, x, t, cond, *args, **kwargs):
         """What the UNet predicts (noise, or v) for x [B, 4, h, w] at timesteps t [B].

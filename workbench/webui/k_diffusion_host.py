@@ -1,7 +1,7 @@
 """The k-diffusion that the host samples with.
 
-Only the three modules that sampling needs are imported: the package's own `__init__` pulls in evaluation and training code
-that takes seconds to load and is used by no WebUI.
+Only the three modules that sampling needs are imported: the package's own `__init__` pulls in evaluation and
+training code that takes seconds to load and is used by no WebUI.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from workbench.webui import profiles
 
 
 def _import_package_parts(name: str):
-    """Import k-diffusion's `sampling` and `external` as parts of a package called `name`; returns the package."""
+    """Import k-diffusion's `sampling` and `external` as parts of a package called `name`; returns the
+    package.
+    """
     if name not in sys.modules:
         spec = importlib.util.find_spec("k_diffusion")
         if spec is None or spec.origin is None:

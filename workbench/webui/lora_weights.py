@@ -1,4 +1,6 @@
-"""LoRA arithmetic: which tensors belong to which layer, and adding them to the weights so that it can be undone exactly."""
+"""LoRA arithmetic: which tensors belong to which layer, and adding them to the weights so that it can be
+undone exactly.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ class LayerDelta:
 def layers_of(small) -> dict[str, tuple[str, nn.Module]]:
     """kohya layer name -> (part, module), for every layer with a weight matrix."""
     layers = {}
-    for part, root, prefixes in (("unet", small.unet, (UNET_PREFIX,)), ("te", small.text_encoder, TEXT_PREFIXES)):
+    for part, root, prefixes in (
+        ("unet", small.unet, (UNET_PREFIX,)),
+        ("te", small.text_encoder, TEXT_PREFIXES),
+    ):
         for name, module in root.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 for prefix in prefixes:
@@ -40,7 +45,9 @@ def layers_of(small) -> dict[str, tuple[str, nn.Module]]:
 
 
 def match_layers(state_dict, small) -> tuple[dict[str, LayerDelta], list[str]]:
-    """Sort a kohya-format state dict by layer. Returns (layer name -> LayerDelta, keys that match no layer)."""
+    """Sort a kohya-format state dict by layer. Returns (layer name -> LayerDelta, keys that match no
+    layer).
+    """
     layers = layers_of(small)
     grouped: dict[str, dict[str, torch.Tensor]] = {}
     unmatched = []
@@ -57,7 +64,10 @@ def match_layers(state_dict, small) -> tuple[dict[str, LayerDelta], list[str]]:
             continue
         alpha = parts.get("alpha")
         deltas[layer] = LayerDelta(
-            layers[layer][0], parts["lora_down.weight"], parts["lora_up.weight"], None if alpha is None else float(alpha)
+            layers[layer][0],
+            parts["lora_down.weight"],
+            parts["lora_up.weight"],
+            None if alpha is None else float(alpha),
         )
     return deltas, unmatched
 

@@ -1,4 +1,6 @@
-"""LoRA: the files on disk, and adding them to the model's weights. The module name is that of the WebUI's built-in extension."""
+"""LoRA: the files on disk, and adding them to the model's weights. The module name is that of the WebUI's
+built-in extension.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class SdVersion(enum.Enum):
 
 
 class NetworkOnDisk:
-    """A LoRA file: `name` is the file's, `alias` may come from its metadata, `hash` is None until it is known."""
+    """A LoRA file: `name` is the file's, `alias` may come from its metadata, `hash` is None until it is
+    known.
+    """
 
     def __init__(self, name, filename):
         self.name = name
@@ -45,12 +49,22 @@ class NetworkOnDisk:
         if self.is_safetensors:
             try:
                 self.metadata = cached_data_for_file(
-                    "safetensors-metadata", f"lora/{filename}", filename, lambda: sd_models.read_metadata_from_safetensors(filename)
+                    "safetensors-metadata",
+                    f"lora/{filename}",
+                    filename,
+                    lambda: sd_models.read_metadata_from_safetensors(filename),
                 )
-            except (OSError, ValueError, MemoryError, OverflowError) as e:  # of a file that is none, the first bytes are any length
+            except (
+                OSError,
+                ValueError,
+                MemoryError,
+                OverflowError,
+            ) as e:  # of a file that is none, the first bytes are any length
                 errors.display(e, f"reading lora {filename}")
         self.alias = self.metadata.get("ss_output_name", self.name)
-        known = self.metadata.get("sshs_model_hash") or hashes.sha256_from_cache(filename, f"lora/{name}", self.is_safetensors)
+        known = self.metadata.get("sshs_model_hash") or hashes.sha256_from_cache(
+            filename, f"lora/{name}", self.is_safetensors
+        )
         self.set_hash(known or "")
         self.sd_version = self.detect_version()
 
@@ -69,10 +83,14 @@ class NetworkOnDisk:
 
     def read_hash(self):
         if not self.hash:
-            self.set_hash(hashes.sha256(self.filename, f"lora/{self.name}", use_addnet_hash=self.is_safetensors) or "")
+            self.set_hash(
+                hashes.sha256(self.filename, f"lora/{self.name}", use_addnet_hash=self.is_safetensors) or ""
+            )
 
     def get_alias(self):
-        prefers_filename = shared.opts.lora_preferred_name == "Filename" or self.alias.lower() in forbidden_network_aliases
+        prefers_filename = (
+            shared.opts.lora_preferred_name == "Filename" or self.alias.lower() in forbidden_network_aliases
+        )
         return self.name if prefers_filename else self.alias
 
 
@@ -103,7 +121,9 @@ def list_available_networks():
 
 
 def _register_files(names=None):
-    for filename in shared.walk_files(shared.cmd_opts.lora_dir, allowed_extensions=[".pt", ".ckpt", ".safetensors"]):
+    for filename in shared.walk_files(
+        shared.cmd_opts.lora_dir, allowed_extensions=[".pt", ".ckpt", ".safetensors"]
+    ):
         name = Path(filename).stem
         if names and name not in names:
             continue
@@ -137,7 +157,12 @@ def load_network(name, network_on_disk):
     state_dict = sd_models.read_state_dict(network_on_disk.filename)
     net.modules, unmatched = lora_weights.match_layers(state_dict, shared.sd_model.small)
     if unmatched:
-        log.warning("Network %s: %d keys match no layer of the loaded model, for example %s", name, len(unmatched), unmatched[0])
+        log.warning(
+            "Network %s: %d keys match no layer of the loaded model, for example %s",
+            name,
+            len(unmatched),
+            unmatched[0],
+        )
     if profiles.active.forge and len(unmatched) > FORGE_UNMATCHED_LIMIT:
         print(f"[LORA] LoRA version mismatch: {network_on_disk.filename}")
         net.modules = {}
@@ -145,13 +170,17 @@ def load_network(name, network_on_disk):
 
 
 def _network_for(name, network_on_disk, still_loaded):
-    """The network from memory if it was read for this model and the file has not changed, else from disk; None if it cannot be read.
+    """The network from memory if it was read for this model and the file has not changed, else from disk;
+    None if it cannot be read.
 
-    Raises FileNotFoundError for one from memory whose file is gone, which ends the activation of all, as in the WebUI.
+    Raises FileNotFoundError for one from memory whose file is gone, which ends the activation of all, as in
+    the WebUI.
     """
     key = f"{name}|{shared.sd_model.filename}"
     net = networks_in_memory.get(key) or still_loaded.get(key)
-    gone_in_forge = profiles.active.forge and not os.path.exists(network_on_disk.filename)  # it reports that as any other it cannot read
+    gone_in_forge = profiles.active.forge and not os.path.exists(
+        network_on_disk.filename
+    )  # it reports that as any other it cannot read
     if net is None or gone_in_forge or os.path.getmtime(network_on_disk.filename) > net.mtime:
         try:
             net = load_network(name, network_on_disk)
@@ -164,7 +193,9 @@ def _network_for(name, network_on_disk, still_loaded):
 
 
 def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=None):
-    """Make these the loaded networks. A name that is not found is told in the comments; what else happens is the profile's."""
+    """Make these the loaded networks. A name that is not found is told in the comments; what else happens is
+    the profile's.
+    """
     if any(find_network(name) is None for name in names):
         update_available_networks_by_names([name for name in names if find_network(name) is None])
     if any(find_network(name) is None for name in names):
@@ -192,7 +223,8 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
         loaded_networks[:] = {net.name: net for net in loaded_networks}.values()
     if profiles.active.forge:
         shared.sd_model.forge_objects.unet.lora_patches = {
-            (net.network_on_disk.filename, net.unet_multiplier, 1.0, False): dict.fromkeys(net.modules, ()) for net in loaded_networks
+            (net.network_on_disk.filename, net.unet_multiplier, 1.0, False): dict.fromkeys(net.modules, ())
+            for net in loaded_networks
         }
     if missing:
         sd_hijack.model_hijack.comments.append(f"Lora not found: {', '.join(missing)}")
@@ -253,13 +285,20 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
             p.lora_hashes = {}
         for net in loaded_networks:
             if net.network_on_disk.shorthash and net.mentioned_name:
-                p.lora_hashes[net.mentioned_name.translate(self._not_in_infotext)] = net.network_on_disk.shorthash
+                p.lora_hashes[net.mentioned_name.translate(self._not_in_infotext)] = (
+                    net.network_on_disk.shorthash
+                )
         if p.lora_hashes:
-            p.extra_generation_params["Lora hashes"] = ", ".join(f"{name}: {value}" for name, value in p.lora_hashes.items())
+            p.extra_generation_params["Lora hashes"] = ", ".join(
+                f"{name}: {value}" for name, value in p.lora_hashes.items()
+            )
 
     def deactivate(self, p):
         if self.errors:
-            p.comment("Networks with errors: " + ", ".join(f"{name} ({count})" for name, count in self.errors.items()))
+            p.comment(
+                "Networks with errors: "
+                + ", ".join(f"{name} ({count})" for name, count in self.errors.items())
+            )
             self.errors.clear()
 
 
@@ -268,7 +307,10 @@ def _restore_names_from_hashes(infotext, params):
     listed = params.get("Lora hashes")
     if not listed:
         return
-    known = {name.strip(): value.strip() for name, _, value in (entry.partition(":") for entry in listed.split(","))}
+    known = {
+        name.strip(): value.strip()
+        for name, _, value in (entry.partition(":") for entry in listed.split(","))
+    }
 
     def rename(match):
         found = available_network_hash_lookup.get(known.get(match.group(1), ""))
@@ -280,7 +322,10 @@ def _restore_names_from_hashes(infotext, params):
 def _add_routes(_, app):
     @app.get("/sdapi/v1/loras")
     async def get_loras():
-        return [{"name": n.name, "alias": n.alias, "path": n.filename, "metadata": n.metadata} for n in available_networks.values()]
+        return [
+            {"name": n.name, "alias": n.alias, "path": n.filename, "metadata": n.metadata}
+            for n in available_networks.values()
+        ]
 
     @app.post("/sdapi/v1/refresh-loras")
     async def refresh_loras():

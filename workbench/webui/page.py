@@ -16,7 +16,9 @@ ROUTE = "/workbench/v1/page"
 _EXTERNAL = re.compile(rb"""<script[^>]*\ssrc="https://[^>]*>\s*</script>|<link[^>]*\shref="https://[^>]*>""")
 """What gradio's page would load from the internet: fonts, and a script for pages in frames."""
 _STYLE = "<style>div.prose.min{min-height:0}</style>"
-"""What every WebUI's own style sheet says, and decides where things are: gradio would give an HTML text 96 px while it is asked for."""
+"""What every WebUI's own style sheet says, and decides where things are: gradio would give an HTML text 96 px
+while it is asked for.
+"""
 _template_response = gr.routes.templates.TemplateResponse
 
 
@@ -42,7 +44,11 @@ def _head() -> bytes:
     for kind, files in (("js", javascript_files()), ("css", style_files())):
         for index, file in enumerate(files):
             address = f"{ROUTE}/{kind}/{index}/{file.name}?{int(file.stat().st_mtime)}"
-            tags.append(f'<script src="{address}"></script>' if kind == "js" else f'<link rel="stylesheet" href="{address}">')
+            tags.append(
+                f'<script src="{address}"></script>'
+                if kind == "js"
+                else f'<link rel="stylesheet" href="{address}">'
+            )
     return "\n".join(tags).encode()
 
 

@@ -27,7 +27,9 @@ class Profile:
     comments_in_hires_prompts: bool = True
     """Also in the hires pass's own (1.10+)."""
     late_image_callbacks: bool = True
-    """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`, `postprocess_image_after_composite` (1.8+)."""
+    """Scripts get `on_mask_blend`, `post_sample`, `postprocess_maskoverlay`,
+    `postprocess_image_after_composite` (1.8+).
+    """
     denoiser_in_callbacks: bool = True
     """`on_cfg_denoiser` callbacks get the denoiser (1.8+)."""
     infotext_utils: bool = True
@@ -38,18 +40,23 @@ class Profile:
     has_is_sd3: bool = True
     has_model_type: bool = True
     unknown_sampler_status: int | None = None
-    """HTTP status for an unknown sampler over the API; None: the first sampler is used instead, without a word."""
+    """HTTP status for an unknown sampler over the API; None: the first sampler is used instead, without a
+    word.
+    """
 
     forge: bool = False
     """Model objects, sampling and LoRA loading as in Forge; the flags below say what that means."""
     accordion_saved_as_its_tick: bool = True
     """A saved tick opens its accordion; without it, what is seen is closed and without a tick (1.9+)."""
     saves_input_accordions: bool = True
-    """Whether an accordion with a tick is open when the page is, is among the page's saved defaults (1.7+)."""
+    """Whether an accordion with a tick is open when the page is, is among the page's saved defaults (1.7+).
+    """
     survives_early_stop: bool = True
     """A generation that is stopped before its first picture ends without an error (1.7+)."""
     input_accordion_has_tick: bool = True
-    """An accordion that is an input has a tick in its header, apart from being open; without it, open means ticked (1.7+)."""
+    """An accordion that is an input has a tick in its header, apart from being open; without it, open means
+    ticked (1.7+).
+    """
     input_accordion_is_class: bool = True
     cfg1_skips_uncond: bool = False
     """At CFG 1 `uc` is None and the UNet sees N rows instead of 2N."""
@@ -59,7 +66,9 @@ class Profile:
     repeated_lora_last_wins: bool = False
     """A LoRA named twice counts once, at the last weight, instead of twice at the last weight."""
     checkpoint_in_infotexts: str = "Model hash"
-    """The entry of an infotext that stands for the setting of the checkpoint. Forge's is the name, and goes where that one is selected."""
+    """The entry of an infotext that stands for the setting of the checkpoint. Forge's is the name, and goes
+    where that one is selected.
+    """
     has_hr_cfg: bool = False
     """`p.hr_cfg` exists, with the default 1.0."""
     extra_hires_activations: bool = False
@@ -67,7 +76,9 @@ class Profile:
     fake_initial_model: bool = False
     """`shared.sd_model` is an object without flags until the first generation loads a model."""
     own_k_diffusion: bool = False
-    """The host samples with its own copy of k-diffusion, so that `import k_diffusion` gives another, unhijacked one."""
+    """The host samples with its own copy of k-diffusion, so that `import k_diffusion` gives another,
+    unhijacked one.
+    """
 
 
 A1111_1_10 = Profile()

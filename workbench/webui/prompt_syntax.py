@@ -107,11 +107,14 @@ def _edits(nodes: list):
             yield from _edits([inner for option in node.options for inner in option])
 
 
-def prompt_schedule(prompt: str, base_steps: int, hires_steps: int | None = None, old_timeline: bool = False) -> list[list]:
+def prompt_schedule(
+    prompt: str, base_steps: int, hires_steps: int | None = None, old_timeline: bool = False
+) -> list[list]:
     """[[last step, text], ...] in order of steps.
 
-    A `when` with a decimal point is a share of the pass (1.0 to 2.0 for the hires pass), without one a step number that goes on
-    counting in the hires pass. The old timeline has no second pass, and takes numbers below 1 for a share.
+    A `when` with a decimal point is a share of the pass (1.0 to 2.0 for the hires pass), without one a step
+    number that goes on counting in the hires pass. The old timeline has no second pass, and takes numbers
+    below 1 for a share.
     """
     second_pass = hires_steps is not None and not old_timeline
     steps = hires_steps if second_pass else base_steps
@@ -148,7 +151,8 @@ def prompt_schedule(prompt: str, base_steps: int, hires_steps: int | None = None
 
 
 def parse_prompt_attention(text: str) -> list[list]:
-    """[[text, weight], ...]: (a) is 1.1, (a:1.5) is 1.5, [a] is 1/1.1, nested brackets multiply, `\\(` is a bracket as text.
+    """[[text, weight], ...]: (a) is 1.1, (a:1.5) is 1.5, [a] is 1/1.1, nested brackets multiply, `\\(` is a
+    bracket as text.
 
     The keyword BREAK, which ends a chunk of 75 tokens, becomes ["BREAK", -1].
     """

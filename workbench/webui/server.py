@@ -21,8 +21,9 @@ INSTALL_TIMEOUT = 120
 KEEP_ALIVE = 30
 """Seconds without a request after which the server closes a connection.
 
-gradio 3's queue asks its own server through httpx, which uses an idle connection again for up to 5 seconds, and uvicorn closes it after 5.
-Now and then one was closed just as it was used again, and whatever had been clicked ended in an empty error. (As on WebUIs with gradio 3.)
+gradio 3's queue asks its own server through httpx, which uses an idle connection again for up to 5 seconds,
+and uvicorn closes it after 5. Now and then one was closed just as it was used again, and whatever had been
+clicked ended in an empty error. (As on WebUIs with gradio 3.)
 """
 LAST_ANSWERS_TIMEOUT = 5
 """Seconds that requests may take to end when the server goes down."""
@@ -30,29 +31,45 @@ LAST_ANSWERS_TIMEOUT = 5
 
 def run_installers() -> None:
     """Run each extension's install.py in a process of its own; a failure is printed and changes nothing."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([shared.script_path, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([shared.script_path, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
     for extension in extensions.active():
         script = Path(extension.path) / "install.py"
         if not script.is_file():
             continue
         try:
             done = subprocess.run(
-                [sys.executable, str(script)], env=env, capture_output=True, text=True, timeout=INSTALL_TIMEOUT, stdin=subprocess.DEVNULL
+                [sys.executable, str(script)],
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_TIMEOUT,
+                stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
-            print(f"*** Error running install.py for extension {extension.path}: no end after {INSTALL_TIMEOUT} s", file=sys.stderr)
+            print(
+                f"*** Error running install.py for extension {extension.path}: no end after"
+                f" {INSTALL_TIMEOUT} s",
+                file=sys.stderr,
+            )
             continue
         if done.stdout.strip():
             print(done.stdout.strip())
         if done.returncode:
-            print(f"*** Error running install.py for extension {extension.path}:\n{done.stderr}", file=sys.stderr)
+            print(
+                f"*** Error running install.py for extension {extension.path}:\n{done.stderr}",
+                file=sys.stderr,
+            )
 
 
 class PageApp(gr.routes.App):
     """gradio's app, in which a request waits until all routes are there.
 
-    gradio serves the page before the API can be added to it. A page or a client that asks again and again while the page is rebuilt would
-    get "not found" for routes that are about to come, and would make the app refuse the API's middleware.
+    gradio serves the page before the API can be added to it. A page or a client that asks again and again
+    while the page is rebuilt would get "not found" for routes that are about to come, and would make the app
+    refuse the API's middleware.
     """
 
     LAUNCH_REQUEST = "/startup-events"
@@ -117,7 +134,8 @@ def _launch():
 
 def _close(demo) -> None:
     """Stop serving; the port is free when this returns."""
-    # A page's event that still waits in gradio's queue is never run, and its websocket would be waited for without end.
+    # A page's event that still waits in gradio's queue is never run, and its websocket would be waited for
+    # without end.
     demo.server.config.timeout_graceful_shutdown = LAST_ANSWERS_TIMEOUT
     demo.close()
 

@@ -45,19 +45,23 @@ def _encode_chunk(model: SmallModel, chunk: list[tuple[int, float]], emphasis: s
     return hidden[0], None if pooled is None else pooled[0]
 
 
-def encode_prompts(model: SmallModel, prompts: list[str], *, emphasis: str = "Original", zero_if_empty: bool = False):
+def encode_prompts(
+    model: SmallModel, prompts: list[str], *, emphasis: str = "Original", zero_if_empty: bool = False
+):
     """Conditioning of a list of prompts.
 
-    Returns [B, 77·chunks, width]; for a model with pooled text a dictionary {"crossattn": that, "vector": [B, 1280 + 6]}, the vector
-    being the pooled text and SDXL's six size ids (always those of training: the small model knows no others).
-    zero_if_empty: all zeros if every prompt is empty, as SDXL's unconditional.
+    Returns [B, 77·chunks, width]; for a model with pooled text a dictionary {"crossattn": that, "vector": [B,
+    1280 + 6]}, the vector being the pooled text and SDXL's six size ids (always those of training: the small
+    model knows no others). zero_if_empty: all zeros if every prompt is empty, as SDXL's unconditional.
     """
     with torch.no_grad():
         all_chunks = [_chunks(model.tokenizer, prompt, emphasis == "None") for prompt in prompts]
         longest = max(len(chunks) for chunks in all_chunks)
         hidden, pooled = [], []
         for chunks in all_chunks:
-            encoded = [_encode_chunk(model, chunk, emphasis) for chunk in chunks + [[]] * (longest - len(chunks))]
+            encoded = [
+                _encode_chunk(model, chunk, emphasis) for chunk in chunks + [[]] * (longest - len(chunks))
+            ]
             hidden.append(torch.cat([part for part, _ in encoded]))
             pooled.append(encoded[0][1])
         crossattn = torch.stack(hidden)
@@ -66,5 +70,7 @@ def encode_prompts(model: SmallModel, prompts: list[str], *, emphasis: str = "Or
         text_vector = torch.stack(pooled)
         if zero_if_empty and not any(prompt.strip() for prompt in prompts):
             crossattn, text_vector = torch.zeros_like(crossattn), torch.zeros_like(text_vector)
-        size_ids = torch.tensor(DEFAULT_SIZE_IDS, device=crossattn.device, dtype=crossattn.dtype).repeat(len(prompts), 1)
+        size_ids = torch.tensor(DEFAULT_SIZE_IDS, device=crossattn.device, dtype=crossattn.dtype).repeat(
+            len(prompts), 1
+        )
         return {"crossattn": crossattn, "vector": torch.cat([text_vector, size_ids], dim=1)}

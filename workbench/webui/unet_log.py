@@ -1,4 +1,6 @@
-"""Watches the UNet: a log of every forward, so that tests and the demo see what was computed, not what was claimed."""
+"""Watches the UNet: a log of every forward, so that tests and the demo see what was computed, not what was
+claimed.
+"""
 
 from __future__ import annotations
 

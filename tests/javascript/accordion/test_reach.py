@@ -6,18 +6,23 @@ pytestmark = needs_chromium
 
 
 def heard(page, tab: str = "txt2img") -> str:
-    return page.run("tab => document.querySelector(`#script_${tab}_lcm_enabled .lcm-announced`)?.textContent ?? ''", tab)
+    return page.run(
+        "tab => document.querySelector(`#script_${tab}_lcm_enabled .lcm-announced`)?.textContent ?? ''", tab
+    )
 
 
 def attribute(page, selector: str, name: str):
-    return page.run(f"document.querySelector('#script_txt2img_lcm_enabled {selector}').getAttribute('{name}')")
+    return page.run(
+        f"document.querySelector('#script_txt2img_lcm_enabled {selector}').getAttribute('{name}')"
+    )
 
 
 def test_screen_readers_are_told_of_what_is_new_alone(page):
     assert heard(page) == "4 steps" and attribute(page, ".lcm-announced", "aria-live") == "polite"
     page.run(
         """() => { window.changes = 0; new MutationObserver(() => { window.changes += 1; }).observe(
-            document.querySelector('.lcm-announced'), { childList: true, characterData: true, subtree: true }); }"""
+            document.querySelector('.lcm-announced'),
+            { childList: true, characterData: true, subtree: true }); }"""
     )
     for line, changes in (("4 steps", 0), ("2 steps", 1), ("2 steps", 1)):
         page.changed()
@@ -40,7 +45,11 @@ def test_what_is_not_shown_is_announced_when_it_is(page):
 
 
 def test_tick_arrow_field_and_button_have_names(page):
-    assert attribute(page, "input[type=checkbox]", "aria-label") == attribute(page, ".icon", "aria-label") == "LCM"
+    assert (
+        attribute(page, "input[type=checkbox]", "aria-label")
+        == attribute(page, ".icon", "aria-label")
+        == "LCM"
+    )
     assert attribute(page, ".icon", "role") == "button" and attribute(page, ".icon", "tabindex") == "0"
     label = attribute(page, "input[type=number]", "aria-labelledby")
     assert page.run("id => document.getElementById(id).textContent", label) == "Steps"
@@ -50,7 +59,8 @@ def test_tick_arrow_field_and_button_have_names(page):
 def test_the_arrow_folds_the_accordion_by_enter_and_space_and_says_how_it_stands(page):
     page.run(
         """() => { const header = document.querySelector('#script_txt2img_lcm_enabled .label-wrap');
-        window.clicks = 0; header.addEventListener('click', () => { window.clicks += 1; header.classList.toggle('open'); }); }"""
+        window.clicks = 0;
+        header.addEventListener('click', () => { window.clicks += 1; header.classList.toggle('open'); }); }"""
     )
     assert attribute(page, ".icon", "aria-expanded") == "false"
     press = """key => document.querySelector('#script_txt2img_lcm_enabled .icon').dispatchEvent(

@@ -14,7 +14,12 @@ def test_both_tabs_are_asked_about_once_when_the_page_is_opened(opened):
     page.pass_time(5_000)
     assert [asked["tab"] for asked in page.sent()] == ["txt2img", "img2img"]
     question = page.sent("txt2img")[0]
-    assert question["question"] | {"token": ""} == {"token": "", "known": {"family": "sd15"}, "problem": None, "is_scaled": False}
+    assert question["question"] | {"token": ""} == {
+        "token": "",
+        "known": {"family": "sd15"},
+        "problem": None,
+        "is_scaled": False,
+    }
     assert question["values"] == [False, 4, 20, "Euler"] and not page.is_settled
     page.answer_all()
     page.pass_time(60_000)
@@ -87,7 +92,9 @@ def test_a_press_that_gradio_loses_is_repeated_until_it_notices(page):
 
 
 def test_a_question_that_gradio_notices_late_counts_once(page):
-    """The press was repeated meanwhile: what is sent again has no token, and the server makes nothing of it."""
+    """The press was repeated meanwhile: what is sent again has no token, and the server makes nothing of
+    it.
+    """
     page.run("gradio.notices = 700")
     page.changed()
     page.pass_time(1_300)
@@ -119,7 +126,7 @@ def test_what_the_server_wants_to_be_told_again_is_in_the_next_question(page):
     assert page.sent()[-1]["question"]["known"] == {"family": "sdxl", "entries": ["Auto"]}
 
 
-# --- sliders and presets ------------------------------------------------------------------------------------------------------
+# --- sliders and presets ------------------------------------------------------------------------------------
 
 UNCHANGED = {"__type__": "update"}
 
@@ -138,13 +145,16 @@ def test_a_slider_follows_the_checkpoint_unless_it_was_moved_since_the_question(
 
 
 def test_a_preset_sets_the_sliders_when_it_is_picked_and_not_when_an_answer_shows_it(page):
-    picked = "label => lcmPage.picked('txt2img', {'Standard 4': [4, 1], 'Final 8': [8, 1], 'Custom': null}, label, gradio.exchange.txt2img)"
+    picked = (
+        "label => lcmPage.picked('txt2img', {'Standard 4': [4, 1], 'Final 8': [8, 1], 'Custom': null}, label,"
+        " gradio.exchange.txt2img)"
+    )
     assert page.run(picked, "Standard 4") == [UNCHANGED, UNCHANGED]
     assert page.run(picked, "Final 8") == [8, 1]
     assert page.run(picked, "Custom") == [UNCHANGED, UNCHANGED]
 
 
-# --- the WebUI's own controls -------------------------------------------------------------------------------------------------
+# --- the WebUI's own controls -------------------------------------------------------------------------------
 
 
 def pasted(page, count: int = 2):
@@ -177,7 +187,7 @@ def test_before_anything_is_known_a_pasted_picture_changes_nothing(opened):
     assert pasted(page, 1) == UNCHANGED
 
 
-# --- what makes it ask --------------------------------------------------------------------------------------------------------
+# --- what makes it ask --------------------------------------------------------------------------------------
 
 
 def test_a_button_that_has_done_its_work_makes_it_ask_with_its_problem_once(page):
@@ -248,7 +258,9 @@ def test_an_answer_that_comes_after_it_was_given_up_is_not_taken_for_the_next_on
 
 
 @pytest.mark.parametrize("is_pending", [False, True])
-def test_after_a_generation_its_tab_is_asked_about_and_the_other_where_no_checkpoint_was_loaded(page, is_pending):
+def test_after_a_generation_its_tab_is_asked_about_and_the_other_where_no_checkpoint_was_loaded(
+    page, is_pending
+):
     for tab in ("txt2img", "img2img"):
         page.changed(tab)
         page.pass_time(100)
@@ -314,10 +326,8 @@ def test_a_page_that_is_looked_at_again_asks(page):
     page.pass_time(20)
     assert len(page.sent()) == 2
     page.answer_all()
-    page.run(
-        """() => { Object.defineProperty(document, 'hidden', { value: true, configurable: true });
-        document.dispatchEvent(new Event('visibilitychange')); }"""
-    )
+    page.run("""() => { Object.defineProperty(document, 'hidden', { value: true, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange')); }""")
     page.pass_time(5_000)
     assert page.sent() == []
 

@@ -24,11 +24,17 @@ def wrap_queued_call(func):
 
 
 def wrap_gradio_gpu_call(func, extra_outputs=None):
-    """func as a job of its own, under the name of its task where that is the first argument; see wrap_gradio_call."""
+    """func as a job of its own, under the name of its task where that is the first argument; see
+    wrap_gradio_call.
+    """
 
     @wraps(func)
     def job(*args, **kwargs):
-        task = args[0] if args and isinstance(args[0], str) and args[0].startswith("task(") and args[0].endswith(")") else None
+        task = (
+            args[0]
+            if args and isinstance(args[0], str) and args[0].startswith("task(") and args[0].endswith(")")
+            else None
+        )
         if task is not None:
             progress.add_task_to_queue(task)
         with queue_lock:
@@ -65,7 +71,8 @@ def wrap_gradio_call(func, extra_outputs=None, add_stats=False):
         if add_stats:
             seconds = time.perf_counter() - start
             result[-1] += (
-                f"<div class='performance'><p class='time'>Time taken: <span class='measurement'>{seconds:.1f} sec.</span></p></div>"
+                "<div class='performance'><p class='time'>Time taken: <span"
+                f" class='measurement'>{seconds:.1f} sec.</span></p></div>"
             )
         return tuple(result)
 

@@ -25,7 +25,10 @@ def print_error_explanation(message: str) -> None:
 def display(e: Exception, task: str, *, full_traceback: bool = False) -> None:
     """Print an exception that happened while doing `task`."""
     print(f"{task}: {type(e).__name__}", file=sys.stderr)
-    print(textwrap.indent("".join(traceback.format_exception(type(e), e, e.__traceback__)), "    "), file=sys.stderr)
+    print(
+        textwrap.indent("".join(traceback.format_exception(type(e), e, e.__traceback__)), "    "),
+        file=sys.stderr,
+    )
 
 
 def display_once(e: Exception, task: str) -> None:

@@ -1,4 +1,6 @@
-"""Tags in prompts such as `<lora:name:weight>`: found, taken out of the text, and handed to the network they name."""
+"""Tags in prompts such as `<lora:name:weight>`: found, taken out of the text, and handed to the network they
+name.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _TAG = re.compile(r"<(\w+):([^>]+)>")
 
 
 class ExtraNetworkParams:
-    """The parts of one tag after its name: `items` as written, `named` those with `=`, `positional` the others. Equal by text."""
+    """The parts of one tag after its name: `items` as written, `named` those with `=`, `positional` the
+    others. Equal by text.
+    """
 
     def __init__(self, items=None):
         self.items = items or []
@@ -35,7 +39,9 @@ class ExtraNetworkParams:
 
 
 class ExtraNetwork:
-    """A kind of network. `activate` is called for every image, with an empty list if the prompt names none."""
+    """A kind of network. `activate` is called for every image, with an empty list if the prompt names
+    none.
+    """
 
     def __init__(self, name):
         self.name = name
@@ -86,10 +92,17 @@ def activate(p, extra_network_data):
         try:
             network.activate(p, params)
         except Exception as e:
-            errors.display(e, f"activating extra network {network.name} with arguments {[item.items for item in params]}")
+            errors.display(
+                e, f"activating extra network {network.name} with arguments {[item.items for item in params]}"
+            )
     if p.scripts is not None:
         p.scripts.after_extra_networks_activate(
-            p, batch_number=p.iteration, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds, extra_network_data=extra_network_data
+            p,
+            batch_number=p.iteration,
+            prompts=p.prompts,
+            seeds=p.seeds,
+            subseeds=p.subseeds,
+            extra_network_data=extra_network_data,
         )
 
 

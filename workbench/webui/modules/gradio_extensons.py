@@ -1,4 +1,6 @@
-"""Tells scripts about every component that is made, and the page about tooltips. (The module name's spelling is the WebUI's.)"""
+"""Tells scripts about every component that is made, and the page about tooltips. (The module name's spelling
+is the WebUI's.)
+"""
 
 from __future__ import annotations
 

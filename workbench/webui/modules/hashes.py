@@ -24,7 +24,9 @@ def calculate_sha256(filename) -> str:
 
 
 def addnet_hash_safetensors(file) -> str:
-    """SHA-256 of a safetensors file's tensors alone, without the header, so that it survives a change of metadata."""
+    """SHA-256 of a safetensors file's tensors alone, without the header, so that it survives a change of
+    metadata.
+    """
     file.seek(0)
     header_size = int.from_bytes(file.read(8), "little")
     file.seek(8 + header_size)

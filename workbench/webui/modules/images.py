@@ -41,7 +41,9 @@ def _scaled(image, width, height, upscaler_name=None):
 
 
 def resize_image(resize_mode, im, width, height, upscaler_name=None):
-    """0: stretch to the size. 1: fill it and crop. 2: fit into it, the rest filled with the border's colours."""
+    """0: stretch to the size. 1: fill it and crop. 2: fit into it, the rest filled with the border's
+    colours.
+    """
     if resize_mode not in (1, 2):
         return _scaled(im, width, height, upscaler_name)
     choose = max if resize_mode == 1 else min
@@ -75,15 +77,19 @@ def pnginfo_of(image) -> PngImagePlugin.PngInfo:
 
 
 def save_image(
-    image, path, basename, seed=None, prompt=None, extension="png", info=None, short_filename=False, no_prompt=False, grid=False,
-    pnginfo_section_name="parameters", p=None, existing_info=None, forced_filename=None, suffix="", save_to_dirs=None,
+    image, path, basename, seed=None, prompt=None, extension="png", info=None, short_filename=False,
+    no_prompt=False, grid=False,
+    pnginfo_section_name="parameters", p=None, existing_info=None, forced_filename=None, suffix="",
+    save_to_dirs=None,
 ):  # fmt: skip
     """Save an image as PNG into a folder of today, numbered. Returns (file name, None)."""
     folder = Path(path) / datetime.date.today().isoformat()
     folder.mkdir(parents=True, exist_ok=True)
     stem = forced_filename
     if stem is None:
-        number = max((int(file.name[:5]) for file in folder.glob("[0-9][0-9][0-9][0-9][0-9]-*")), default=-1) + 1
+        number = (
+            max((int(file.name[:5]) for file in folder.glob("[0-9][0-9][0-9][0-9][0-9]-*")), default=-1) + 1
+        )
         stem = f"{number:05}-{basename or seed}{suffix}"
     pnginfo = dict(existing_info or {})
     if info is not None and opts.enable_pnginfo:

@@ -20,7 +20,9 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 @dataclass(frozen=True)
 class Batch:
-    """What the batch tab says. `png_info` are those of PNG_INFO to be taken from each picture, None where nothing is."""
+    """What the batch tab says. `png_info` are those of PNG_INFO to be taken from each picture, None where
+    nothing is.
+    """
 
     input_dir: str
     output_dir: str
@@ -28,9 +30,15 @@ class Batch:
 
 
 def process_batch(p, batch: Batch, script_args):
-    """One generation after another with one and the same `p`, from every picture of a folder. Raises ValueError without any."""
+    """One generation after another with one and the same `p`, from every picture of a folder. Raises
+    ValueError without any.
+    """
     folder = Path(batch.input_dir.strip())
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS) if batch.input_dir.strip() else []
+    files = (
+        sorted(file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS)
+        if batch.input_dir.strip()
+        else []
+    )
     if not files:
         raise ValueError(f"There are no pictures in {batch.input_dir!r}: give a folder that has some.")
     if batch.output_dir.strip():
@@ -58,11 +66,15 @@ def process_batch(p, batch: Batch, script_args):
 
 
 def _take_png_info(p, given, checkpoint, picture, wanted):
-    """Put what is wanted of a picture's parameters in the place of what the tab says; prompts are added to it."""
+    """Put what is wanted of a picture's parameters in the place of what the tab says; prompts are added to
+    it.
+    """
     found = parse_generation_parameters(images.read_info_from_image(picture)[0] or "")
     found = {key: found[key] for key in wanted if key in found}
     p.prompt = " ".join([given["prompt"], *([found["Prompt"]] if "Prompt" in found else [])])
-    p.negative_prompt = " ".join([given["negative_prompt"], *([found["Negative prompt"]] if "Negative prompt" in found else [])])
+    p.negative_prompt = " ".join(
+        [given["negative_prompt"], *([found["Negative prompt"]] if "Negative prompt" in found else [])]
+    )
     p.seed = int(found.get("Seed", given["seed"]))
     p.cfg_scale = float(found.get("CFG scale", given["cfg_scale"]))
     p.sampler_name = found.get("Sampler", given["sampler_name"])
@@ -76,10 +88,14 @@ def _take_png_info(p, given, checkpoint, picture, wanted):
         p.override_settings.pop("sd_model_checkpoint", None)
 
 
-def img2img(request, mode, init_img, init_img_with_mask, batch, scale_by, values, override_settings_texts, script_args):
-    """A generation from the picture, or the pictures, of the tab that is open. Raises ValueError without a picture.
+def img2img(
+    request, mode, init_img, init_img_with_mask, batch, scale_by, values, override_settings_texts, script_args
+):
+    """A generation from the picture, or the pictures, of the tab that is open. Raises ValueError without a
+    picture.
 
-    Where `scale_by` is not None, the size is that of the picture by so much; in a batch it is that of the values all the same.
+    Where `scale_by` is not None, the size is that of the picture by so much; in a batch it is that of the
+    values all the same.
     """
     mask = None
     image = init_img

@@ -54,7 +54,8 @@ class ParamBinding:
     """A button that fills in a tab, from a text, an image or another tab."""
 
     def __init__(
-        self, paste_button, tabname, source_text_component=None, source_image_component=None, source_tabname=None,
+        self, paste_button, tabname, source_text_component=None, source_image_component=None,
+        source_tabname=None,
         override_settings_component=None, paste_field_names=None,
     ):  # fmt: skip
         self.paste_button = paste_button
@@ -132,23 +133,33 @@ def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) ->
         params.setdefault(key, value)
     for key in shared.opts.infotext_skip_pasting if skip_fields is None else skip_fields:
         params.pop(key, None)
-    if profiles.active.checkpoint_in_infotexts == "Model" and params.get("Model", "") in (shared.opts.sd_model_checkpoint or ""):
+    if profiles.active.checkpoint_in_infotexts == "Model" and params.get("Model", "") in (
+        shared.opts.sd_model_checkpoint or ""
+    ):
         params.pop("Model", None)
     return params
 
 
 def _settings_in_infotexts():
-    return [(option.infotext, key) for key, option in shared.opts.data_labels.items() if option.infotext] + infotext_to_setting_name_mapping
+    return [
+        (option.infotext, key) for key, option in shared.opts.data_labels.items() if option.infotext
+    ] + infotext_to_setting_name_mapping
 
 
 def create_override_settings_dict(text_pairs):
     """{"CLIP_stop_at_last_layers": 2} for ["Clip skip: 2"]."""
     values = {key: value.strip() for key, _, value in (pair.partition(":") for pair in text_pairs)}
-    return {setting: shared.opts.cast_value(setting, values[key]) for key, setting in _settings_in_infotexts() if key in values}
+    return {
+        setting: shared.opts.cast_value(setting, values[key])
+        for key, setting in _settings_in_infotexts()
+        if key in values
+    }
 
 
 def get_override_settings(params, *, skip_fields=None):
-    """[(infotext key, setting, value)] for every setting that an infotext mentions and that is different now."""
+    """[(infotext key, setting, value)] for every setting that an infotext mentions and that is different
+    now.
+    """
     found = []
     for key, setting in _settings_in_infotexts():
         if key in (skip_fields or {}) or params.get(key) is None:
@@ -173,11 +184,17 @@ def image_from_url_text(filedata):
 
 
 def add_paste_fields(tabname, init_img, fields, override_settings_component=None):
-    """Say which components of a tab an infotext fills in: pairs (component, key or function), or PasteField."""
+    """Say which components of a tab an infotext fills in: pairs (component, key or function), or
+    PasteField.
+    """
     for i, entry in enumerate(fields or []):
         if not isinstance(entry, PasteField):
             fields[i] = PasteField(*entry)
-    paste_fields[tabname] = {"init_img": init_img, "fields": fields, "override_settings_component": override_settings_component}
+    paste_fields[tabname] = {
+        "init_img": init_img,
+        "fields": fields,
+        "override_settings_component": override_settings_component,
+    }
 
 
 def create_buttons(tabs_list):
@@ -218,10 +235,14 @@ def connect_paste_params_buttons():
             )
         if binding.source_text_component is not None and fields is not None:
             override = binding.override_settings_component or tab["override_settings_component"]
-            connect_paste(binding.paste_button, fields, binding.source_text_component, override, binding.tabname)
+            connect_paste(
+                binding.paste_button, fields, binding.source_text_component, override, binding.tabname
+            )
         if binding.source_tabname is not None and fields is not None:
             names = {"Prompt", "Negative prompt", "Steps", *binding.paste_field_names}
-            source_fields = {name: field for field, name in paste_fields[binding.source_tabname]["fields"] if name in names}
+            source_fields = {
+                name: field for field, name in paste_fields[binding.source_tabname]["fields"] if name in names
+            }
             target_fields = {name: field for field, name in fields if name in source_fields}
             binding.paste_button.click(
                 fn=lambda *values: values if len(values) > 1 else values[0],
@@ -229,7 +250,9 @@ def connect_paste_params_buttons():
                 outputs=list(target_fields.values()),
                 show_progress=False,
             )
-        binding.paste_button.click(fn=None, _js=f"switch_to_{binding.tabname}", inputs=None, outputs=None, show_progress=False)
+        binding.paste_button.click(
+            fn=None, _js=f"switch_to_{binding.tabname}", inputs=None, outputs=None, show_progress=False
+        )
 
 
 def _update_for(component, target, params):
@@ -246,7 +269,9 @@ def _update_for(component, target, params):
 
 
 def connect_paste(button, paste_fields, input_comp, override_settings_component, tabname):
-    """Make a button fill in components from the infotext in `input_comp`; the last generation's if that is empty."""
+    """Make a button fill in components from the infotext in `input_comp`; the last generation's if that is
+    empty.
+    """
 
     def paste(text):
         if not text:
@@ -268,8 +293,12 @@ def connect_paste(button, paste_fields, input_comp, override_settings_component,
         handled = {target for _, target in paste_fields}
 
         def override_settings(params):
-            pairs = [f"{key}: {value}" for key, _, value in get_override_settings(params, skip_fields=handled)]
+            pairs = [
+                f"{key}: {value}" for key, _, value in get_override_settings(params, skip_fields=handled)
+            ]
             return gr.Dropdown.update(value=pairs, choices=pairs, visible=bool(pairs))
 
         fields.append((override_settings_component, override_settings))
-    button.click(fn=paste, inputs=[input_comp], outputs=[component for component, _ in fields], show_progress=False)
+    button.click(
+        fn=paste, inputs=[input_comp], outputs=[component for component, _ in fields], show_progress=False
+    )

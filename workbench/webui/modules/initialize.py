@@ -8,12 +8,24 @@ from pathlib import Path
 import networks
 
 import modules
-from modules import extra_networks, gradio_extensons, infotext_utils, localization, script_callbacks, scripts, sd_models, shared, ui_tempdir
+from modules import (
+    extra_networks,
+    gradio_extensons,
+    infotext_utils,
+    localization,
+    script_callbacks,
+    scripts,
+    sd_models,
+    shared,
+    ui_tempdir,
+)
 from workbench.webui import profiles
 
 
 def once() -> None:
-    """Once per process: the checkpoints, a config file with every setting if there is none, and gradio's hooks."""
+    """Once per process: the checkpoints, a config file with every setting if there is none, and gradio's
+    hooks.
+    """
     Path(shared.data_path).mkdir(parents=True, exist_ok=True)
     sd_models.list_models()
     if not Path(shared.config_filename).exists():
@@ -24,10 +36,16 @@ def once() -> None:
 
 
 def _hide_modules_of_later_versions() -> None:
-    """Make modules that the profile's WebUI does not have fail to import; the host itself keeps what it has imported."""
+    """Make modules that the profile's WebUI does not have fail to import; the host itself keeps what it has
+    imported.
+    """
     profile = profiles.active
     modules.generation_parameters_copypaste = infotext_utils
-    present = {"infotext_utils": profile.infotext_utils, "sd_schedulers": profile.schedulers, "sd_samplers_lcm": profile.native_lcm}
+    present = {
+        "infotext_utils": profile.infotext_utils,
+        "sd_schedulers": profile.schedulers,
+        "sd_samplers_lcm": profile.native_lcm,
+    }
     for name, is_there in present.items():
         if not is_there:
             sys.modules[f"modules.{name}"] = None

@@ -1,4 +1,6 @@
-"""Translations of the page: JSON files in `localizations` folders, with another wording for each English text."""
+"""Translations of the page: JSON files in `localizations` folders, with another wording for each English
+text.
+"""
 
 from __future__ import annotations
 

@@ -6,11 +6,18 @@ from PIL import Image, ImageFilter, ImageOps
 
 
 def get_crop_region_v2(mask, pad=0):
-    """The smallest box (x1, y1, x2, y2) around the white of an L mask, with padding; None if there is none."""
+    """The smallest box (x1, y1, x2, y2) around the white of an L mask, with padding; None if there is
+    none.
+    """
     box = mask.getbbox()
     if box is None or not pad:
         return box
-    return max(box[0] - pad, 0), max(box[1] - pad, 0), min(box[2] + pad, mask.width), min(box[3] + pad, mask.height)
+    return (
+        max(box[0] - pad, 0),
+        max(box[1] - pad, 0),
+        min(box[2] + pad, mask.width),
+        min(box[3] + pad, mask.height),
+    )
 
 
 def get_crop_region(mask, pad=0):

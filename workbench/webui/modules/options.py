@@ -13,7 +13,9 @@ from modules.shared_cmd_options import cmd_opts
 
 
 class OptionInfo:
-    """One setting: default, label, the gradio component that edits it, and texts around it. The text methods return self."""
+    """One setting: default, label, the gradio component that edits it, and texts around it. The text methods
+    return self.
+    """
 
     def __init__(
         self,
@@ -70,12 +72,16 @@ class OptionHTML(OptionInfo):
     """A text among the settings."""
 
     def __init__(self, text):
-        super().__init__(str(text).strip(), component=lambda **kwargs: gr.HTML(elem_classes="settings-info", **kwargs))
+        super().__init__(
+            str(text).strip(), component=lambda **kwargs: gr.HTML(elem_classes="settings-info", **kwargs)
+        )
         self.do_not_save = True
 
 
 def options_section(section_identifier, options_dict):
-    """Put all options of the dictionary in a section `(id, title)` or `(id, title, category)`; returns the dictionary."""
+    """Put all options of the dictionary in a section `(id, title)` or `(id, title, category)`; returns the
+    dictionary.
+    """
     for option in options_dict.values():
         option.section = tuple(section_identifier[:2])
         if len(section_identifier) > 2:
@@ -84,7 +90,9 @@ def options_section(section_identifier, options_dict):
 
 
 class Options:
-    """Setting values as attributes. A key that `data` lacks (a config.json from before it existed) reads as its default."""
+    """Setting values as attributes. A key that `data` lacks (a config.json from before it existed) reads as
+    its default.
+    """
 
     _own = frozenset({"data", "data_labels", "restricted_opts"})
 
@@ -112,7 +120,9 @@ class Options:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{key}'")
 
     def set(self, key, value, is_api=False, run_callbacks=True) -> bool:
-        """Set an option and call its `onchange`; returns whether it changed. Raises KeyError for an unknown key."""
+        """Set an option and call its `onchange`; returns whether it changed. Raises KeyError for an unknown
+        key.
+        """
         old = self.data.get(key)
         if old == value:
             return False
@@ -168,7 +178,9 @@ class Options:
         os.replace(partial, target)
 
     def load(self, filename):
-        """Take all values from a file. A missing file leaves the defaults; a key missing from the file is not in `data` afterwards."""
+        """Take all values from a file. A missing file leaves the defaults; a key missing from the file is not
+        in `data` afterwards.
+        """
         source = Path(filename)
         if not source.exists():
             return
@@ -186,7 +198,10 @@ class Options:
 
     def reorder(self):
         """Keep the settings of one section together."""
-        sections = {option.section: position for position, option in reversed(list(enumerate(self.data_labels.values())))}
+        sections = {
+            option.section: position
+            for position, option in reversed(list(enumerate(self.data_labels.values())))
+        }
         self.data_labels = dict(sorted(self.data_labels.items(), key=lambda item: sections[item[1].section]))
 
 

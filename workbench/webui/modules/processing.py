@@ -7,7 +7,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from modules import devices, extra_networks, images, rng, scripts, sd_models, sd_samplers, sd_samplers_common, sd_vae, shared
+from modules import (
+    devices,
+    extra_networks,
+    images,
+    rng,
+    scripts,
+    sd_models,
+    sd_samplers,
+    sd_samplers_common,
+    sd_vae,
+    shared,
+)
 from modules.paths import data_path
 from modules.processing_base import (  # noqa: F401
     DecodedSamples,
@@ -30,7 +41,9 @@ from workbench.webui import profiles
 def create_random_tensors(
     shape, seeds, subseeds=None, subseed_strength=0.0, seed_resize_from_h=0, seed_resize_from_w=0, p=None
 ):  # fmt: skip
-    return rng.ImageRNG(shape, seeds, subseeds, subseed_strength, seed_resize_from_h, seed_resize_from_w).next()
+    return rng.ImageRNG(
+        shape, seeds, subseeds, subseed_strength, seed_resize_from_h, seed_resize_from_w
+    ).next()
 
 
 def uncrop(image, dest_size, paste_loc):
@@ -139,7 +152,9 @@ def _prepare(p):
     p.fill_fields_from_opts()
     p.setup_prompts()
     count = len(p.all_prompts)
-    stride = 1 if p.subseed_strength == 0 else 0  # with variations, the seed stays and the variation seed counts
+    stride = (
+        1 if p.subseed_strength == 0 else 0
+    )  # with variations, the seed stays and the variation seed counts
     p.all_seeds = seed if isinstance(seed, list) else [seed + stride * i for i in range(count)]
     p.all_subseeds = subseed if isinstance(subseed, list) else [subseed + i for i in range(count)]
 
@@ -153,10 +168,13 @@ def _generate_batch(p, n):
     p.subseeds = p.all_subseeds[batch]
     p.rng = rng.ImageRNG(
         (shared.sd_model.latent_channels, p.height // opt_f, p.width // opt_f), p.seeds, subseeds=p.subseeds,
-        subseed_strength=p.subseed_strength, seed_resize_from_h=p.seed_resize_from_h, seed_resize_from_w=p.seed_resize_from_w,
+        subseed_strength=p.subseed_strength, seed_resize_from_h=p.seed_resize_from_h,
+        seed_resize_from_w=p.seed_resize_from_w,
     )  # fmt: skip
     if p.scripts is not None:
-        p.scripts.before_process_batch(p, batch_number=n, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds)
+        p.scripts.before_process_batch(
+            p, batch_number=n, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds
+        )
     if not p.prompts:
         return None
     p.parse_extra_network_prompts()
@@ -174,7 +192,8 @@ def _generate_batch(p, n):
     if p.n_iter > 1:
         state.job = f"Batch {n + 1} out of {p.n_iter}"
     samples = p.sample(
-        conditioning=p.c, unconditional_conditioning=p.uc, seeds=p.seeds, subseeds=p.subseeds, subseed_strength=p.subseed_strength,
+        conditioning=p.c, unconditional_conditioning=p.uc, seeds=p.seeds, subseeds=p.subseeds,
+        subseed_strength=p.subseed_strength,
         prompts=p.prompts,
     )  # fmt: skip
     if p.scripts is not None:
@@ -198,7 +217,13 @@ def _generate_batch(p, n):
 
 def _infotext(p, index=0, use_main_prompt=False):
     return create_infotext(
-        p, p.prompts, p.seeds, p.subseeds, use_main_prompt=use_main_prompt, index=index, all_negative_prompts=p.negative_prompts
+        p,
+        p.prompts,
+        p.seeds,
+        p.subseeds,
+        use_main_prompt=use_main_prompt,
+        index=index,
+        all_negative_prompts=p.negative_prompts,
     )
 
 
@@ -225,7 +250,9 @@ def _finish_batch(p, pictures, output_images, infotexts):
             image = args.image
         text = _infotext(p, i)
         if p.save_samples():
-            images.save_image(image, p.outpath_samples, "", p.seeds[i], p.prompts[i], opts.samples_format, info=text, p=p)
+            images.save_image(
+                image, p.outpath_samples, "", p.seeds[i], p.prompts[i], opts.samples_format, info=text, p=p
+            )
         infotexts.append(text)
         if opts.enable_pnginfo:
             image.info["parameters"] = text
@@ -236,18 +263,24 @@ def _finish_batch(p, pictures, output_images, infotexts):
             output_images.append(mask_for_overlay.convert("RGB"))
         if opts.return_mask_composite:
             mask = images.resize_image(2, mask_for_overlay, image.width, image.height).convert("L")
-            output_images.append(Image.composite(without_overlay.convert("RGBA"), Image.new("RGBA", image.size), mask))
+            output_images.append(
+                Image.composite(without_overlay.convert("RGBA"), Image.new("RGBA", image.size), mask)
+            )
 
 
 def _add_grid(p, output_images, infotexts) -> int:
-    """Put a grid of all images first, if the settings want one; returns the index of the first single image."""
+    """Put a grid of all images first, if the settings want one; returns the index of the first single
+    image.
+    """
     wanted = (opts.return_grid or opts.grid_save) and not p.do_not_save_grid
     if not wanted or not output_images or (len(output_images) < 2 and opts.grid_only_if_multiple):
         return 0
     grid = images.image_grid(output_images, p.batch_size)
     text = _infotext(p, use_main_prompt=True)
     if opts.grid_save:
-        images.save_image(grid, p.outpath_grids, "grid", p.all_seeds[0], p.all_prompts[0], info=text, p=p, grid=True)
+        images.save_image(
+            grid, p.outpath_grids, "grid", p.all_seeds[0], p.all_prompts[0], info=text, p=p, grid=True
+        )
     if not opts.return_grid:
         return 0
     if opts.enable_pnginfo:

@@ -200,7 +200,9 @@ class StableDiffusionProcessing:
         return self.token_merging_ratio
 
     def setup_prompts(self):
-        """Fill `all_prompts` and `all_negative_prompts`: one per image. Raises RuntimeError if their numbers differ."""
+        """Fill `all_prompts` and `all_negative_prompts`: one per image. Raises RuntimeError if their numbers
+        differ.
+        """
         if isinstance(self.prompt, list):
             count = len(self.prompt)
         elif isinstance(self.negative_prompt, list):
@@ -213,17 +215,24 @@ class StableDiffusionProcessing:
 
         prompts, negative_prompts = for_all(self.prompt), for_all(self.negative_prompt)
         if len(prompts) != len(negative_prompts):
-            raise RuntimeError(f"Received a different number of prompts ({len(prompts)}) and negative prompts ({len(negative_prompts)})")
+            raise RuntimeError(
+                f"Received a different number of prompts ({len(prompts)}) and negative prompts"
+                f" ({len(negative_prompts)})"
+            )
         styles = shared.prompt_styles
         self.all_prompts = [styles.apply_styles_to_prompt(prompt, self.styles) for prompt in prompts]
-        self.all_negative_prompts = [styles.apply_negative_styles_to_prompt(prompt, self.styles) for prompt in negative_prompts]
+        self.all_negative_prompts = [
+            styles.apply_negative_styles_to_prompt(prompt, self.styles) for prompt in negative_prompts
+        ]
         self.main_prompt = self.all_prompts[0]
         self.main_negative_prompt = self.all_negative_prompts[0]
 
     def parse_extra_network_prompts(self):
         self.prompts, self.extra_network_data = extra_networks.parse_prompts(self.prompts)
 
-    def cached_params(self, required_prompts, steps, extra_network_data, hires_steps=None, use_old_scheduling=False):
+    def cached_params(
+        self, required_prompts, steps, extra_network_data, hires_steps=None, use_old_scheduling=False
+    ):
         """What a cached conditioning depends on."""
         return (
             required_prompts,
@@ -238,19 +247,29 @@ class StableDiffusionProcessing:
             opts.emphasis,
         )
 
-    def get_conds_with_caching(self, function, required_prompts, steps, caches, extra_network_data, hires_steps=None):
-        """function(model, prompts, steps, ...), or what it returned for the same parameters. The first cache is written to."""
-        params = self.cached_params(required_prompts, steps, extra_network_data, hires_steps, opts.use_old_scheduling)
+    def get_conds_with_caching(
+        self, function, required_prompts, steps, caches, extra_network_data, hires_steps=None
+    ):
+        """function(model, prompts, steps, ...), or what it returned for the same parameters. The first cache
+        is written to.
+        """
+        params = self.cached_params(
+            required_prompts, steps, extra_network_data, hires_steps, opts.use_old_scheduling
+        )
         for cache in caches:
             if cache[0] is not None and cache[0] == params:
                 return cache[1]
-        caches[0][1] = function(shared.sd_model, required_prompts, steps, hires_steps, opts.use_old_scheduling)
+        caches[0][1] = function(
+            shared.sd_model, required_prompts, steps, hires_steps, opts.use_old_scheduling
+        )
         caches[0][0] = params
         return caches[0][1]
 
     def setup_conds(self):
         prompts = prompt_parser.SdConditioning(self.prompts, width=self.width, height=self.height)
-        negative = prompt_parser.SdConditioning(self.negative_prompts, width=self.width, height=self.height, is_negative_prompt=True)
+        negative = prompt_parser.SdConditioning(
+            self.negative_prompts, width=self.width, height=self.height, is_negative_prompt=True
+        )
         config = sd_samplers.find_sampler_config(self.sampler_name)
         total_steps = config.total_steps(self.steps) if config else self.steps
         self.step_multiplier = total_steps // self.steps
@@ -259,17 +278,27 @@ class StableDiffusionProcessing:
             self.uc = None
         else:
             self.uc = self.get_conds_with_caching(
-                prompt_parser.get_learned_conditioning, negative, total_steps, [self.cached_uc], self.extra_network_data
+                prompt_parser.get_learned_conditioning,
+                negative,
+                total_steps,
+                [self.cached_uc],
+                self.extra_network_data,
             )
         self.c = self.get_conds_with_caching(
-            prompt_parser.get_multicond_learned_conditioning, prompts, total_steps, [self.cached_c], self.extra_network_data
+            prompt_parser.get_multicond_learned_conditioning,
+            prompts,
+            total_steps,
+            [self.cached_c],
+            self.extra_network_data,
         )
 
     def get_conds(self):
         return self.c, self.uc
 
     def save_samples(self) -> bool:
-        return opts.samples_save and not self.do_not_save_samples and not state.interrupted and not state.skipped
+        return (
+            opts.samples_save and not self.do_not_save_samples and not state.interrupted and not state.skipped
+        )
 
 
 def _ignore(self, value):
@@ -286,7 +315,9 @@ class DecodedSamples(list):
 
 
 def decode_latent_batch(model, batch, target_device=None, check_for_nans=False):
-    """Latents [B, 4, h, w] to a list of pictures [3, 8h, 8w] in -1..1, one by one. Raises NansException if one is all NaN."""
+    """Latents [B, 4, h, w] to a list of pictures [3, 8h, 8w] in -1..1, one by one. Raises NansException if
+    one is all NaN.
+    """
     pictures = DecodedSamples()
     for latent in batch:
         with torch.no_grad():

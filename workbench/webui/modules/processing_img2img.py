@@ -64,7 +64,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             self.initial_noise_multiplier = opts.initial_noise_multiplier
 
     def _prepare_mask(self):
-        """(mask at the processing size or None, region to crop the picture to or None); sets what the overlay needs."""
+        """(mask at the processing size or None, region to crop the picture to or None); sets what the overlay
+        needs.
+        """
         if self.image_mask is None:
             return None, None
         params = self.extra_generation_params
@@ -82,7 +84,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         region = masking.get_crop_region_v2(mask, self.inpaint_full_res_padding)
         if region is None:
             self.inpaint_full_res = False
-            sd_hijack.model_hijack.comments.append('Unable to perform "Inpaint Only mask" because mask is blank, switch to img2img mode.')
+            sd_hijack.model_hijack.comments.append(
+                'Unable to perform "Inpaint Only mask" because mask is blank, switch to img2img mode.'
+            )
             return None, None
         self.mask_for_overlay = mask
         region = masking.expand_crop_region(region, self.width, self.height, mask.width, mask.height)
@@ -95,15 +99,27 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         """One initial picture as [3, H, W] in 0..1."""
         if opts.save_init_img:
             name = hashlib.md5(img.tobytes()).hexdigest()
-            images.save_image(img, opts.outdir_init_images, None, forced_filename=name, save_to_dirs=False, existing_info=img.info)
+            images.save_image(
+                img,
+                opts.outdir_init_images,
+                None,
+                forced_filename=name,
+                save_to_dirs=False,
+                existing_info=img.info,
+            )
         image = images.flatten(img, opts.img2img_background_color)
         if region is None and self.resize_mode != LATENT_RESIZE:
             image = images.resize_image(self.resize_mode, image, self.width, self.height)
         if mask is not None:
             if self.mask_for_overlay.size != image.size:
-                self.mask_for_overlay = images.resize_image(self.resize_mode, self.mask_for_overlay, image.width, image.height)
+                self.mask_for_overlay = images.resize_image(
+                    self.resize_mode, self.mask_for_overlay, image.width, image.height
+                )
             overlay = Image.new("RGBa", image.size)
-            overlay.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(self.mask_for_overlay.convert("L")))
+            overlay.paste(
+                image.convert("RGBA").convert("RGBa"),
+                mask=ImageOps.invert(self.mask_for_overlay.convert("L")),
+            )
             self.overlay_images.append(overlay.convert("RGBA"))
         if region is not None:
             image = images.resize_image(2, image.crop(region), self.width, self.height)
@@ -128,7 +144,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         elif len(pictures) <= self.batch_size:
             self.batch_size = len(pictures)
         else:
-            raise RuntimeError(f"bad number of images passed: {len(pictures)}; expecting {self.batch_size} or less")
+            raise RuntimeError(
+                f"bad number of images passed: {len(pictures)}; expecting {self.batch_size} or less"
+            )
         batch = torch.from_numpy(np.stack(pictures)).to(shared.device)
         self.init_latent = sd_samplers_common.images_tensor_to_samples(batch, model=self.sd_model)
         if self.resize_mode == LATENT_RESIZE:
@@ -137,7 +155,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             )
         if mask is not None:
             self._mask_latent(self.latent_mask if self.latent_mask is not None else mask, all_seeds)
-        self.image_conditioning = self.img2img_image_conditioning(batch * 2 - 1, self.init_latent, mask, self.mask_round)
+        self.image_conditioning = self.img2img_image_conditioning(
+            batch * 2 - 1, self.init_latent, mask, self.mask_round
+        )
 
     def _mask_latent(self, mask, all_seeds):
         """`nmask` is 1 where the latent is made anew, `mask` where it stays; both [4, h, w]."""
@@ -161,9 +181,16 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             self.extra_generation_params["Noise multiplier"] = self.initial_noise_multiplier
             x *= self.initial_noise_multiplier
         if self.scripts is not None:
-            self.scripts.process_before_every_sampling(p=self, x=self.init_latent, noise=x, c=conditioning, uc=unconditional_conditioning)
+            self.scripts.process_before_every_sampling(
+                p=self, x=self.init_latent, noise=x, c=conditioning, uc=unconditional_conditioning
+            )
         samples = self.sampler.sample_img2img(
-            self, self.init_latent, x, conditioning, unconditional_conditioning, image_conditioning=self.image_conditioning
+            self,
+            self.init_latent,
+            x,
+            conditioning,
+            unconditional_conditioning,
+            image_conditioning=self.image_conditioning,
         )
         if self.mask is None:
             return samples

@@ -14,7 +14,9 @@ def program_version():
 
 
 def _parameters(p, index, use_main_prompt, all_seeds, all_subseeds):
-    """Name -> value, None for what is not said. `p.extra_generation_params` come last and may replace the others."""
+    """Name -> value, None for what is not said. `p.extra_generation_params` come last and may replace the
+    others.
+    """
     varies = p.subseed_strength != 0
     uses_ensd = opts.eta_noise_seed_delta != 0 and sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
     resized_seed = p.seed_resize_from_w > 0 and p.seed_resize_from_h > 0
@@ -42,13 +44,15 @@ def _parameters(p, index, use_main_prompt, all_seeds, all_subseeds):
 
 
 def create_infotext(
-    p, all_prompts, all_seeds, all_subseeds, comments=None, iteration=0, position_in_batch=0, use_main_prompt=False, index=None,
+    p, all_prompts, all_seeds, all_subseeds, comments=None, iteration=0, position_in_batch=0,
+    use_main_prompt=False, index=None,
     all_negative_prompts=None,
 ):  # fmt: skip
     """The infotext of one image.
 
-    A value in `p.extra_generation_params` may be a list (one entry per image) or a function that gets the arguments of this one,
-    `index`, `prompt_text` and `negative_prompt` by name; one that raises is reported and left out.
+    A value in `p.extra_generation_params` may be a list (one entry per image) or a function that gets the
+    arguments of this one, `index`, `prompt_text` and `negative_prompt` by name; one that raises is reported
+    and left out.
     """
     if use_main_prompt:
         index = 0
@@ -59,9 +63,12 @@ def create_infotext(
     prompt_text = p.main_prompt if use_main_prompt else all_prompts[index]
     negative_prompt = p.main_negative_prompt if use_main_prompt else all_negative_prompts[index]
     context = {
-        "p": p, "all_prompts": all_prompts, "all_seeds": all_seeds, "all_subseeds": all_subseeds, "comments": comments,
-        "iteration": iteration, "position_in_batch": position_in_batch, "use_main_prompt": use_main_prompt, "index": index,
-        "all_negative_prompts": all_negative_prompts, "prompt_text": prompt_text, "negative_prompt": negative_prompt,
+        "p": p, "all_prompts": all_prompts, "all_seeds": all_seeds, "all_subseeds": all_subseeds,
+        "comments": comments,
+        "iteration": iteration, "position_in_batch": position_in_batch, "use_main_prompt": use_main_prompt,
+        "index": index,
+        "all_negative_prompts": all_negative_prompts, "prompt_text": prompt_text,
+        "negative_prompt": negative_prompt,
     }  # fmt: skip
     entries = []
     for key, value in _parameters(p, index, use_main_prompt, all_seeds, all_subseeds).items():
@@ -87,7 +94,8 @@ class Processed:
     """What came out of a generation: `images` (a grid first, if there is one) and their `infotexts`."""
 
     def __init__(
-        self, p, images_list, seed=-1, info="", subseed=None, all_prompts=None, all_negative_prompts=None, all_seeds=None,
+        self, p, images_list, seed=-1, info="", subseed=None, all_prompts=None, all_negative_prompts=None,
+        all_seeds=None,
         all_subseeds=None, index_of_first_image=0, infotexts=None, comments="",
     ):  # fmt: skip
         self.images = images_list
@@ -97,10 +105,14 @@ class Processed:
         self.index_of_first_image = index_of_first_image
         self.comments = "".join(f"{comment}\n" for comment in p.comments)
         for name in (
-            "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces", "sd_model_name",
-            "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h", "extra_generation_params",
-            "styles", "token_merging_ratio", "token_merging_ratio_hr", "eta", "ddim_discretize", "s_churn", "s_tmin", "s_tmax",
-            "s_noise", "s_min_uncond", "sampler_noise_scheduler_override", "is_using_inpainting_conditioning", "denoising_strength",
+            "subseed_strength", "width", "height", "sampler_name", "cfg_scale", "steps", "batch_size",
+            "restore_faces", "sd_model_name",
+            "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h",
+            "extra_generation_params",
+            "styles", "token_merging_ratio", "token_merging_ratio_hr", "eta", "ddim_discretize", "s_churn",
+            "s_tmin", "s_tmax",
+            "s_noise", "s_min_uncond", "sampler_noise_scheduler_override",
+            "is_using_inpainting_conditioning", "denoising_strength",
         ):  # fmt: skip
             setattr(self, name, getattr(p, name))
         self.image_cfg_scale = getattr(p, "image_cfg_scale", None)
@@ -120,14 +132,20 @@ class Processed:
     def js(self):
         """As JSON, for the page and the API. Values that JSON cannot hold become null."""
         names = (
-            "all_prompts", "all_negative_prompts", "seed", "all_seeds", "subseed", "all_subseeds", "subseed_strength", "width", "height",
-            "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces", "face_restoration_model", "sd_model_name",
-            "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h", "denoising_strength",
-            "extra_generation_params", "index_of_first_image", "infotexts", "styles", "job_timestamp", "clip_skip",
+            "all_prompts", "all_negative_prompts", "seed", "all_seeds", "subseed", "all_subseeds",
+            "subseed_strength", "width", "height",
+            "sampler_name", "cfg_scale", "steps", "batch_size", "restore_faces", "face_restoration_model",
+            "sd_model_name",
+            "sd_model_hash", "sd_vae_name", "sd_vae_hash", "seed_resize_from_w", "seed_resize_from_h",
+            "denoising_strength",
+            "extra_generation_params", "index_of_first_image", "infotexts", "styles", "job_timestamp",
+            "clip_skip",
             "is_using_inpainting_conditioning", "version",
         )  # fmt: skip
         prompts = {"prompt": self.all_prompts[0], "negative_prompt": self.all_negative_prompts[0]}
-        return json.dumps({**prompts, **{name: getattr(self, name) for name in names}}, default=lambda _: None)
+        return json.dumps(
+            {**prompts, **{name: getattr(self, name) for name in names}}, default=lambda _: None
+        )
 
     def infotext(self, p, index):
         return create_infotext(

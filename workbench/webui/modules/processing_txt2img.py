@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from modules import devices, extra_networks, images, prompt_parser, rng, sd_models, sd_samplers, sd_samplers_common, shared
+from modules import (
+    devices,
+    extra_networks,
+    images,
+    prompt_parser,
+    rng,
+    sd_models,
+    sd_samplers,
+    sd_samplers_common,
+    shared,
+)
 from modules.processing_base import StableDiffusionProcessing, decode_latent_batch, opt_f
 from modules.shared import opts, state
 from workbench.webui import profiles
@@ -75,7 +85,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         self.cached_hr_c = StableDiffusionProcessingTxt2Img.cached_hr_c
 
     def calculate_target_resolution(self):
-        """Size of the second pass: by scale, or by width and height, of which the larger scale wins and the rest is cut off."""
+        """Size of the second pass: by scale, or by width and height, of which the larger scale wins and the
+        rest is cut off.
+        """
         if not self.hr_resize_x and not self.hr_resize_y:
             self.extra_generation_params["Hires upscale"] = self.hr_scale
             self.hr_upscale_to_x = int(self.width * self.hr_scale)
@@ -119,17 +131,27 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
             params["Hires upscaler"] = self.hr_upscaler
 
     def _choose_upscaler(self):
-        self.latent_scale_mode = shared.latent_upscale_modes.get(self.hr_upscaler or shared.latent_upscale_default_mode)
-        if self.latent_scale_mode is None and all(upscaler.name != self.hr_upscaler for upscaler in shared.sd_upscalers):
+        self.latent_scale_mode = shared.latent_upscale_modes.get(
+            self.hr_upscaler or shared.latent_upscale_default_mode
+        )
+        if self.latent_scale_mode is None and all(
+            upscaler.name != self.hr_upscaler for upscaler in shared.sd_upscalers
+        ):
             raise Exception(f"could not find upscaler named {self.hr_upscaler}")
 
     def sample(self, conditioning, unconditional_conditioning, seeds, subseeds, subseed_strength, prompts):
         self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
         x = self.rng.next()
         if self.scripts is not None:
-            self.scripts.process_before_every_sampling(p=self, x=x, noise=x, c=conditioning, uc=unconditional_conditioning)
+            self.scripts.process_before_every_sampling(
+                p=self, x=x, noise=x, c=conditioning, uc=unconditional_conditioning
+            )
         samples = self.sampler.sample(
-            self, x, conditioning, unconditional_conditioning, image_conditioning=self.txt2img_image_conditioning(x)
+            self,
+            x,
+            conditioning,
+            unconditional_conditioning,
+            image_conditioning=self.txt2img_image_conditioning(x),
         )
         if not self.enable_hr:
             return samples
@@ -144,7 +166,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         """Latents of the second pass's size, by stretching latents, or pictures that are encoded again."""
         width, height = self.hr_upscale_to_x, self.hr_upscale_to_y
         if self.latent_scale_mode is not None:
-            return torch.nn.functional.interpolate(samples, size=(height // opt_f, width // opt_f), **self.latent_scale_mode)
+            return torch.nn.functional.interpolate(
+                samples, size=(height // opt_f, width // opt_f), **self.latent_scale_mode
+            )
         pictures = []
         for picture in decoded:
             image = sd_samplers_common.tensor_to_image((picture + 1.0) / 2.0)
@@ -159,7 +183,12 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         self.sampler = sd_samplers.create_sampler(self.hr_sampler_name or self.sampler_name, self.sd_model)
         samples = self._upscale(samples, decoded_samples)
         cut_y, cut_x = self.truncate_y, self.truncate_x
-        samples = samples[:, :, cut_y // 2 : samples.shape[2] - (cut_y + 1) // 2, cut_x // 2 : samples.shape[3] - (cut_x + 1) // 2]
+        samples = samples[
+            :,
+            :,
+            cut_y // 2 : samples.shape[2] - (cut_y + 1) // 2,
+            cut_x // 2 : samples.shape[3] - (cut_x + 1) // 2,
+        ]
         image_conditioning = self.txt2img_image_conditioning(samples)
         state.nextjob()
 
@@ -173,7 +202,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         self.calculate_hr_conds()
         if self.scripts is not None:
             self.scripts.before_hr(self)
-            self.scripts.process_before_every_sampling(p=self, x=samples, noise=noise, c=self.hr_c, uc=self.hr_uc)
+            self.scripts.process_before_every_sampling(
+                p=self, x=samples, noise=noise, c=self.hr_c, uc=self.hr_uc
+            )
         samples = self.sampler.sample_img2img(
             self,
             samples,
@@ -202,15 +233,20 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         if not self.enable_hr:
             return
         self.hr_prompt = self.prompt if self.hr_prompt == "" else self.hr_prompt
-        self.hr_negative_prompt = self.negative_prompt if self.hr_negative_prompt == "" else self.hr_negative_prompt
+        self.hr_negative_prompt = (
+            self.negative_prompt if self.hr_negative_prompt == "" else self.hr_negative_prompt
+        )
 
         def for_all(prompt):
             return list(prompt) if isinstance(prompt, list) else [prompt] * (self.batch_size * self.n_iter)
 
         styles = shared.prompt_styles
-        self.all_hr_prompts = [styles.apply_styles_to_prompt(prompt, self.styles) for prompt in for_all(self.hr_prompt)]
+        self.all_hr_prompts = [
+            styles.apply_styles_to_prompt(prompt, self.styles) for prompt in for_all(self.hr_prompt)
+        ]
         self.all_hr_negative_prompts = [
-            styles.apply_negative_styles_to_prompt(prompt, self.styles) for prompt in for_all(self.hr_negative_prompt)
+            styles.apply_negative_styles_to_prompt(prompt, self.styles)
+            for prompt in for_all(self.hr_negative_prompt)
         ]
 
     def parse_extra_network_prompts(self):
@@ -218,7 +254,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         if self.enable_hr:
             batch = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
             self.hr_negative_prompts = self.all_hr_negative_prompts[batch]
-            self.hr_prompts, self.hr_extra_network_data = extra_networks.parse_prompts(self.all_hr_prompts[batch])
+            self.hr_prompts, self.hr_extra_network_data = extra_networks.parse_prompts(
+                self.all_hr_prompts[batch]
+            )
 
     def calculate_hr_conds(self):
         """Conditioning of the second pass, unless it is there already."""
@@ -232,11 +270,19 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         total_steps = config.total_steps(steps) if config else steps
 
         def cached(function, texts, caches):
-            return self.get_conds_with_caching(function, texts, self.firstpass_steps, caches, self.hr_extra_network_data, total_steps)
+            return self.get_conds_with_caching(
+                function, texts, self.firstpass_steps, caches, self.hr_extra_network_data, total_steps
+            )
 
         skips_uncond = profiles.active.cfg1_skips_uncond and self.hr_cfg == 1
-        self.hr_uc = None if skips_uncond else cached(prompt_parser.get_learned_conditioning, negative, [self.cached_hr_uc, self.cached_uc])
-        self.hr_c = cached(prompt_parser.get_multicond_learned_conditioning, prompts, [self.cached_hr_c, self.cached_c])
+        self.hr_uc = (
+            None
+            if skips_uncond
+            else cached(prompt_parser.get_learned_conditioning, negative, [self.cached_hr_uc, self.cached_uc])
+        )
+        self.hr_c = cached(
+            prompt_parser.get_multicond_learned_conditioning, prompts, [self.cached_hr_c, self.cached_c]
+        )
 
     def setup_conds(self):
         if self.is_hr_pass:  # the refiner was switched to in the second pass

@@ -1,4 +1,6 @@
-"""Tasks by name: which one runs, which wait, which are over. The page asks for its own, under the route of the WebUI."""
+"""Tasks by name: which one runs, which wait, which are over. The page asks for its own, under the route of
+the WebUI.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Prompt syntax: editing over time `[a:b:0.5]`, alternation `[a|b]`, composition `a AND b :0.5`, and attention `(a:1.2)`.
+"""Prompt syntax: editing over time `[a:b:0.5]`, alternation `[a|b]`, composition `a AND b :0.5`, and
+attention `(a:1.2)`.
 
-A conditioning is a schedule per prompt: a list of (last step, tensors). The parsers are in `workbench.webui.prompt_syntax`.
+A conditioning is a schedule per prompt: a list of (last step, tensors). The parsers are in
+`workbench.webui.prompt_syntax`.
 """
 
 from __future__ import annotations
@@ -56,9 +58,16 @@ class DictWithShape(dict):
         return self["crossattn"].shape
 
 
-def get_learned_conditioning_prompt_schedules(prompts, base_steps, hires_steps=None, use_old_scheduling=False):
-    """For each prompt a list of [last step, text]. With hires_steps the schedule is that of the second pass."""
-    schedules = {prompt: prompt_schedule(prompt, base_steps, hires_steps, use_old_scheduling) for prompt in set(prompts)}
+def get_learned_conditioning_prompt_schedules(
+    prompts, base_steps, hires_steps=None, use_old_scheduling=False
+):
+    """For each prompt a list of [last step, text]. With hires_steps the schedule is that of the second
+    pass.
+    """
+    schedules = {
+        prompt: prompt_schedule(prompt, base_steps, hires_steps, use_old_scheduling)
+        for prompt in set(prompts)
+    }
     return [schedules[prompt] for prompt in prompts]
 
 
@@ -69,16 +78,22 @@ def get_learned_conditioning(model, prompts, steps, hires_steps=None, use_old_sc
     for prompt, schedule in zip(prompts, schedules, strict=True):
         if prompt in computed:
             continue
-        conds = model.get_learned_conditioning(SdConditioning([text for _, text in schedule], copy_from=prompts))
+        conds = model.get_learned_conditioning(
+            SdConditioning([text for _, text in schedule], copy_from=prompts)
+        )
         computed[prompt] = [
-            ScheduledPromptConditioning(end, {key: value[i] for key, value in conds.items()} if isinstance(conds, dict) else conds[i])
+            ScheduledPromptConditioning(
+                end, {key: value[i] for key, value in conds.items()} if isinstance(conds, dict) else conds[i]
+            )
             for i, (end, _) in enumerate(schedule)
         ]
     return [computed[prompt] for prompt in prompts]
 
 
 def get_multicond_prompt_list(prompts):
-    """Split prompts at AND. Returns per prompt a list of (index, weight), the distinct parts, and part -> index."""
+    """Split prompts at AND. Returns per prompt a list of (index, weight), the distinct parts, and part ->
+    index.
+    """
     parts = SdConditioning(prompts)
     parts.clear()
     index_of: dict[str, int] = {}
@@ -97,11 +112,16 @@ def get_multicond_prompt_list(prompts):
     return indexes, parts, index_of
 
 
-def get_multicond_learned_conditioning(model, prompts, steps, hires_steps=None, use_old_scheduling=False) -> MulticondLearnedConditioning:
+def get_multicond_learned_conditioning(
+    model, prompts, steps, hires_steps=None, use_old_scheduling=False
+) -> MulticondLearnedConditioning:
     """Like get_learned_conditioning, for prompts that may hold AND."""
     indexes, parts, _ = get_multicond_prompt_list(prompts)
     learned = get_learned_conditioning(model, parts, steps, hires_steps, use_old_scheduling)
-    batch = [[ComposableScheduledPromptConditioning(learned[i], weight) for i, weight in of_prompt] for of_prompt in indexes]
+    batch = [
+        [ComposableScheduledPromptConditioning(learned[i], weight) for i, weight in of_prompt]
+        for of_prompt in indexes
+    ]
     return MulticondLearnedConditioning(shape=(len(prompts),), batch=batch)
 
 
@@ -112,7 +132,9 @@ def _cond_at(schedule, step):
 def stack_conds(tensors):
     """Stack [tokens, width] tensors; shorter ones are lengthened by repeating their last token."""
     longest = max(tensor.shape[0] for tensor in tensors)
-    return torch.stack([torch.cat([tensor, tensor[-1:].expand(longest - tensor.shape[0], -1)]) for tensor in tensors])
+    return torch.stack(
+        [torch.cat([tensor, tensor[-1:].expand(longest - tensor.shape[0], -1)]) for tensor in tensors]
+    )
 
 
 def _stack(conds):
@@ -128,7 +150,9 @@ def reconstruct_cond_batch(c, current_step):
 
 
 def reconstruct_multicond_batch(c: MulticondLearnedConditioning, current_step):
-    """As reconstruct_cond_batch for AND prompts: (per image a list of (row, weight), tensor with one row per part)."""
+    """As reconstruct_cond_batch for AND prompts: (per image a list of (row, weight), tensor with one row per
+    part).
+    """
     conds, rows = [], []
     for parts in c.batch:
         of_image = []

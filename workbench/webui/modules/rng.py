@@ -17,7 +17,9 @@ def manual_seed(seed) -> None:
 
 
 def randn(seed, shape, generator=None) -> torch.Tensor:
-    """Normal noise of a shape; also seeds the global generator, from which it is drawn if no generator is given."""
+    """Normal noise of a shape; also seeds the global generator, from which it is drawn if no generator is
+    given.
+    """
     manual_seed(seed)
     return randn_without_seed(shape, generator)
 
@@ -44,7 +46,9 @@ def slerp(val, low, high) -> torch.Tensor:
         return low * val + high * (1 - val)
     angle = torch.acos(cosine)
     sine = torch.sin(angle)
-    return (torch.sin((1.0 - val) * angle) / sine).unsqueeze(1) * low + (torch.sin(val * angle) / sine).unsqueeze(1) * high
+    return (torch.sin((1.0 - val) * angle) / sine).unsqueeze(1) * low + (
+        torch.sin(val * angle) / sine
+    ).unsqueeze(1) * high
 
 
 class ImageRNG:
@@ -53,7 +57,9 @@ class ImageRNG:
     shape is that of one image's latent [C, H, W]; `next` returns [len(seeds), C, H, W].
     """
 
-    def __init__(self, shape, seeds, subseeds=None, subseed_strength=0.0, seed_resize_from_h=0, seed_resize_from_w=0):
+    def __init__(
+        self, shape, seeds, subseeds=None, subseed_strength=0.0, seed_resize_from_h=0, seed_resize_from_w=0
+    ):
         self.shape = tuple(int(size) for size in shape)
         self.seeds = seeds
         self.subseeds = subseeds
@@ -67,7 +73,9 @@ class ImageRNG:
         if self.is_first:
             self.is_first = False
             return self.first()
-        return torch.stack([randn_without_seed(self.shape, generator) for generator in self.generators]).to(shared.device)
+        return torch.stack([randn_without_seed(self.shape, generator) for generator in self.generators]).to(
+            shared.device
+        )
 
     def first(self) -> torch.Tensor:
         noises = [self._first_of_image(index) for index in range(len(self.seeds))]
@@ -79,7 +87,11 @@ class ImageRNG:
     def _first_of_image(self, index: int) -> torch.Tensor:
         seed, generator = self.seeds[index], self.generators[index]
         resizing = self.seed_resize_from_h > 0 and self.seed_resize_from_w > 0
-        source_shape = (self.shape[0], int(self.seed_resize_from_h) // 8, int(self.seed_resize_from_w) // 8) if resizing else self.shape
+        source_shape = (
+            (self.shape[0], int(self.seed_resize_from_h) // 8, int(self.seed_resize_from_w) // 8)
+            if resizing
+            else self.shape
+        )
         variation = None
         if self.subseeds is not None and self.subseed_strength != 0:
             variation = randn(self.subseeds[index] if index < len(self.subseeds) else 0, source_shape)

@@ -1,4 +1,6 @@
-"""Callbacks that extensions register outside a Script. An exception in one is reported and the others go on."""
+"""Callbacks that extensions register outside a Script. An exception in one is reported and the others go
+on.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,13 @@ class ExtraNoiseParams:
 
 
 class CFGDenoiserParams:
-    """Before the UNet runs: x [rows, 4, h, w] with conds first, sigma [rows], text_cond and text_uncond [n, tokens, width]."""
+    """Before the UNet runs: x [rows, 4, h, w] with conds first, sigma [rows], text_cond and text_uncond [n,
+    tokens, width].
+    """
 
-    def __init__(self, x, image_cond, sigma, sampling_step, total_sampling_steps, text_cond, text_uncond, denoiser=None):
+    def __init__(
+        self, x, image_cond, sigma, sampling_step, total_sampling_steps, text_cond, text_uncond, denoiser=None
+    ):
         self.x = x
         self.image_cond = image_cond
         self.sigma = sigma
@@ -82,8 +88,10 @@ class ScriptCallback:
 
 
 _CATEGORIES = (
-    "app_started", "model_loaded", "ui_tabs", "ui_train_tabs", "ui_settings", "before_image_saved", "image_saved", "extra_noise",
-    "cfg_denoiser", "cfg_denoised", "cfg_after_cfg", "before_component", "after_component", "image_grid", "infotext_pasted",
+    "app_started", "model_loaded", "ui_tabs", "ui_train_tabs", "ui_settings", "before_image_saved",
+    "image_saved", "extra_noise",
+    "cfg_denoiser", "cfg_denoised", "cfg_after_cfg", "before_component", "after_component", "image_grid",
+    "infotext_pasted",
     "script_unloaded", "before_ui", "on_reload", "list_optimizers", "list_unets",
 )  # fmt: skip
 callback_map: dict[str, list[ScriptCallback]] = {f"callbacks_{category}": [] for category in _CATEGORIES}
@@ -92,7 +100,10 @@ callback_map: dict[str, list[ScriptCallback]] = {f"callbacks_{category}": [] for
 def add_callback(callbacks, fun, *, name=None, category="unknown", filename=None):
     """Append a callback, noting the file that registers it."""
     if filename is None:
-        filename = next((frame.filename for frame in inspect.stack(context=0) if frame.filename != __file__), "unknown file")
+        filename = next(
+            (frame.filename for frame in inspect.stack(context=0) if frame.filename != __file__),
+            "unknown file",
+        )
     callbacks.append(ScriptCallback(filename, fun, name or f"{category}/{len(callbacks)}"))
 
 
@@ -119,7 +130,9 @@ def _register(category: str, callback: Callable, name: str | None) -> None:
 
 def remove_current_script_callbacks():
     """Forget all callbacks of the file that calls this."""
-    caller = next((frame.filename for frame in inspect.stack(context=0) if frame.filename != __file__), "unknown file")
+    caller = next(
+        (frame.filename for frame in inspect.stack(context=0) if frame.filename != __file__), "unknown file"
+    )
     for callbacks in callback_map.values():
         callbacks[:] = [entry for entry in callbacks if entry.script != caller]
 

@@ -42,9 +42,15 @@ def list_scripts(scriptdirname, extension, *, include_extensions=True):
     """The workbench's own files of a folder, then those of the extensions in their order."""
     own_folder = os.path.join(paths.script_path, scriptdirname)
     own = sorted(os.listdir(own_folder)) if os.path.isdir(own_folder) else []
-    found = [ScriptFile(paths.script_path, name, os.path.join(own_folder, name)) for name in own if name.endswith(extension)]
+    found = [
+        ScriptFile(paths.script_path, name, os.path.join(own_folder, name))
+        for name in own
+        if name.endswith(extension)
+    ]
     if include_extensions:
-        found += [file for active in extensions.active() for file in active.list_files(scriptdirname, extension)]
+        found += [
+            file for active in extensions.active() for file in active.list_files(scriptdirname, extension)
+        ]
     return found
 
 
@@ -55,12 +61,18 @@ def list_files_with_name(filename):
 
 
 def load_scripts():
-    """Load all script files anew; what they registered before is forgotten. An error in one file leaves the others alone."""
+    """Load all script files anew; what they registered before is forgotten. An error in one file leaves the
+    others alone.
+    """
     global current_basedir, scripts_txt2img, scripts_img2img
     scripts_data.clear()
     script_callbacks.clear_callbacks()
     original_path = sys.path
-    own = list_scripts("modules/processing_scripts", ".py", include_extensions=False) if profiles.active.comments else []
+    own = (
+        list_scripts("modules/processing_scripts", ".py", include_extensions=False)
+        if profiles.active.comments
+        else []
+    )
     for file in [*list_scripts("scripts", ".py"), *own]:
         try:
             if file.basedir != paths.script_path:

@@ -99,7 +99,9 @@ class Script:
         """The settings are in effect, prompts and seeds are known."""
 
     def before_process_batch(self, p, *args, **kwargs):
-        """The tags have not been taken from `p.prompts` yet. kwargs: batch_number, prompts, seeds, subseeds."""
+        """The tags have not been taken from `p.prompts` yet. kwargs: batch_number, prompts, seeds,
+        subseeds.
+        """
 
     def after_extra_networks_activate(self, p, *args, **kwargs):
         """The networks of the prompt are loaded. kwargs as above, and extra_network_data."""
@@ -165,7 +167,12 @@ class Script:
 
 
 if not profiles.active.late_image_callbacks:
-    del Script.on_mask_blend, Script.post_sample, Script.postprocess_maskoverlay, Script.postprocess_image_after_composite
+    del (
+        Script.on_mask_blend,
+        Script.post_sample,
+        Script.postprocess_maskoverlay,
+        Script.postprocess_image_after_composite,
+    )
 
 
 class ScriptBuiltinUI(Script):

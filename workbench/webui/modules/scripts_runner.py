@@ -21,7 +21,9 @@ def wrap_call(func, filename, funcname, *args, default=None, **kwargs):
 
 
 class ScriptRunner:
-    """`inputs` are all components of all scripts, the first being the drop-down; a script's own are inputs[args_from:args_to]."""
+    """`inputs` are all components of all scripts, the first being the drop-down; a script's own are
+    inputs[args_from:args_to].
+    """
 
     def __init__(self):
         self.scripts = []
@@ -96,7 +98,10 @@ class ScriptRunner:
         for control in controls:
             control.custom_script_source = os.path.basename(script.filename)
         script.api_info = models.ScriptInfo(
-            name=script.name, is_img2img=script.is_img2img, is_alwayson=script.alwayson, args=[models.describe_arg(c) for c in controls]
+            name=script.name,
+            is_img2img=script.is_img2img,
+            is_alwayson=script.alwayson,
+            args=[models.describe_arg(c) for c in controls],
         )
         self.infotext_fields += script.infotext_fields or []
         self.paste_field_names += script.paste_field_names or []
@@ -116,18 +121,25 @@ class ScriptRunner:
 
     def setup_ui(self):
         """Make the interface of all scripts, with a drop-down for the selectable ones. Returns all inputs."""
-        titles = {script: wrap_call(script.title, script.filename, "title") or script.filename for script in self.scripts}
+        titles = {
+            script: wrap_call(script.title, script.filename, "title") or script.filename
+            for script in self.scripts
+        }
         self.title_map = {title.lower(): script for script, title in titles.items()}
         self.titles = [titles[script] for script in self.selectable_scripts]
         self.setup_ui_for_section(None)
 
-        dropdown = gr.Dropdown(label="Script", elem_id="script_list", choices=["None", *self.titles], value="None", type="index")
+        dropdown = gr.Dropdown(
+            label="Script", elem_id="script_list", choices=["None", *self.titles], value="None", type="index"
+        )
         self.inputs[0] = dropdown
         self.setup_ui_for_section(None, self.selectable_scripts)
         groups = [script.group for script in self.selectable_scripts]
         if groups:
             dropdown.change(
-                fn=lambda chosen: [gr.update(visible=i + 1 == (chosen or 0)) for i in range(len(groups))], inputs=[dropdown], outputs=groups
+                fn=lambda chosen: [gr.update(visible=i + 1 == (chosen or 0)) for i in range(len(groups))],
+                inputs=[dropdown],
+                outputs=groups,
             )
         self.apply_on_before_component_callbacks()
         return self.inputs
@@ -136,7 +148,9 @@ class ScriptRunner:
         return self.title_map.get(title.lower())
 
     def set_named_arg(self, args, script_name, arg_elem_id, value, fuzzy=False):
-        """The args with the value of one component of a script replaced. Raises RuntimeError if there is no such component."""
+        """The args with the value of one component of a script replaced. Raises RuntimeError if there is no
+        such component.
+        """
         script = next((script for script in self.scripts if script.name == script_name), None)
         if script is None:
             raise RuntimeError(f"script {script_name} not found")
@@ -151,11 +165,19 @@ class ScriptRunner:
 
     def ordered_scripts(self, method_name):
         """The scripts that have a method of that name of their own, in the order they were loaded."""
-        candidates = self.scripts if method_name in ("before_component", "after_component") else self.alwayson_scripts
-        return [script for script in candidates if getattr(type(script), method_name, None) is not getattr(Script, method_name, None)]
+        candidates = (
+            self.scripts if method_name in ("before_component", "after_component") else self.alwayson_scripts
+        )
+        return [
+            script
+            for script in candidates
+            if getattr(type(script), method_name, None) is not getattr(Script, method_name, None)
+        ]
 
     def _call(self, method_name, p, *args, **kwargs):
-        """Call a method of every always-on script. An exception is reported and swallowed, as the WebUI does."""
+        """Call a method of every always-on script. An exception is reported and swallowed, as the WebUI
+        does.
+        """
         for script in self.ordered_scripts(method_name):
             try:
                 script_args = p.script_args[script.args_from : script.args_to]
@@ -235,10 +257,14 @@ class ScriptRunner:
     # -- while the page is built
 
     def before_component(self, component, **kwargs):
-        self._component_event("before_component", self.on_before_component_elem_id.get(kwargs.get("elem_id")), component, kwargs)
+        self._component_event(
+            "before_component", self.on_before_component_elem_id.get(kwargs.get("elem_id")), component, kwargs
+        )
 
     def after_component(self, component, **kwargs):
-        self._component_event("after_component", self.on_after_component_elem_id.get(component.elem_id), component, kwargs)
+        self._component_event(
+            "after_component", self.on_after_component_elem_id.get(component.elem_id), component, kwargs
+        )
 
     def _component_event(self, method_name, wanted, component, kwargs):
         for callback, script in wanted or []:

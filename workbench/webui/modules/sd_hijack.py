@@ -1,4 +1,6 @@
-"""What the WebUI hangs on to the model for a generation: comments for the user and additions to the infotext."""
+"""What the WebUI hangs on to the model for a generation: comments for the user and additions to the
+infotext.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class StableDiffusionModelHijack:
         return shared.sd_model.get_prompt_lengths_on_ui(text)
 
     def apply_circular(self, enable):
-        """Makes the convolutions of the current model see the opposite edge beyond each edge (tiling), or zeros. Not in Forge."""
+        """Makes the convolutions of the current model see the opposite edge beyond each edge (tiling), or
+        zeros. Not in Forge.
+        """
         from modules import shared
 
         self.circular_enabled = bool(enable)

@@ -31,7 +31,9 @@ _CHECKSUM = re.compile(r"\s*\[[^]]+]\s*$")
 
 
 class CheckpointInfo:
-    """A checkpoint file and the names it goes by: `name` is relative to the folder, `title` has the hash once it is known."""
+    """A checkpoint file and the names it goes by: `name` is relative to the folder, `title` has the hash once
+    it is known.
+    """
 
     def __init__(self, filename):
         path = Path(filename).absolute()
@@ -60,14 +62,19 @@ class CheckpointInfo:
         checkpoint_aliases.update({alias: self for alias in self.ids})
 
     def calculate_shorthash(self):
-        """Compute the hash if need be; the title changes with it. Returns the short hash, None with `--no-hashing`."""
+        """Compute the hash if need be; the title changes with it. Returns the short hash, None with
+        `--no-hashing`.
+        """
         if self.shorthash is None:
             sha256 = hashes.sha256(self.filename, f"checkpoint/{self.name}")
             if sha256 is None:
                 return None
             old_title = self.title
             self._set_sha256(sha256)
-            entries = [(self.title if title == old_title else title, info) for title, info in checkpoints_list.items()]
+            entries = [
+                (self.title if title == old_title else title, info)
+                for title, info in checkpoints_list.items()
+            ]
             checkpoints_list.clear()
             checkpoints_list.update(entries)
             self.register()
@@ -123,7 +130,9 @@ def checkpoint_tiles(use_short=False):
 
 
 def get_closet_checkpoint_match(search_string):
-    """The checkpoint that goes by this name, or whose title contains it with or without the hash; None if there is none."""
+    """The checkpoint that goes by this name, or whose title contains it with or without the hash; None if
+    there is none.
+    """
     if not search_string:
         return None
     if search_string in checkpoint_aliases:
@@ -141,7 +150,9 @@ def select_checkpoint():
     if chosen is not None:
         return chosen
     if not checkpoints_list:
-        raise FileNotFoundError(f"No checkpoint in {shared.cmd_opts.ckpt_dir}: put a workbench checkpoint (.safetensors) there.")
+        raise FileNotFoundError(
+            f"No checkpoint in {shared.cmd_opts.ckpt_dir}: put a workbench checkpoint (.safetensors) there."
+        )
     return next(iter(checkpoints_list.values()))
 
 
@@ -168,7 +179,9 @@ class SdModelData:
         self.initial_model = FakeInitialModel() if profiles.active.fake_initial_model else None
 
     def get_sd_model(self):
-        """The model. Loads it on access, except where the profile has a fake one before the first generation."""
+        """The model. Loads it on access, except where the profile has a fake one before the first
+        generation.
+        """
         if self.sd_model is None and self.initial_model is not None:
             return self.initial_model
         if self.sd_model is None and not self.was_loaded_at_least_once:
@@ -189,7 +202,9 @@ model_data = SdModelData()
 
 
 def load_model(checkpoint_info=None, already_loaded_state_dict=None):
-    """Load a checkpoint and make it the current model. Raises ValueError for a file that is not a workbench checkpoint."""
+    """Load a checkpoint and make it the current model. Raises ValueError for a file that is not a workbench
+    checkpoint.
+    """
     info = checkpoint_info or select_checkpoint()
     model = HostModel(load_checkpoint(info.filename, shared.device), info)
     _make_current(model, info)
@@ -207,7 +222,9 @@ def _make_current(model, info):
 
 
 def reload_model_weights(sd_model=None, info=None, forced_reload=False):
-    """Switch to a checkpoint (the settings' one by default), reusing a loaded model where there is one. Returns the model."""
+    """Switch to a checkpoint (the settings' one by default), reusing a loaded model where there is one.
+    Returns the model.
+    """
     info = info or select_checkpoint()
     current = sd_model or model_data.sd_model
     if current is not None and current.sd_model_checkpoint == info.filename and not forced_reload:
@@ -234,7 +251,9 @@ def apply_token_merging(sd_model, token_merging_ratio):
 
 
 def apply_alpha_schedule_override(sd_model, p=None) -> None:
-    """The settings that change the model's noise levels: alpha-bar in half precision, and zero terminal SNR."""
+    """The settings that change the model's noise levels: alpha-bar in half precision, and zero terminal
+    SNR.
+    """
     original = getattr(sd_model, "alphas_cumprod_original", None)
     if original is None:
         return
@@ -249,7 +268,9 @@ def apply_alpha_schedule_override(sd_model, p=None) -> None:
 
 
 def _with_zero_terminal_snr(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """Algorithm 1 of arXiv 2305.08891, on alpha-bar; the last value stays as far above 0 as the WebUI keeps it."""
+    """Algorithm 1 of arXiv 2305.08891, on alpha-bar; the last value stays as far above 0 as the WebUI keeps
+    it.
+    """
     signal = alphas_cumprod.float().sqrt()
     signal = (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])
     signal[-1] = LOWEST_ALPHA_BAR**0.5

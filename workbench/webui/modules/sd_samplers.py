@@ -41,7 +41,9 @@ def create_sampler(name, model):
 
 
 def set_samplers():
-    """Bring the lists derived from `all_samplers` up to date; `samplers_map` is lower-case names and aliases."""
+    """Bring the lists derived from `all_samplers` up to date; `samplers_map` is lower-case names and
+    aliases.
+    """
     global samplers, samplers_for_img2img, samplers_hidden
     samplers_hidden = set(shared.opts.hide_samplers)
     samplers = samplers_for_img2img = all_samplers
@@ -63,7 +65,8 @@ if profiles.active.schedulers:
 
     @functools.cache
     def get_sampler_and_scheduler(sampler_name, scheduler_name, *, convert_automatic=True):
-        """(sampler, scheduler) names that exist: "DPM++ 2M Karras" is split, an unknown sampler becomes the first one.
+        """(sampler, scheduler) names that exist: "DPM++ 2M Karras" is split, an unknown sampler becomes the
+        first one.
 
         convert_automatic: the sampler's own default schedule is called Automatic.
         """
@@ -94,10 +97,15 @@ if profiles.active.schedulers:
         return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
 
     def get_hr_sampler_and_scheduler(d: dict):
-        """The hires pass's (sampler, scheduler) of an infotext, "Use same ..." where they are the first pass's."""
+        """The hires pass's (sampler, scheduler) of an infotext, "Use same ..." where they are the first
+        pass's.
+        """
         first_pass = d.get("Sampler"), d.get("Schedule type")
         own = d.get("Hires sampler", "Use same sampler"), d.get("Hires schedule type", "Use same scheduler")
-        names = [first if name.startswith("Use same ") else name for name, first in zip(own, first_pass, strict=True)]
+        names = [
+            first if name.startswith("Use same ") else name
+            for name, first in zip(own, first_pass, strict=True)
+        ]
         sampler, scheduler = get_sampler_and_scheduler(*names)
         return (
             "Use same sampler" if sampler == first_pass[0] else sampler,

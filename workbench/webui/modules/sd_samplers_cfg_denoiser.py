@@ -31,10 +31,11 @@ def subscript_cond(cond, a, b):
 
 
 class CFGDenoiser(torch.nn.Module):
-    """The denoiser that a sampler calls: `forward(x, sigma, ...)` returns the guided denoised latent [B, 4, h, w].
+    """The denoiser that a sampler calls: `forward(x, sigma, ...)` returns the guided denoised latent [B, 4,
+    h, w].
 
-    The UNet gets one row per cond (several per image with AND), then one per image for the uncond: 2N rows for plain prompts, at
-    CFG 1 too. Subclasses have `inner_model`, the model in the sampler's scaling.
+    The UNet gets one row per cond (several per image with AND), then one per image for the uncond: 2N rows
+    for plain prompts, at CFG 1 too. Subclasses have `inner_model`, the model in the sampler's scaling.
     """
 
     def __init__(self, sampler):
@@ -76,7 +77,9 @@ class CFGDenoiser(torch.nn.Module):
         return combined
 
     def combine_denoised_for_edit_model(self, x_out, cond_scale):
-        """Guidance by the text and by the picture that is edited; rows are those with both, with the picture alone, with neither."""
+        """Guidance by the text and by the picture that is edited; rows are those with both, with the picture
+        alone, with neither.
+        """
         both, picture, neither = x_out.chunk(3)
         return neither + cond_scale * (both - picture) + self.image_cfg_scale * (picture - neither)
 
@@ -88,7 +91,9 @@ class CFGDenoiser(torch.nn.Module):
         blended = latent * self.nmask + self.init_latent * self.mask
         if self.p.scripts is None:
             return blended
-        args = scripts.MaskBlendArgs(latent, self.nmask, self.init_latent, self.mask, blended, denoiser=self, sigma=sigma)
+        args = scripts.MaskBlendArgs(
+            latent, self.nmask, self.init_latent, self.mask, blended, denoiser=self, sigma=sigma
+        )
         self.p.scripts.on_mask_blend(self.p, args)
         return args.blended_latent
 
@@ -106,7 +111,9 @@ class CFGDenoiser(torch.nn.Module):
         return False
 
     def _run_model(self, x_in, sigma_in, image_cond_in, tensor, uncond, images, is_editing=False):
-        """All rows through the model: in one forward if the conditionings have one length and the setting allows it."""
+        """All rows through the model: in one forward if the conditionings have one length and the setting
+        allows it.
+        """
 
         def forward(a, b, cond):
             concat = {"c_concat": [image_cond_in[a:b]]}
@@ -116,12 +123,21 @@ class CFGDenoiser(torch.nn.Module):
         rows = x_in.shape[0]
         same_length = uncond is None or tensor.shape[1] == uncond.shape[1]
         if same_length:
-            cond_in = tensor if uncond is None else catenate_conds([tensor, uncond, uncond] if is_editing else [tensor, uncond])
+            cond_in = (
+                tensor
+                if uncond is None
+                else catenate_conds([tensor, uncond, uncond] if is_editing else [tensor, uncond])
+            )
             size = rows if opts.batch_cond_uncond else images
-            return torch.cat([forward(a, a + size, subscript_cond(cond_in, a, a + size)) for a in range(0, rows, size)])
+            return torch.cat(
+                [forward(a, a + size, subscript_cond(cond_in, a, a + size)) for a in range(0, rows, size)]
+            )
         size = images * 2 if opts.batch_cond_uncond else images
         conds = tensor.shape[0]
-        parts = [forward(a, min(a + size, conds), subscript_cond(tensor, a, min(a + size, conds))) for a in range(0, conds, size)]
+        parts = [
+            forward(a, min(a + size, conds), subscript_cond(tensor, a, min(a + size, conds)))
+            for a in range(0, conds, size)
+        ]
         return torch.cat([*parts, forward(rows - images, rows, uncond)])
 
     def forward(self, x, sigma, uncond, cond, cond_scale, s_min_uncond, image_cond):
@@ -135,7 +151,9 @@ class CFGDenoiser(torch.nn.Module):
         if profiles.active.forge:
             denoised = self._denoise_as_forge(x, sigma, tensor, uncond, cond_scale, conds_list, image_cond)
         else:
-            denoised = self._denoise(x, sigma, tensor, uncond, cond_scale, conds_list, s_min_uncond, image_cond)
+            denoised = self._denoise(
+                x, sigma, tensor, uncond, cond_scale, conds_list, s_min_uncond, image_cond
+            )
         after_cfg = AfterCFGCallbackParams(denoised, state.sampling_step, state.sampling_steps)
         cfg_after_cfg_callback(after_cfg)
         self.step += 1
@@ -149,24 +167,47 @@ class CFGDenoiser(torch.nn.Module):
 
         def rows_of(value, without_picture=None):
             conds = [value[image : image + 1] for image, conds in enumerate(conds_list) for _ in conds]
-            return torch.cat([*conds, value, *([value if without_picture is None else without_picture] if is_editing else [])])
+            return torch.cat(
+                [
+                    *conds,
+                    value,
+                    *([value if without_picture is None else without_picture] if is_editing else []),
+                ]
+            )
 
         image_cond_in = rows_of(image_cond, torch.zeros_like(image_cond))
         params = CFGDenoiserParams(
-            rows_of(x), image_cond_in, rows_of(sigma), state.sampling_step, state.sampling_steps, tensor, uncond, self
+            rows_of(x),
+            image_cond_in,
+            rows_of(sigma),
+            state.sampling_step,
+            state.sampling_steps,
+            tensor,
+            uncond,
+            self,
         )
         cfg_denoiser_callback(params)
-        x_in, sigma_in, image_cond_in, tensor, uncond = params.x, params.sigma, params.image_cond, params.text_cond, params.text_uncond
+        x_in, sigma_in, image_cond_in, tensor, uncond = (
+            params.x,
+            params.sigma,
+            params.image_cond,
+            params.text_cond,
+            params.text_uncond,
+        )
 
         skip_uncond = self._skips_uncond(sigma, s_min_uncond)
         if skip_uncond:
             x_in, sigma_in = x_in[:-images], sigma_in[:-images]
-        x_out = self._run_model(x_in, sigma_in, image_cond_in, tensor, None if skip_uncond else uncond, images, is_editing)
+        x_out = self._run_model(
+            x_in, sigma_in, image_cond_in, tensor, None if skip_uncond else uncond, images, is_editing
+        )
         first_rows = [conds[0][0] for conds in conds_list]
         if skip_uncond:
             x_out = torch.cat([x_out, x_out[first_rows]])
 
-        cfg_denoised_callback(CFGDenoisedParams(x_out, state.sampling_step, state.sampling_steps, self.inner_model))
+        cfg_denoised_callback(
+            CFGDenoisedParams(x_out, state.sampling_step, state.sampling_steps, self.inner_model)
+        )
         if self.need_last_noise_uncond:
             self.last_noise_uncond = x_out[-images:].clone()
         scale = 1.0 if skip_uncond else cond_scale * self.cond_scale_miltiplier
@@ -187,13 +228,17 @@ class CFGDenoiser(torch.nn.Module):
         return denoised
 
     def _denoise_as_forge(self, x, sigma, tensor, uncond, cond_scale, conds_list, image_cond):
-        """Sampling through the host's own function: `inner_model` is not called, `on_cfg_denoised` never fires."""
+        """Sampling through the host's own function: `inner_model` is not called, `on_cfg_denoised` never
+        fires.
+        """
         if self.mask is not None:
             predictor = shared.sd_model.forge_objects.unet.model.predictor
             noise = self.sampler.p.rng.next()
             noisy = predictor.noise_scaling(sigma.view(-1, 1, 1, 1), noise, self.init_latent)
             x = x * self.nmask + noisy * self.mask
-        params = CFGDenoiserParams(x, image_cond, sigma, state.sampling_step, state.sampling_steps, tensor, uncond, self)
+        params = CFGDenoiserParams(
+            x, image_cond, sigma, state.sampling_step, state.sampling_steps, tensor, uncond, self
+        )
         cfg_denoiser_callback(params)
         if self.p.is_hr_pass:
             cond_scale = self.p.hr_cfg

@@ -1,4 +1,6 @@
-"""What all samplers share: latents to pictures and back, img2img steps, noise routing, and the Sampler base class."""
+"""What all samplers share: latents to pictures and back, img2img steps, noise routing, and the Sampler base
+class.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class InterruptedException(BaseException):
 
 
 def setup_img2img_steps(p, steps=None):
-    """(steps of the whole schedule, index of the first of them from the end): what the denoising strength leaves.
+    """(steps of the whole schedule, index of the first of them from the end): what the denoising strength
+    leaves.
 
     With explicit steps (or the setting) all of them run, inside a schedule that is longer accordingly.
     """
@@ -73,7 +76,10 @@ def images_tensor_to_samples(image, approximation=None, model=None):
     """Pictures [B, 3, H, W] in 0..1 to latents, one by one; draws from the global random state."""
     model = model or shared.sd_model
     with torch.no_grad():
-        encoded = [model.get_first_stage_encoding(model.encode_first_stage(picture[None] * 2 - 1)) for picture in image]
+        encoded = [
+            model.get_first_stage_encoding(model.encode_first_stage(picture[None] * 2 - 1))
+            for picture in image
+        ]
     return torch.cat(encoded)
 
 
@@ -121,7 +127,9 @@ def apply_refiner(cfg_denoiser, sigma=None) -> bool:
 
 
 class TorchHijack:
-    """Stands in for `torch` inside k-diffusion, so that its noise comes from `p.rng`: one generator per image."""
+    """Stands in for `torch` inside k-diffusion, so that its noise comes from `p.rng`: one generator per
+    image.
+    """
 
     def __init__(self, p):
         self.rng = p.rng
@@ -134,7 +142,9 @@ class TorchHijack:
 
 
 class Sampler:
-    """One sampling pass. Subclasses have `sample` and `sample_img2img`; `config` is set by whoever makes the object."""
+    """One sampling pass. Subclasses have `sample` and `sample_img2img`; `config` is set by whoever makes the
+    object.
+    """
 
     eta_option_field = "eta_ancestral"
     eta_infotext_field = "Eta"
@@ -182,7 +192,9 @@ class Sampler:
         return p.steps
 
     def initialize(self, p) -> dict:
-        """Connect to a generation; returns the keyword arguments for `self.func` that its settings ask for."""
+        """Connect to a generation; returns the keyword arguments for `self.func` that its settings ask
+        for.
+        """
         self.p = p
         denoiser = self.model_wrap_cfg
         denoiser.p = p
@@ -195,12 +207,19 @@ class Sampler:
         k_diffusion.sampling.torch = TorchHijack(p)
 
         accepted = inspect.signature(self.func).parameters
-        kwargs = {name: getattr(p, name) for name in self.extra_params if hasattr(p, name) and name in accepted}
+        kwargs = {
+            name: getattr(p, name) for name in self.extra_params if hasattr(p, name) and name in accepted
+        }
         if "eta" in accepted:
             if self.eta != self.eta_default:
                 p.extra_generation_params[self.eta_infotext_field] = self.eta
             kwargs["eta"] = self.eta
-        for name, label in (("s_churn", "Sigma churn"), ("s_tmin", "Sigma tmin"), ("s_tmax", "Sigma tmax"), ("s_noise", "Sigma noise")):
+        for name, label in (
+            ("s_churn", "Sigma churn"),
+            ("s_tmin", "Sigma tmin"),
+            ("s_tmax", "Sigma tmax"),
+            ("s_noise", "Sigma noise"),
+        ):
             value = getattr(opts, name)
             if name == "s_tmax":
                 value = value or self.s_tmax
@@ -219,7 +238,9 @@ class Sampler:
     def sample(self, p, x, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
         raise NotImplementedError()
 
-    def sample_img2img(self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
+    def sample_img2img(
+        self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None
+    ):
         raise NotImplementedError()
 
     def add_infotext(self, p):

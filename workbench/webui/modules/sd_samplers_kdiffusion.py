@@ -16,15 +16,30 @@ from workbench.webui.k_diffusion_host import k_diffusion
 
 samplers_k_diffusion = [
     ("DPM++ 2M", "sample_dpmpp_2m", ["k_dpmpp_2m"], {"scheduler": "karras"}),
-    ("DPM++ SDE", "sample_dpmpp_sde", ["k_dpmpp_sde"], {"scheduler": "karras", "second_order": True, "brownian_noise": True}),
-    ("DPM++ 2M SDE", "sample_dpmpp_2m_sde", ["k_dpmpp_2m_sde"], {"scheduler": "exponential", "brownian_noise": True}),
+    (
+        "DPM++ SDE",
+        "sample_dpmpp_sde",
+        ["k_dpmpp_sde"],
+        {"scheduler": "karras", "second_order": True, "brownian_noise": True},
+    ),
+    (
+        "DPM++ 2M SDE",
+        "sample_dpmpp_2m_sde",
+        ["k_dpmpp_2m_sde"],
+        {"scheduler": "exponential", "brownian_noise": True},
+    ),
     (
         "DPM++ 2M SDE Heun",
         "sample_dpmpp_2m_sde",
         ["k_dpmpp_2m_sde_heun"],
         {"scheduler": "exponential", "brownian_noise": True, "solver_type": "heun"},
     ),
-    ("DPM++ 2S a", "sample_dpmpp_2s_ancestral", ["k_dpmpp_2s_a"], {"scheduler": "karras", "uses_ensd": True, "second_order": True}),
+    (
+        "DPM++ 2S a",
+        "sample_dpmpp_2s_ancestral",
+        ["k_dpmpp_2s_a"],
+        {"scheduler": "karras", "uses_ensd": True, "second_order": True},
+    ),
     (
         "DPM++ 3M SDE",
         "sample_dpmpp_3m_sde",
@@ -35,7 +50,12 @@ samplers_k_diffusion = [
     ("Euler", "sample_euler", ["k_euler"], {}),
     ("LMS", "sample_lms", ["k_lms"], {}),
     ("Heun", "sample_heun", ["k_heun"], {"second_order": True}),
-    ("DPM2", "sample_dpm_2", ["k_dpm_2"], {"scheduler": "karras", "discard_next_to_last_sigma": True, "second_order": True}),
+    (
+        "DPM2",
+        "sample_dpm_2",
+        ["k_dpm_2"],
+        {"scheduler": "karras", "discard_next_to_last_sigma": True, "second_order": True},
+    ),
     (
         "DPM2 a",
         "sample_dpm_2_ancestral",
@@ -69,7 +89,11 @@ class CFGDenoiserKDiffusion(sd_samplers_cfg_denoiser.CFGDenoiser):
             if profiles.active.forge:
                 self.model_wrap = ForgeScheduleLinker(model.forge_objects.unet.model.predictor, model)
             else:
-                wrapper = k_diffusion.external.CompVisVDenoiser if model.parameterization == "v" else k_diffusion.external.CompVisDenoiser
+                wrapper = (
+                    k_diffusion.external.CompVisVDenoiser
+                    if model.parameterization == "v"
+                    else k_diffusion.external.CompVisDenoiser
+                )
                 self.model_wrap = wrapper(model, quantize=opts.enable_quantization)
         return self.model_wrap
 
@@ -109,7 +133,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
     def get_sigmas(self, p, steps):
         """The noise levels [steps + 1] on the CPU: of the generation's override, else of the schedule."""
         params = p.extra_generation_params
-        drops_second_last = self.config is not None and self.config.options.get("discard_next_to_last_sigma", False)
+        drops_second_last = self.config is not None and self.config.options.get(
+            "discard_next_to_last_sigma", False
+        )
         if opts.always_discard_next_to_last_sigma and not drops_second_last:
             drops_second_last = True
             params["Discard penultimate sigma"] = True
@@ -122,7 +148,10 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             if function is None:
                 sigmas = self.model_wrap.get_sigmas(steps)
             else:
-                kwargs = {"sigma_min": self.model_wrap.sigmas[0].item(), "sigma_max": self.model_wrap.sigmas[-1].item()}
+                kwargs = {
+                    "sigma_min": self.model_wrap.sigmas[0].item(),
+                    "sigma_max": self.model_wrap.sigmas[-1].item(),
+                }
                 for name in ("sigma_min", "sigma_max"):
                     if getattr(opts, name) not in (0, kwargs[name]):
                         kwargs[name] = getattr(opts, name)
@@ -139,13 +168,21 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
     def _start(self, p, noise, latent, sigma, from_nothing_but_noise=False):
         """The latent at the first noise level."""
         if profiles.active.forge:
-            return self.model_wrap.predictor.noise_scaling(sigma, noise, latent, max_denoise=from_nothing_but_noise)
+            return self.model_wrap.predictor.noise_scaling(
+                sigma, noise, latent, max_denoise=from_nothing_but_noise
+            )
         return latent + noise * (torch.sqrt(1.0 + sigma**2.0) if from_nothing_but_noise else sigma)
 
     def _function_kwargs(self, p, x, sigmas, sigma_min, sigma_max):
         """Keyword arguments for the sampler function, by what its signature asks for."""
         kwargs = self.initialize(p)
-        offered = {"sigma_min": sigma_min, "sigma_max": sigma_max, "n": len(sigmas) - 1, "sigma_sched": sigmas, "sigmas": sigmas}
+        offered = {
+            "sigma_min": sigma_min,
+            "sigma_max": sigma_max,
+            "n": len(sigmas) - 1,
+            "sigma_sched": sigmas,
+            "sigmas": sigmas,
+        }
         accepted = inspect.signature(self.func).parameters
         kwargs.update({name: value for name, value in offered.items() if name in accepted})
         if self.config.options.get("brownian_noise", False):
@@ -165,7 +202,12 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
 
         def call():
             return self.func(
-                self.model_wrap_cfg, x, extra_args=self.sampler_extra_args, disable=False, callback=self.callback_state, **kwargs
+                self.model_wrap_cfg,
+                x,
+                extra_args=self.sampler_extra_args,
+                disable=False,
+                callback=self.callback_state,
+                **kwargs,
             )
 
         samples = self.launch_sampling(steps, call)
@@ -177,12 +219,18 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         sigmas = self.get_sigmas(p, steps)
         if opts.sgm_noise_multiplier:
             p.extra_generation_params["SGM noise multiplier"] = True
-        x = self._start(p, x, torch.zeros_like(x), sigmas[0], from_nothing_but_noise=opts.sgm_noise_multiplier)
-        kwargs = self._function_kwargs(p, x, sigmas, self.model_wrap.sigmas[0].item(), self.model_wrap.sigmas[-1].item())
+        x = self._start(
+            p, x, torch.zeros_like(x), sigmas[0], from_nothing_but_noise=opts.sgm_noise_multiplier
+        )
+        kwargs = self._function_kwargs(
+            p, x, sigmas, self.model_wrap.sigmas[0].item(), self.model_wrap.sigmas[-1].item()
+        )
         self.last_latent = x
         return self._run(p, x, steps, kwargs, conditioning, unconditional_conditioning, image_conditioning)
 
-    def sample_img2img(self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
+    def sample_img2img(
+        self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None
+    ):
         steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
         sigmas = self.get_sigmas(p, steps)
         remaining = sigmas[steps - t_enc - 1 :]
@@ -195,18 +243,25 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         kwargs = self._function_kwargs(p, x, remaining, remaining[-2], remaining[0])
         self.model_wrap_cfg.init_latent = x
         self.last_latent = x
-        return self._run(p, start, t_enc + 1, kwargs, conditioning, unconditional_conditioning, image_conditioning)
+        return self._run(
+            p, start, t_enc + 1, kwargs, conditioning, unconditional_conditioning, image_conditioning
+        )
 
 
 samplers_data_k_diffusion = [
-    sd_samplers_common.SamplerData(label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options)
+    sd_samplers_common.SamplerData(
+        label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options
+    )
     for label, funcname, aliases, options in samplers_k_diffusion
 ]
 k_diffusion_samplers_map = {sampler.name: sampler for sampler in samplers_data_k_diffusion}
 if not profiles.active.schedulers:  # before the drop-down, each sampler had a twin with Karras' schedule
     karras_twins = [
         sd_samplers_common.SamplerData(
-            f"{data.name} Karras", data.constructor, [f"{alias}_ka" for alias in data.aliases], {**data.options, "scheduler": "karras"}
+            f"{data.name} Karras",
+            data.constructor,
+            [f"{alias}_ka" for alias in data.aliases],
+            {**data.options, "scheduler": "karras"},
         )
         for data in samplers_data_k_diffusion
         if data.options.get("scheduler") == "karras"

@@ -1,4 +1,6 @@
-"""The WebUI's own LCM sampler, with its own idea of the timesteps (evenly spaced noise levels, rounded timesteps)."""
+"""The WebUI's own LCM sampler, with its own idea of the timesteps (evenly spaced noise levels, rounded
+timesteps).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class LCMCompVisDenoiser(k_diffusion.external.DiscreteSchedule):
 
     def t_to_sigma(self, timestep):
         """Noise level at a timestep, interpolated in the logarithm between the grid's points."""
-        return super().t_to_sigma(((timestep - (SKIP_STEPS - 1)) / SKIP_STEPS).float().clamp(0, GRID_POINTS - 1))
+        return super().t_to_sigma(
+            ((timestep - (SKIP_STEPS - 1)) / SKIP_STEPS).float().clamp(0, GRID_POINTS - 1)
+        )
 
     def forward(self, x, sigma, **kwargs):
         level = sigma.view(-1, 1, 1, 1)
@@ -63,7 +67,11 @@ def sample_lcm(model, x, sigmas, extra_args=None, callback=None, disable=None, n
         denoised = model(x, sigmas[i] * ones, **(extra_args or {}))
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
-        x = denoised if sigmas[i + 1] == 0 else denoised + sigmas[i + 1] * draw_noise(sigmas[i], sigmas[i + 1])
+        x = (
+            denoised
+            if sigmas[i + 1] == 0
+            else denoised + sigmas[i + 1] * draw_noise(sigmas[i], sigmas[i + 1])
+        )
     return x
 
 
@@ -84,6 +92,8 @@ class LCMSampler(sd_samplers_kdiffusion.KDiffusionSampler):
 
 samplers_lcm = [("LCM", sample_lcm, ["k_lcm"], {})]
 samplers_data_lcm = [
-    sd_samplers_common.SamplerData(label, lambda model, funcname=funcname: LCMSampler(funcname, model), aliases, options)
+    sd_samplers_common.SamplerData(
+        label, lambda model, funcname=funcname: LCMSampler(funcname, model), aliases, options
+    )
     for label, funcname, aliases, options in samplers_lcm
 ]

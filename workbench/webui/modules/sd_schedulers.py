@@ -31,7 +31,9 @@ def _at_timesteps(inner_model, timesteps, device):
 
 
 def _ends(inner_model, sigma_min, sigma_max):
-    return float(inner_model.sigma_to_t(torch.tensor(sigma_max))), float(inner_model.sigma_to_t(torch.tensor(sigma_min)))
+    return float(inner_model.sigma_to_t(torch.tensor(sigma_max))), float(
+        inner_model.sigma_to_t(torch.tensor(sigma_min))
+    )
 
 
 def uniform(n, sigma_min, sigma_max, inner_model, device):
@@ -70,10 +72,15 @@ schedulers = [
     Scheduler("uniform", "Uniform", uniform, need_inner_model=True),
     Scheduler("karras", "Karras", k_diffusion.sampling.get_sigmas_karras, default_rho=7.0),
     Scheduler("exponential", "Exponential", k_diffusion.sampling.get_sigmas_exponential),
-    Scheduler("polyexponential", "Polyexponential", k_diffusion.sampling.get_sigmas_polyexponential, default_rho=1.0),
+    Scheduler(
+        "polyexponential", "Polyexponential", k_diffusion.sampling.get_sigmas_polyexponential, default_rho=1.0
+    ),
     Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True, aliases=["SGMUniform"]),
     Scheduler("simple", "Simple", simple, need_inner_model=True),
     Scheduler("normal", "Normal", normal, need_inner_model=True),
     Scheduler("ddim", "DDIM", ddim, need_inner_model=True),
 ]
-schedulers_map = {**{scheduler.name: scheduler for scheduler in schedulers}, **{scheduler.label: scheduler for scheduler in schedulers}}
+schedulers_map = {
+    **{scheduler.name: scheduler for scheduler in schedulers},
+    **{scheduler.label: scheduler for scheduler in schedulers},
+}

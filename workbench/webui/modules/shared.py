@@ -10,7 +10,13 @@ from pathlib import Path
 
 from modules import devices, options, shared_options, shared_state
 from modules.options import OptionHTML, OptionInfo, options_section  # noqa: F401
-from modules.paths_internal import data_path, extensions_builtin_dir, extensions_dir, models_path, script_path  # noqa: F401
+from modules.paths_internal import (  # noqa: F401
+    data_path,
+    extensions_builtin_dir,
+    extensions_dir,
+    models_path,
+    script_path,
+)
 from modules.shared_cmd_options import cmd_opts
 from modules.styles import StyleDatabase
 
@@ -79,7 +85,11 @@ def walk_files(path, allowed_extensions=None):
 
 
 def listfiles(dirname):
-    return [str(entry) for entry in sorted(Path(dirname).iterdir()) if entry.is_file() and not entry.name.startswith(".")]
+    return [
+        str(entry)
+        for entry in sorted(Path(dirname).iterdir())
+        if entry.is_file() and not entry.name.startswith(".")
+    ]
 
 
 class _SharedModule(types.ModuleType):

@@ -1,4 +1,6 @@
-"""The command line as extensions see it: `cmd_opts`, with the WebUI's names. `workbench.__main__` fills it in first."""
+"""The command line as extensions see it: `cmd_opts`, with the WebUI's names. `workbench.__main__` fills it in
+first.
+"""
 
 from __future__ import annotations
 

@@ -47,20 +47,34 @@ options_templates.update(
         {
             "samples_save": OptionInfo(True, "Always save all generated images"),
             "samples_format": OptionInfo("png", "File format for images"),
-            "save_images_before_highres_fix": OptionInfo(False, "Save a copy of image before applying hires fix"),
+            "save_images_before_highres_fix": OptionInfo(
+                False, "Save a copy of image before applying hires fix"
+            ),
             "grid_save": OptionInfo(False, "Always save all generated image grids"),
             "return_grid": OptionInfo(True, "Show grid in results for web"),
             "grid_only_if_multiple": OptionInfo(True, "Do not save grids consisting of one picture"),
             "enable_pnginfo": OptionInfo(True, "Write infotext to metadata of the generated image"),
-            "outdir_txt2img_samples": OptionInfo(str(Path(default_output_dir) / "txt2img-images"), "Output directory for txt2img images"),
-            "outdir_img2img_samples": OptionInfo(str(Path(default_output_dir) / "img2img-images"), "Output directory for img2img images"),
-            "outdir_txt2img_grids": OptionInfo(str(Path(default_output_dir) / "txt2img-grids"), "Output directory for txt2img grids"),
-            "outdir_img2img_grids": OptionInfo(str(Path(default_output_dir) / "img2img-grids"), "Output directory for img2img grids"),
+            "outdir_txt2img_samples": OptionInfo(
+                str(Path(default_output_dir) / "txt2img-images"), "Output directory for txt2img images"
+            ),
+            "outdir_img2img_samples": OptionInfo(
+                str(Path(default_output_dir) / "img2img-images"), "Output directory for img2img images"
+            ),
+            "outdir_txt2img_grids": OptionInfo(
+                str(Path(default_output_dir) / "txt2img-grids"), "Output directory for txt2img grids"
+            ),
+            "outdir_img2img_grids": OptionInfo(
+                str(Path(default_output_dir) / "img2img-grids"), "Output directory for img2img grids"
+            ),
             "save_init_img": OptionInfo(False, "Save init images when using img2img"),
-            "outdir_init_images": OptionInfo(str(Path(default_output_dir) / "init-images"), "Directory for saving init images"),
+            "outdir_init_images": OptionInfo(
+                str(Path(default_output_dir) / "init-images"), "Directory for saving init images"
+            ),
             "temp_dir": OptionInfo("", "Directory for temporary images; leave empty for default"),
             "return_mask": OptionInfo(False, "For inpainting, include the greyscale mask in results for web"),
-            "return_mask_composite": OptionInfo(False, "For inpainting, include masked composite in results for web"),
+            "return_mask_composite": OptionInfo(
+                False, "For inpainting, include masked composite in results for web"
+            ),
         },
     )
 )
@@ -77,17 +91,29 @@ options_templates.update(
                 refresh=_refresh_checkpoints,
                 infotext=profiles.active.checkpoint_in_infotexts,
             ),
-            "sd_checkpoints_limit": OptionInfo(2, "Maximum number of checkpoints loaded at the same time", gr.Slider, _range(1, 10, 1)),
+            "sd_checkpoints_limit": OptionInfo(
+                2, "Maximum number of checkpoints loaded at the same time", gr.Slider, _range(1, 10, 1)
+            ),
             "enable_prompt_comments": OptionInfo(True, "Comments in prompts"),
-            "CLIP_stop_at_last_layers": OptionInfo(1, "Clip skip", gr.Slider, _range(1, 12, 1), infotext="Clip skip"),
-            "randn_source": OptionInfo("GPU", "Random number generator source", gr.Radio, {"choices": ["GPU", "CPU"]}, infotext="RNG"),
+            "CLIP_stop_at_last_layers": OptionInfo(
+                1, "Clip skip", gr.Slider, _range(1, 12, 1), infotext="Clip skip"
+            ),
+            "randn_source": OptionInfo(
+                "GPU", "Random number generator source", gr.Radio, {"choices": ["GPU", "CPU"]}, infotext="RNG"
+            ),
             "enable_quantization": OptionInfo(False, "Round timesteps to whole numbers"),
             "emphasis": OptionInfo(
-                "Original", "Emphasis mode", gr.Radio, {"choices": ["None", "Ignore", "Original", "No norm"]}, infotext="Emphasis"
+                "Original",
+                "Emphasis mode",
+                gr.Radio,
+                {"choices": ["None", "Ignore", "Original", "No norm"]},
+                infotext="Emphasis",
             ),
             "batch_cond_uncond": OptionInfo(True, "Batch cond/uncond"),
             "persistent_cond_cache": OptionInfo(True, "Persistent cond cache"),
-            "use_old_scheduling": OptionInfo(False, "Use old prompt editing timelines", infotext="Old prompt editing timelines"),
+            "use_old_scheduling": OptionInfo(
+                False, "Use old prompt editing timelines", infotext="Old prompt editing timelines"
+            ),
         },
     )
 )
@@ -97,13 +123,25 @@ options_templates.update(
         ("img2img", "img2img"),
         {
             "initial_noise_multiplier": OptionInfo(
-                1.0, "Noise multiplier for img2img", gr.Slider, _range(0.0, 1.5, 0.001), infotext="Noise multiplier"
+                1.0,
+                "Noise multiplier for img2img",
+                gr.Slider,
+                _range(0.0, 1.5, 0.001),
+                infotext="Noise multiplier",
             ),
-            "inpainting_mask_weight": OptionInfo(1.0, "Inpainting conditioning mask strength", infotext="Conditional mask weight"),
-            "img2img_fix_steps": OptionInfo(False, "With img2img, do exactly the amount of steps the slider specifies"),
-            "img2img_extra_noise": OptionInfo(0.0, "Extra noise multiplier for img2img and hires fix", infotext="Extra noise"),
+            "inpainting_mask_weight": OptionInfo(
+                1.0, "Inpainting conditioning mask strength", infotext="Conditional mask weight"
+            ),
+            "img2img_fix_steps": OptionInfo(
+                False, "With img2img, do exactly the amount of steps the slider specifies"
+            ),
+            "img2img_extra_noise": OptionInfo(
+                0.0, "Extra noise multiplier for img2img and hires fix", infotext="Extra noise"
+            ),
             "img2img_background_color": OptionInfo(
-                "#ffffff", "With img2img, fill transparent parts of the input image with this color", gr.ColorPicker
+                "#ffffff",
+                "With img2img, fill transparent parts of the input image with this color",
+                gr.ColorPicker,
             ),
         },
     )
@@ -117,7 +155,9 @@ options_templates.update(
             "add_model_name_to_info": OptionInfo(True, "Add model name to infotext"),
             "add_version_to_infotext": OptionInfo(True, "Add program version to infotext"),
             "add_user_name_to_info": OptionInfo(False, "Add user name to infotext"),
-            "disable_weights_auto_swap": OptionInfo(True, "Disregard checkpoint information from pasted infotext"),
+            "disable_weights_auto_swap": OptionInfo(
+                True, "Disregard checkpoint information from pasted infotext"
+            ),
             "infotext_skip_pasting": OptionInfo(
                 [], "Disregard fields from pasted infotext", gr.Dropdown, {"choices": [], "multiselect": True}
             ),
@@ -137,9 +177,14 @@ options_templates.update(
                 1.0, "Default multiplier for extra networks", gr.Slider, _range(0.0, 2.0, 0.01)
             ),
             "lora_preferred_name": OptionInfo(
-                "Alias from file", "When adding to prompt, refer to Lora by", gr.Radio, {"choices": ["Alias from file", "Filename"]}
+                "Alias from file",
+                "When adding to prompt, refer to Lora by",
+                gr.Radio,
+                {"choices": ["Alias from file", "Filename"]},
             ),
-            "lora_in_memory_limit": OptionInfo(0, "Number of Lora networks to keep cached in memory", gr.Number, {"precision": 0}),
+            "lora_in_memory_limit": OptionInfo(
+                0, "Number of Lora networks to keep cached in memory", gr.Number, {"precision": 0}
+            ),
         },
     )
 )
@@ -147,7 +192,11 @@ options_templates.update(
 options_templates.update(
     options_section(
         ("ui-language", "User interface"),
-        {"localization": OptionInfo("None", "Localization", gr.Dropdown, _localization_choices).needs_reload_ui()},
+        {
+            "localization": (
+                OptionInfo("None", "Localization", gr.Dropdown, _localization_choices).needs_reload_ui()
+            )
+        },
     )
 )
 
@@ -156,10 +205,15 @@ options_templates.update(
         ("ui", "Live previews"),
         {
             "live_previews_enable": OptionInfo(True, "Show live previews of the created image"),
-            "show_progress_every_n_steps": OptionInfo(10, "Live preview display period", gr.Slider, _range(-1, 32, 1)),
+            "show_progress_every_n_steps": OptionInfo(
+                10, "Live preview display period", gr.Slider, _range(-1, 32, 1)
+            ),
             "show_progress_type": OptionInfo("Full", "Live preview method", gr.Radio, {"choices": ["Full"]}),
             "live_preview_content": OptionInfo(
-                "Prompt", "Live preview subject", gr.Radio, {"choices": ["Combined", "Prompt", "Negative prompt"]}
+                "Prompt",
+                "Live preview subject",
+                gr.Radio,
+                {"choices": ["Combined", "Prompt", "Negative prompt"]},
             ),
         },
     )
@@ -169,25 +223,49 @@ options_templates.update(
     options_section(
         ("sampler-params", "Sampler parameters"),
         {
-            "hide_samplers": OptionInfo([], "Hide samplers in user interface", gr.CheckboxGroup, _sampler_choices),
-            "eta_ancestral": OptionInfo(1.0, "Eta for k-diffusion samplers", gr.Slider, _range(0.0, 1.0, 0.01), infotext="Eta"),
-            "s_churn": OptionInfo(0.0, "sigma churn", gr.Slider, _range(0.0, 100.0, 0.01), infotext="Sigma churn"),
-            "s_tmin": OptionInfo(0.0, "sigma tmin", gr.Slider, _range(0.0, 10.0, 0.01), infotext="Sigma tmin"),
-            "s_tmax": OptionInfo(0.0, "sigma tmax", gr.Slider, _range(0.0, 999.0, 0.01), infotext="Sigma tmax"),
-            "s_noise": OptionInfo(1.0, "sigma noise", gr.Slider, _range(0.0, 1.1, 0.001), infotext="Sigma noise"),
-            "s_min_uncond": OptionInfo(0.0, "Negative Guidance minimum sigma", gr.Slider, _range(0.0, 15.0, 0.01), infotext="NGMS"),
-            "s_min_uncond_all": OptionInfo(False, "Negative Guidance minimum sigma all steps", infotext="NGMS all steps"),
+            "hide_samplers": OptionInfo(
+                [], "Hide samplers in user interface", gr.CheckboxGroup, _sampler_choices
+            ),
+            "eta_ancestral": OptionInfo(
+                1.0, "Eta for k-diffusion samplers", gr.Slider, _range(0.0, 1.0, 0.01), infotext="Eta"
+            ),
+            "s_churn": OptionInfo(
+                0.0, "sigma churn", gr.Slider, _range(0.0, 100.0, 0.01), infotext="Sigma churn"
+            ),
+            "s_tmin": OptionInfo(
+                0.0, "sigma tmin", gr.Slider, _range(0.0, 10.0, 0.01), infotext="Sigma tmin"
+            ),
+            "s_tmax": OptionInfo(
+                0.0, "sigma tmax", gr.Slider, _range(0.0, 999.0, 0.01), infotext="Sigma tmax"
+            ),
+            "s_noise": OptionInfo(
+                1.0, "sigma noise", gr.Slider, _range(0.0, 1.1, 0.001), infotext="Sigma noise"
+            ),
+            "s_min_uncond": OptionInfo(
+                0.0, "Negative Guidance minimum sigma", gr.Slider, _range(0.0, 15.0, 0.01), infotext="NGMS"
+            ),
+            "s_min_uncond_all": OptionInfo(
+                False, "Negative Guidance minimum sigma all steps", infotext="NGMS all steps"
+            ),
             "skip_early_cond": OptionInfo(
-                0.0, "Ignore negative prompt during early sampling", gr.Slider, _range(0.0, 1.0, 0.01), infotext="Skip Early CFG"
+                0.0,
+                "Ignore negative prompt during early sampling",
+                gr.Slider,
+                _range(0.0, 1.0, 0.01),
+                infotext="Skip Early CFG",
             ),
             "sigma_min": OptionInfo(0.0, "sigma min", gr.Number, infotext="Schedule min sigma"),
             "sigma_max": OptionInfo(0.0, "sigma max", gr.Number, infotext="Schedule max sigma"),
             "rho": OptionInfo(0.0, "rho", gr.Number, infotext="Schedule rho"),
-            "eta_noise_seed_delta": OptionInfo(0, "Eta noise seed delta", gr.Number, {"precision": 0}, infotext="ENSD"),
+            "eta_noise_seed_delta": OptionInfo(
+                0, "Eta noise seed delta", gr.Number, {"precision": 0}, infotext="ENSD"
+            ),
             "always_discard_next_to_last_sigma": OptionInfo(
                 False, "Always discard next-to-last sigma", infotext="Discard penultimate sigma"
             ),
-            "sgm_noise_multiplier": OptionInfo(False, "SGM noise multiplier", infotext="SGM noise multiplier"),
+            "sgm_noise_multiplier": OptionInfo(
+                False, "SGM noise multiplier", infotext="SGM noise multiplier"
+            ),
             "hires_fix_use_firstpass_conds": OptionInfo(
                 False, "For hires fix, calculate conds of second pass using extra networks of first pass"
             ),
@@ -210,7 +288,9 @@ if profiles.active.native_lcm:  # A1111 1.8 has these too
             ("compatibility", "Compatibility"),
             {
                 "use_downcasted_alpha_bar": OptionInfo(
-                    False, "Downcast model alphas_cumprod to fp16 before sampling", infotext="Downcast alphas_cumprod"
+                    False,
+                    "Downcast model alphas_cumprod to fp16 before sampling",
+                    infotext="Downcast alphas_cumprod",
                 ),
                 "sd_noise_schedule": OptionInfo(
                     "Default",

@@ -85,7 +85,11 @@ class State:
         from modules.shared import opts
 
         period = opts.show_progress_every_n_steps
-        if opts.live_previews_enable and period > 0 and self.sampling_step - self.current_image_sampling_step >= period:
+        if (
+            opts.live_previews_enable
+            and period > 0
+            and self.sampling_step - self.current_image_sampling_step >= period
+        ):
             self.do_set_current_image()
 
     def do_set_current_image(self) -> None:
@@ -126,7 +130,9 @@ class State:
         self.server_command = "restart"
 
     def wait_for_server_command(self, timeout: float | None = None) -> str | None:
-        """Block until a command ("restart", "stop") is set; returns and clears it, or None after `timeout` seconds."""
+        """Block until a command ("restart", "stop") is set; returns and clears it, or None after `timeout`
+        seconds.
+        """
         if not self._command_set.wait(timeout):
             return None
         self._command_set.clear()

@@ -20,7 +20,9 @@ class Timer:
         self.last = now
 
     def summary(self) -> str:
-        parts = ", ".join(f"{name}: {seconds:.1f}s" for name, seconds in self.records.items() if seconds >= 0.1)
+        parts = ", ".join(
+            f"{name}: {seconds:.1f}s" for name, seconds in self.records.items() if seconds >= 0.1
+        )
         return f"{self.total:.1f}s" + (f" ({parts})" if parts else "")
 
     def reset(self) -> None:

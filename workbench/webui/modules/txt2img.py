@@ -19,7 +19,11 @@ def txt2img_create_processing(request, values: dict, override_settings_texts, sc
         override_settings=create_override_settings_dict(override_settings_texts or []),
         **values,
     )
-    same = {"hr_checkpoint_name": "Use same checkpoint", "hr_sampler_name": "Use same sampler", "hr_scheduler": "Use same scheduler"}
+    same = {
+        "hr_checkpoint_name": "Use same checkpoint",
+        "hr_sampler_name": "Use same sampler",
+        "hr_scheduler": "Use same scheduler",
+    }
     for name, label in same.items():
         if getattr(p, name, None) == label:
             setattr(p, name, None)
@@ -40,7 +44,9 @@ def run(p, runner, script_args):
 
 
 def finish(p, make):
-    """Run `make()`, which processes `p`; returns (images, info as JSON, infotext as HTML, comments as HTML)."""
+    """Run `make()`, which processes `p`; returns (images, info as JSON, infotext as HTML, comments as
+    HTML).
+    """
     with closing(p):
         processed = make()
     shared.total_tqdm.clear()

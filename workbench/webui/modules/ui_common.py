@@ -43,12 +43,15 @@ def create_toprow(tab: str) -> Toprow:
         with gr.Column(elem_id=f"{tab}_prompt_container", scale=6):
             with gr.Row(elem_id=f"{tab}_prompt_row"):
                 prompt = gr.Textbox(
-                    label="Prompt", elem_id=f"{tab}_prompt", show_label=False, lines=3, value=DEFAULT_PROMPT, elem_classes=["prompt"],
-                    placeholder="Prompt (a coloured circle, square, triangle or cross, or two side by side, on a coloured mosaic)",
+                    label="Prompt", elem_id=f"{tab}_prompt", show_label=False, lines=3, value=DEFAULT_PROMPT,
+                    elem_classes=["prompt"],
+                    placeholder="Prompt (a coloured circle, square, triangle or cross, "
+                    "or two side by side, on a coloured mosaic)",
                 )  # fmt: skip
             with gr.Row(elem_id=f"{tab}_neg_prompt_row"):
                 negative_prompt = gr.Textbox(
-                    label="Negative prompt", elem_id=f"{tab}_neg_prompt", show_label=False, lines=2, placeholder="Negative prompt",
+                    label="Negative prompt", elem_id=f"{tab}_neg_prompt", show_label=False, lines=2,
+                    placeholder="Negative prompt",
                     elem_classes=["prompt"],
                 )  # fmt: skip
         with gr.Column(elem_id=f"{tab}_actions_column", scale=1):
@@ -62,7 +65,8 @@ def create_toprow(tab: str) -> Toprow:
                 paste = ToolButton("↙️", elem_id="paste", tooltip="Read generation parameters")
             with gr.Row(elem_id=f"{tab}_styles_row"):
                 styles = gr.Dropdown(
-                    label="Styles", show_label=False, elem_id=f"{tab}_styles", choices=list(shared.prompt_styles.styles), value=[],
+                    label="Styles", show_label=False, elem_id=f"{tab}_styles",
+                    choices=list(shared.prompt_styles.styles), value=[],
                     multiselect=True,
                 )  # fmt: skip
     return Toprow(prompt, negative_prompt, styles, submit, paste)
@@ -81,12 +85,22 @@ def create_output_panel(tab: str) -> OutputPanel:
     with gr.Column(elem_id=f"{tab}_results"):
         with gr.Group(elem_id=f"{tab}_gallery_container"):
             gallery = gr.Gallery(
-                label="Output", show_label=False, elem_id=f"{tab}_gallery", columns=4, preview=True, height=420, object_fit="contain"
+                label="Output",
+                show_label=False,
+                elem_id=f"{tab}_gallery",
+                columns=4,
+                preview=True,
+                height=420,
+                object_fit="contain",
             )
         with FormRow(elem_id=f"image_buttons_{tab}"):
             buttons = {
                 name: gr.Button(label, elem_id=f"{tab}_send_to_{name}")
-                for name, label in (("txt2img", "Send to txt2img"), ("img2img", "Send to img2img"), ("inpaint", "Send to inpaint"))
+                for name, label in (
+                    ("txt2img", "Send to txt2img"),
+                    ("img2img", "Send to img2img"),
+                    ("inpaint", "Send to inpaint"),
+                )
             }
         infotext = gr.HTML(elem_id=f"html_info_{tab}", elem_classes="infotext")
         html_log = gr.HTML(elem_id=f"html_log_{tab}", elem_classes="html-log")
@@ -97,9 +111,17 @@ def create_output_panel(tab: str) -> OutputPanel:
             text = _infotext_of_selected(info, event.index)
             return plaintext_to_html(text), text
 
-        gallery.select(show_selected, inputs=[generation_info], outputs=[infotext, selected_infotext], show_progress=False)
+        gallery.select(
+            show_selected,
+            inputs=[generation_info],
+            outputs=[infotext, selected_infotext],
+            show_progress=False,
+        )
         generation_info.change(
-            lambda info: _infotext_of_selected(info, 0), inputs=[generation_info], outputs=[selected_infotext], show_progress=False
+            lambda info: _infotext_of_selected(info, 0),
+            inputs=[generation_info],
+            outputs=[selected_infotext],
+            show_progress=False,
         )
         for name, button in buttons.items():
             infotext_utils.register_paste_params_button(

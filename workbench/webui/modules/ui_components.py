@@ -80,9 +80,11 @@ class DropdownEditable(FormComponent, gr.Dropdown):
 
 
 class InputAccordionImpl(gr.Checkbox):
-    """An accordion whose value is whether it is ticked. It is a hidden checkbox; the page keeps the two in step.
+    """An accordion whose value is whether it is ticked. It is a hidden checkbox; the page keeps the two in
+    step.
 
-    Element ids: `elem_id` (the accordion), `elem_id-checkbox` (the hidden one), `elem_id-visible-checkbox` (in the header, if it has one).
+    Element ids: `elem_id` (the accordion), `elem_id-checkbox` (the hidden one), `elem_id-visible-checkbox`
+    (in the header, if it has one).
     """
 
     _numbers = itertools.count()
@@ -90,14 +92,26 @@ class InputAccordionImpl(gr.Checkbox):
     def __init__(self, value, **kwargs):
         self.accordion_id = kwargs.pop("elem_id", None) or f"input-accordion-{next(self._numbers)}"
         super().__init__(value, **{**kwargs, "elem_id": f"{self.accordion_id}-checkbox", "visible": False})
-        self.change(fn=None, _js=f"function(checked) {{ inputAccordionChecked('{self.accordion_id}', checked); }}", inputs=[self])
+        self.change(
+            fn=None,
+            _js=f"function(checked) {{ inputAccordionChecked('{self.accordion_id}', checked); }}",
+            inputs=[self],
+        )
         label = kwargs.pop("label", "Accordion")
-        classes = ["input-accordion"] if profiles.active.input_accordion_has_tick else ["input-accordion", "without-tick"]
-        self.accordion = gr.Accordion(**kwargs, elem_id=self.accordion_id, label=label, elem_classes=classes, open=bool(value))
+        classes = (
+            ["input-accordion"]
+            if profiles.active.input_accordion_has_tick
+            else ["input-accordion", "without-tick"]
+        )
+        self.accordion = gr.Accordion(
+            **kwargs, elem_id=self.accordion_id, label=label, elem_classes=classes, open=bool(value)
+        )
 
     def extra(self):
         """A place in the header: `with accordion.extra(): ...`"""
-        return gr.Column(elem_id=f"{self.accordion_id}-extra", elem_classes="input-accordion-extra", min_width=0)
+        return gr.Column(
+            elem_id=f"{self.accordion_id}-extra", elem_classes="input-accordion-extra", min_width=0
+        )
 
     def __enter__(self):
         self.accordion.__enter__()

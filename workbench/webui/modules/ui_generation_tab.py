@@ -35,17 +35,23 @@ class FieldTable:
 def sampler_row(tab: str, table: FieldTable) -> None:
     names = sd_samplers.visible_sampler_names()
     with FormRow(elem_id=f"sampler_selection_{tab}"):
-        sampler = gr.Dropdown(label="Sampling method", elem_id=f"{tab}_sampling", choices=names, value=names[0])
+        sampler = gr.Dropdown(
+            label="Sampling method", elem_id=f"{tab}_sampling", choices=names, value=names[0]
+        )
         if profiles.active.schedulers:
             from modules import sd_schedulers
 
             table.add("sampler_name", sampler, sd_samplers.get_sampler_from_infotext)
             labels = [scheduler.label for scheduler in sd_schedulers.schedulers]
-            scheduler = gr.Dropdown(label="Schedule type", elem_id=f"{tab}_scheduler", choices=labels, value=labels[0])
+            scheduler = gr.Dropdown(
+                label="Schedule type", elem_id=f"{tab}_scheduler", choices=labels, value=labels[0]
+            )
             table.add("scheduler", scheduler, sd_samplers.get_scheduler_from_infotext)
         else:
             table.add("sampler_name", sampler, "Sampler")
-        steps = gr.Slider(minimum=1, maximum=150, step=1, elem_id=f"{tab}_steps", label="Sampling steps", value=20)
+        steps = gr.Slider(
+            minimum=1, maximum=150, step=1, elem_id=f"{tab}_steps", label="Sampling steps", value=20
+        )
         table.add("steps", steps, "Steps")
 
 
@@ -61,7 +67,12 @@ def size_and_batch(tab: str, table: FieldTable) -> list:
                     with gr.Tab("Resize by", elem_id="img2img_tab_resize_by") as resize_by_tab:
                         resize_by = _scale_slider()
                 for selected, item in enumerate((resize_to_tab, resize_by_tab)):
-                    item.select(fn=lambda selected=selected: selected, inputs=[], outputs=resize_by[:1], show_progress=False)
+                    item.select(
+                        fn=lambda selected=selected: selected,
+                        inputs=[],
+                        outputs=resize_by[:1],
+                        show_progress=False,
+                    )
             else:
                 _size_sliders(tab, table)
         with gr.Column(elem_id=f"{tab}_column_batch"):
@@ -83,7 +94,13 @@ def _scale_slider() -> list:
     update = gr.Button(visible=False, elem_id="img2img_update_resize_to")  # clicked by javascript/host.js
     size = [gr.Number(0, visible=False), gr.Number(0, visible=False)]
     for event in (scale.release, update.click):
-        event(fn=scaled_size, _js="currentImg2imgSourceResolution", inputs=[*size, scale], outputs=[preview], show_progress=False)
+        event(
+            fn=scaled_size,
+            _js="currentImg2imgSourceResolution",
+            inputs=[*size, scale],
+            outputs=[preview],
+            show_progress=False,
+        )
     return [is_open, scale]
 
 
@@ -96,53 +113,102 @@ def scaled_size(width: float, height: float, scale: float) -> str:
 
 
 def cfg_row(tab: str, table: FieldTable) -> None:
-    cfg = gr.Slider(minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id=f"{tab}_cfg_scale")
+    cfg = gr.Slider(
+        minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id=f"{tab}_cfg_scale"
+    )
     table.add("cfg_scale", cfg, "CFG scale")
 
 
 def seed_row(tab: str, table: FieldTable) -> None:
     with FormRow(elem_id=f"{tab}_seed_row"):
-        seed = table.add("seed", gr.Number(label="Seed", value=-1, elem_id=f"{tab}_seed", precision=0), "Seed")
+        seed = table.add(
+            "seed", gr.Number(label="Seed", value=-1, elem_id=f"{tab}_seed", precision=0), "Seed"
+        )
         random_seed = ToolButton("🎲️", elem_id=f"{tab}_random_seed", tooltip="Set seed to -1")
         random_seed.click(fn=lambda: -1, inputs=[], outputs=[seed], show_progress=False)
 
 
 def hires_accordion(tab: str, table: FieldTable) -> None:
     with InputAccordion(False, label="Hires. fix", elem_id=f"{tab}_hr") as enable_hr:
-        table.add("enable_hr", enable_hr, lambda d: "Denoising strength" in d and ("Hires upscale" in d or "Hires upscaler" in d))
+        table.add(
+            "enable_hr",
+            enable_hr,
+            lambda d: "Denoising strength" in d and ("Hires upscale" in d or "Hires upscaler" in d),
+        )
         modes = [*shared.latent_upscale_modes, *(upscaler.name for upscaler in shared.sd_upscalers)]
         with FormRow(elem_id=f"{tab}_hires_fix_row1"):
-            upscaler = gr.Dropdown(label="Upscaler", elem_id=f"{tab}_hr_upscaler", choices=modes, value=shared.latent_upscale_default_mode)
+            upscaler = gr.Dropdown(
+                label="Upscaler",
+                elem_id=f"{tab}_hr_upscaler",
+                choices=modes,
+                value=shared.latent_upscale_default_mode,
+            )
             table.add("hr_upscaler", upscaler, "Hires upscaler")
-            steps = gr.Slider(minimum=0, maximum=150, step=1, label="Hires steps", value=0, elem_id=f"{tab}_hires_steps")
+            steps = gr.Slider(
+                minimum=0, maximum=150, step=1, label="Hires steps", value=0, elem_id=f"{tab}_hires_steps"
+            )
             table.add("hr_second_pass_steps", steps, "Hires steps")
             strength = gr.Slider(
-                minimum=0.0, maximum=1.0, step=0.01, label="Denoising strength", value=0.7, elem_id=f"{tab}_denoising_strength"
+                minimum=0.0,
+                maximum=1.0,
+                step=0.01,
+                label="Denoising strength",
+                value=0.7,
+                elem_id=f"{tab}_denoising_strength",
             )
             table.add("denoising_strength", strength, "Denoising strength")
         with FormRow(elem_id=f"{tab}_hires_fix_row2"):
-            scale = gr.Slider(minimum=1.0, maximum=4.0, step=0.05, label="Upscale by", value=2.0, elem_id=f"{tab}_hr_scale")
+            scale = gr.Slider(
+                minimum=1.0, maximum=4.0, step=0.05, label="Upscale by", value=2.0, elem_id=f"{tab}_hr_scale"
+            )
             table.add("hr_scale", scale, "Hires upscale")
             resize = {"minimum": 0, "maximum": 2048, "step": 8, "value": 0}
-            table.add("hr_resize_x", gr.Slider(label="Resize width to", elem_id=f"{tab}_hr_resize_x", **resize), "Hires resize-1")
-            table.add("hr_resize_y", gr.Slider(label="Resize height to", elem_id=f"{tab}_hr_resize_y", **resize), "Hires resize-2")
+            table.add(
+                "hr_resize_x",
+                gr.Slider(label="Resize width to", elem_id=f"{tab}_hr_resize_x", **resize),
+                "Hires resize-1",
+            )
+            table.add(
+                "hr_resize_y",
+                gr.Slider(label="Resize height to", elem_id=f"{tab}_hr_resize_y", **resize),
+                "Hires resize-2",
+            )
         with FormRow(elem_id=f"{tab}_hires_fix_row3"):
             names = ["Use same sampler", *sd_samplers.visible_sampler_names()]
-            sampler = gr.Dropdown(label="Hires sampling method", elem_id="hr_sampler", choices=names, value=names[0])
+            sampler = gr.Dropdown(
+                label="Hires sampling method", elem_id="hr_sampler", choices=names, value=names[0]
+            )
             has_schedulers = profiles.active.schedulers
-            table.add("hr_sampler_name", sampler, sd_samplers.get_hr_sampler_from_infotext if has_schedulers else "Hires sampler")
+            table.add(
+                "hr_sampler_name",
+                sampler,
+                sd_samplers.get_hr_sampler_from_infotext if has_schedulers else "Hires sampler",
+            )
             if has_schedulers:
                 from modules import sd_schedulers
 
                 labels = ["Use same scheduler", *(scheduler.label for scheduler in sd_schedulers.schedulers)]
-                scheduler = gr.Dropdown(label="Hires schedule type", elem_id="hr_scheduler", choices=labels, value=labels[0])
+                scheduler = gr.Dropdown(
+                    label="Hires schedule type", elem_id="hr_scheduler", choices=labels, value=labels[0]
+                )
                 table.add("hr_scheduler", scheduler, sd_samplers.get_hr_scheduler_from_infotext)
             if profiles.active.has_hr_cfg:
-                cfg = gr.Slider(minimum=1.0, maximum=30.0, step=0.5, label="Hires CFG Scale", value=7.0, elem_id=f"{tab}_hr_cfg")
+                cfg = gr.Slider(
+                    minimum=1.0,
+                    maximum=30.0,
+                    step=0.5,
+                    label="Hires CFG Scale",
+                    value=7.0,
+                    elem_id=f"{tab}_hr_cfg",
+                )
                 table.add("hr_cfg", cfg, "Hires CFG Scale")
         with FormRow(elem_id=f"{tab}_hires_fix_row4"):
             prompt = gr.Textbox(
-                label="Hires prompt", elem_id="hires_prompt", show_label=False, lines=2, placeholder="Prompt for hires fix pass."
+                label="Hires prompt",
+                elem_id="hires_prompt",
+                show_label=False,
+                lines=2,
+                placeholder="Prompt for hires fix pass.",
             )
             table.add("hr_prompt", prompt, "Hires prompt")
             negative = gr.Textbox(
@@ -159,11 +225,20 @@ def script_container(tab: str, runner) -> list:
 
 
 def override_settings_dropdown(tab: str):
-    return gr.Dropdown([], value=None, label="Override settings", visible=False, elem_id=f"{tab}_override_settings", multiselect=True)
+    return gr.Dropdown(
+        [],
+        value=None,
+        label="Override settings",
+        visible=False,
+        elem_id=f"{tab}_override_settings",
+        multiselect=True,
+    )
 
 
 def connect_generate(tab: str, toprow, panel, function, inputs) -> None:
-    """`function(request, *values of inputs)` runs on Generate and on Enter in the prompt; javascript/submit.js names the task."""
+    """`function(request, *values of inputs)` runs on Generate and on Enter in the prompt;
+    javascript/submit.js names the task.
+    """
 
     def run(id_task: str, request: gr.Request, *args):
         return function(request, *args)
@@ -185,4 +260,9 @@ def connect_generate(tab: str, toprow, panel, function, inputs) -> None:
 def checkpoint_dropdown():
     """The checkpoint chosen in the settings, at the top of the page, which fills it in when it is opened."""
     titles = sd_models.checkpoint_tiles()
-    return gr.Dropdown(label="Stable Diffusion checkpoint", elem_id="setting_sd_model_checkpoint", choices=titles, interactive=True)
+    return gr.Dropdown(
+        label="Stable Diffusion checkpoint",
+        elem_id="setting_sd_model_checkpoint",
+        choices=titles,
+        interactive=True,
+    )

@@ -1,7 +1,8 @@
-"""Saved defaults of the page: ui-config.json, which is read when the page is built and holds every control's first value.
+"""Saved defaults of the page: ui-config.json, which is read when the page is built and holds every control's
+first value.
 
-What is not in the file yet is written into it, so after the first start the file decides, as in the WebUI. Keys are
-"TAB/LABEL/FIELD", with "customscript/FILE/" in front for the controls of scripts.
+What is not in the file yet is written into it, so after the first start the file decides, as in the WebUI.
+Keys are "TAB/LABEL/FIELD", with "customscript/FILE/" in front for the controls of scripts.
 """
 
 from __future__ import annotations
@@ -29,10 +30,15 @@ _FIELDS = {
 
 def _can_have(component, value) -> bool:
     """Whether a saved value is one of the choices, for a component that has any."""
-    choices = [choice[0] if isinstance(choice, tuple) else choice for choice in getattr(component, "choices", None) or []]
+    choices = [
+        choice[0] if isinstance(choice, tuple) else choice
+        for choice in getattr(component, "choices", None) or []
+    ]
     if not isinstance(component, (gr.Radio, gr.Dropdown)):
         return True
-    return all(one in choices for one in value) if getattr(component, "multiselect", False) else value in choices
+    return (
+        all(one in choices for one in value) if getattr(component, "multiselect", False) else value in choices
+    )
 
 
 class UiLoadsave:
@@ -103,7 +109,10 @@ class UiLoadsave:
         result = gr.HTML("")
 
         def apply(*values):
-            shown = {key: _shown(component, value) for (key, component), value in zip(self.components.items(), values, strict=True)}
+            shown = {
+                key: _shown(component, value)
+                for (key, component), value in zip(self.components.items(), values, strict=True)
+            }
             changed = [key for key, value in shown.items() if value != self.values.get(key)]
             self.values.update({key: shown[key] for key in changed})
             self.save()
@@ -114,5 +123,12 @@ class UiLoadsave:
 
 def _shown(component, value):
     """The value of a component as its label is, where it sends an index."""
-    choices = [choice[0] if isinstance(choice, tuple) else choice for choice in getattr(component, "choices", None) or []]
-    return choices[value] if choices and isinstance(value, int) and getattr(component, "type", None) == "index" else value
+    choices = [
+        choice[0] if isinstance(choice, tuple) else choice
+        for choice in getattr(component, "choices", None) or []
+    ]
+    return (
+        choices[value]
+        if choices and isinstance(value, int) and getattr(component, "type", None) == "index"
+        else value
+    )

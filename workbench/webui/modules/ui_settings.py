@@ -35,7 +35,9 @@ def _change(key, value):
 
 
 def change_checkpoint(title):
-    """For the drop-down at the top. Returns the title as it is now, with the hash, and all settings for the page."""
+    """For the drop-down at the top. Returns the title as it is now, with the hash, and all settings for the
+    page.
+    """
     _change("sd_model_checkpoint", title)
     return current_checkpoint(), opts.dumpjson()
 
@@ -48,7 +50,9 @@ def current_checkpoint():
 
 
 def create_settings_tab():
-    """A column of settings, and the buttons that apply them and rebuild the page. Returns the text that tells the page all settings."""
+    """A column of settings, and the buttons that apply them and rebuild the page. Returns the text that tells
+    the page all settings.
+    """
     with gr.Row():
         apply = gr.Button("Apply settings", variant="primary", elem_id="settings_submit")
         reload_ui = gr.Button("Reload UI", elem_id="settings_restart_gradio")
@@ -73,7 +77,10 @@ def create_settings_tab():
     def apply_settings(*values):
         changed = [key for key, value in zip(components, values, strict=True) if opts.set(key, value)]
         opts.save(shared.config_filename)
-        return f"{len(changed)} settings changed{': ' if changed else ''}{', '.join(changed)}.", opts.dumpjson()
+        return (
+            f"{len(changed)} settings changed{': ' if changed else ''}{', '.join(changed)}.",
+            opts.dumpjson(),
+        )
 
     settings_json = gr.Textbox(elem_id="settings_json", value=opts.dumpjson, visible=False)
     apply.click(fn=apply_settings, inputs=list(components.values()), outputs=[result, settings_json])

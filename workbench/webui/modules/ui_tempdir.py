@@ -1,4 +1,6 @@
-"""The files through which pictures reach the page: a picture that is saved already is shown from where it is."""
+"""The files through which pictures reach the page: a picture that is saved already is shown from where it
+is.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def check_tmp_file(demo, filename):
 
 
 def save_pil_to_file(self, pil_image, dir=None, format="png"):
-    """The file of a picture, with its time after a "?" where it was saved before; else a new temporary one, with the picture's texts."""
+    """The file of a picture, with its time after a "?" where it was saved before; else a new temporary one,
+    with the picture's texts.
+    """
     saved = getattr(pil_image, "already_saved_as", None)
     if saved and os.path.isfile(saved):
         address = f"{saved}?{os.path.getmtime(saved)}"

@@ -1,4 +1,6 @@
-"""The script "X/Y/Z plot": one picture for each combination of values. Extensions append to `axis_options`."""
+"""The script "X/Y/Z plot": one picture for each combination of values. Extensions append to
+`axis_options`.
+"""
 
 import csv
 import re
@@ -106,9 +108,11 @@ axis_options: list[AxisOption] = [
     AxisOptionTxt2Img("Hires steps", int, apply_field("hr_second_pass_steps")),
     AxisOption("CFG Scale", float, apply_field("cfg_scale")),
     AxisOption("Prompt S/R", str, apply_prompt, format_value=format_value),
-    AxisOption("Sampler", str, apply_field("sampler_name"), format_value=format_value, confirm=confirm_samplers, choices=_sampler_names),
+    AxisOption("Sampler", str, apply_field("sampler_name"), format_value=format_value,
+    confirm=confirm_samplers, choices=_sampler_names),
     AxisOption(
-        "Checkpoint name", str, apply_checkpoint, format_value=format_value, confirm=confirm_checkpoints, cost=1.0,
+        "Checkpoint name", str, apply_checkpoint, format_value=format_value, confirm=confirm_checkpoints,
+        cost=1.0,
         choices=sd_models.checkpoint_tiles,
     ),
     AxisOption("Denoising", float, apply_field("denoising_strength")),
@@ -118,7 +122,10 @@ if profiles.active.schedulers:
 
     axis_options.append(
         AxisOption(
-            "Schedule type", str, apply_field("scheduler"), choices=lambda: [scheduler.label for scheduler in sd_schedulers.schedulers]
+            "Schedule type",
+            str,
+            apply_field("scheduler"),
+            choices=lambda: [scheduler.label for scheduler in sd_schedulers.schedulers],
         )
     )
 
@@ -143,7 +150,9 @@ def axis_values(option: AxisOption, text: str, chosen: list | None) -> list:
     if option.choices is not None and chosen:
         texts = chosen
     else:
-        texts = [value.strip() for row in csv.reader(StringIO(text or ""), skipinitialspace=True) for value in row]
+        texts = [
+            value.strip() for row in csv.reader(StringIO(text or ""), skipinitialspace=True) for value in row
+        ]
     return [value for item in texts for value in _numbers(item, option.type)]
 
 
@@ -152,19 +161,28 @@ class Script(scripts.Script):
         return "X/Y/Z plot"
 
     def ui(self, is_img2img):
-        self.current_axis_options = [option for option in axis_options if getattr(option, "is_img2img", is_img2img) == is_img2img]
+        self.current_axis_options = [
+            option for option in axis_options if getattr(option, "is_img2img", is_img2img) == is_img2img
+        ]
         labels = [option.label for option in self.current_axis_options]
         components = []
         for axis, first in (("x", "Seed"), ("y", "Nothing"), ("z", "Nothing")):
             with gr.Row():
                 name = axis.upper()
                 components += [
-                    gr.Dropdown(label=f"{name} type", choices=labels, value=first, type="index", elem_id=self.elem_id(f"{axis}_type")),
+                    gr.Dropdown(
+                        label=f"{name} type",
+                        choices=labels,
+                        value=first,
+                        type="index",
+                        elem_id=self.elem_id(f"{axis}_type"),
+                    ),
                     gr.Textbox(label=f"{name} values", lines=1, elem_id=self.elem_id(f"{axis}_values")),
                     gr.Dropdown(label=f"{name} values", visible=False, multiselect=True, choices=[]),
                 ]
         boxes = (
-            ("Draw legend", True), ("Include Sub Images", False), ("Include Sub Grids", False), ("Keep -1 for seeds", False),
+            ("Draw legend", True), ("Include Sub Images", False), ("Include Sub Grids", False),
+            ("Keep -1 for seeds", False),
             ("Vary seeds for X", False), ("Vary seeds for Y", False), ("Vary seeds for Z", False),
         )  # fmt: skip
         with gr.Row():
@@ -176,7 +194,9 @@ class Script(scripts.Script):
     def run(self, p, *args: Any):
         """args: type, values and chosen values of each axis, then the boxes of `ui`."""
         options = [self.current_axis_options[args[i] or 0] for i in (0, 3, 6)]
-        all_values = [axis_values(option, args[3 * i + 1], args[3 * i + 2]) for i, option in enumerate(options)]
+        all_values = [
+            axis_values(option, args[3 * i + 1], args[3 * i + 2]) for i, option in enumerate(options)
+        ]
         include_lone_images, no_fixed_seeds = args[10], args[12]
         if not no_fixed_seeds:
             processing.fix_seed(p)
@@ -189,14 +209,20 @@ class Script(scripts.Script):
         for combination in ((x, y, z) for z in zs for y in ys for x in xs):
             if shared.state.interrupted:
                 break
-            cell = copy(p)  # shallow, as in the WebUI: cells share override_settings and extra_generation_params
+            cell = copy(
+                p
+            )  # shallow, as in the WebUI: cells share override_settings and extra_generation_params
             cell.do_not_save_grid = True
             for option, value, values in zip(options, combination, all_values, strict=True):
                 option.apply(cell, value, values)
             processed = processing.process_images(cell)
             result = result or processed
             cells.append(
-                (processed.images[0], processed.infotexts[0], [o.format_value(p, o, v) for o, v in zip(options, combination, strict=True)])
+                (
+                    processed.images[0],
+                    processed.infotexts[0],
+                    [o.format_value(p, o, v) for o, v in zip(options, combination, strict=True)],
+                )
             )
         if not cells:
             return processing.Processed(p, [])

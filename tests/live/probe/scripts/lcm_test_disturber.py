@@ -1,12 +1,12 @@
 """A WebUI extension for tests: does in the midst of a generation what other extensions and users do.
 
-Its one argument, over the API: "detail" makes a generation of its own inside the outer one, as detailers do: prompt, seed, steps, CFG
-scale and sampler copied, and no always-on script run in it; {"steps": 28, ...} gives that one settings of its own;
-"detail off" runs LCM's in it, switched off;
-"fail" raises where the WebUI does not swallow it, "interrupt" interrupts in the midst of sampling; a list of prompts replaces those of
-the batches; "delete 1 PATH" deletes a file before the batch of that number, counted from 0, is begun.
-There is a saved prompt style STYLE with an LCM-LoRA in it, at a weight that no other test has: WebUIs take the text of a saved style out
-of pasted prompts.
+Its one argument, over the API: "detail" makes a generation of its own inside the outer one, as detailers do:
+prompt, seed, steps, CFG scale and sampler copied, and no always-on script run in it; {"steps": 28, ...} gives
+that one settings of its own; "detail off" runs LCM's in it, switched off; "fail" raises where the WebUI does
+not swallow it, "interrupt" interrupts in the midst of sampling; a list of prompts replaces those of the
+batches; "delete 1 PATH" deletes a file before the batch of that number, counted from 0, is begun. There is a
+saved prompt style STYLE with an LCM-LoRA in it, at a weight that no other test has: WebUIs take the text of a
+saved style out of pasted prompts.
 """
 
 import copy
@@ -32,7 +32,9 @@ class DisturberScript(scripts.Script):
 
     def before_process(self, p, mode=None, *args):
         fields = {"name": STYLE, "prompt": STYLE_PROMPT, "negative_prompt": "", "path": None}
-        known = {name: value for name, value in fields.items() if name in styles.PromptStyle._fields}  # 1.6 has no path
+        known = {
+            name: value for name, value in fields.items() if name in styles.PromptStyle._fields
+        }  # 1.6 has no path
         shared.prompt_styles.styles[STYLE] = styles.PromptStyle(**known)
 
     def before_process_batch(self, p, mode=None, *args, batch_number=0, **kwargs):
@@ -52,7 +54,9 @@ class DisturberScript(scripts.Script):
 
     def postprocess_image(self, p, pp, mode=None, *args):
         if mode in ("detail", "detail off") or isinstance(mode, dict):
-            pp.image = detail(p, pp.image, ["LCM"] if mode == "detail off" else [], mode if isinstance(mode, dict) else {})
+            pp.image = detail(
+                p, pp.image, ["LCM"] if mode == "detail off" else [], mode if isinstance(mode, dict) else {}
+            )
 
 
 def fail():
@@ -76,7 +80,9 @@ def detail(p, image, titles, own_settings):
         do_not_save_grid=True,
     )
     inner.scripts = copy.copy(p.scripts)
-    inner.scripts.alwayson_scripts = [script for script in p.scripts.alwayson_scripts if script.title() in titles]
+    inner.scripts.alwayson_scripts = [
+        script for script in p.scripts.alwayson_scripts if script.title() in titles
+    ]
     inner.script_args = [False] * len(p.script_args)
     try:
         return processing.process_images(inner).images[0]

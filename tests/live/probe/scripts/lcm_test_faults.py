@@ -1,8 +1,9 @@
-"""A WebUI extension for tests: other extensions' scripts that fail in their callbacks, one before LCM's and one after it.
+"""A WebUI extension for tests: other extensions' scripts that fail in their callbacks, one before LCM's and
+one after it.
 
-Their one argument, over the API: a list of callbacks' names; the script raises in each of them. "cfg_denoiser", "cfg_denoised" and
-"cfg_after_cfg" are those of `script_callbacks`.
-GET /lcm-test-faults/state gives {"order": titles of the always-on scripts, "raised": ["title: callback", ...] since this was last asked,
+Their one argument, over the API: a list of callbacks' names; the script raises in each of them.
+"cfg_denoiser", "cfg_denoised" and "cfg_after_cfg" are those of `script_callbacks`. GET /lcm-test-faults/state
+gives {"order": titles of the always-on scripts, "raised": ["title: callback", ...] since this was last asked,
 "resident": bytes of memory that this process has}.
 """
 

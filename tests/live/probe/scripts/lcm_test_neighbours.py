@@ -1,17 +1,19 @@
 """A WebUI extension for tests: stands for kinds of other extensions that a test machine does not have.
 
-POST /lcm-test-neighbours/next with {"windows": n} makes the next generation meet an extension that computes its images n at a time in
-overlapping windows, as AnimateDiff does with a long video: it puts itself in the place of the k-diffusion denoiser's `forward`.
-{"tiles": n} makes it meet one that computes n times as many rows of each, as Tiled Diffusion does, and knows the conditioning by its keys.
-{"windows": n, "unet": true} replaces the UNet's `forward` too, by one that counts on both halves, prompt and negative prompt, in its batch.
-POST /lcm-test-neighbours/reload with {"marker": path} does what "Reload UI" does, and writes the file when the WebUI serves again.
-{"rival": "now" | "load" | "before_ui" | "app_started"} adds a sampler "LCM" of another extension (it is Euler) before that, or at that
-stage of loading; {"lcm": false} leaves the extension under test out. DELETE /lcm-test-neighbours/rival takes the other sampler out.
-POST /lcm-test-neighbours/distributed with {"txt2img": false, "img2img": false} switches the extension Distributed off, as its own ticks do,
-and answers with what they were before; {} where it is not there.
-The selectable script "LCM test loopback" makes one generation after another with one processing object, as Loopback does, at the denoising
-strengths that its argument lists: "0.1, 0.6".
-GET /lcm-test-neighbours/refiners says which refiner the last generation asked for, as each callback saw it.
+POST /lcm-test-neighbours/next with {"windows": n} makes the next generation meet an extension that computes
+its images n at a time in overlapping windows, as AnimateDiff does with a long video: it puts itself in the
+place of the k-diffusion denoiser's `forward`. {"tiles": n} makes it meet one that computes n times as many
+rows of each, as Tiled Diffusion does, and knows the conditioning by its keys. {"windows": n, "unet": true}
+replaces the UNet's `forward` too, by one that counts on both halves, prompt and negative prompt, in its
+batch. POST /lcm-test-neighbours/reload with {"marker": path} does what "Reload UI" does, and writes the file
+when the WebUI serves again. {"rival": "now" | "load" | "before_ui" | "app_started"} adds a sampler "LCM" of
+another extension (it is Euler) before that, or at that stage of loading; {"lcm": false} leaves the extension
+under test out. DELETE /lcm-test-neighbours/rival takes the other sampler out. POST
+/lcm-test-neighbours/distributed with {"txt2img": false, "img2img": false} switches the extension Distributed
+off, as its own ticks do, and answers with what they were before; {} where it is not there. The selectable
+script "LCM test loopback" makes one generation after another with one processing object, as Loopback does, at
+the denoising strengths that its argument lists: "0.1, 0.6". GET /lcm-test-neighbours/refiners says which
+refiner the last generation asked for, as each callback saw it.
 """
 
 from pathlib import Path
@@ -21,7 +23,16 @@ import gradio as gr
 import torch
 from fastapi import Body
 
-from modules import extensions, processing, script_callbacks, scripts, sd_samplers, sd_samplers_common, sd_samplers_kdiffusion, shared
+from modules import (
+    extensions,
+    processing,
+    script_callbacks,
+    scripts,
+    sd_samplers,
+    sd_samplers_common,
+    sd_samplers_kdiffusion,
+    shared,
+)
 
 NEXT = {}
 NOW = {}
@@ -103,7 +114,10 @@ def forward_in_windows(original, size):
         result = torch.zeros_like(x)
         for window in windows(images, size):
             rows = window + [images + i for i in window] if shared.opts.batch_cond_uncond else window
-            cut = {key: [value[0][rows]] if isinstance(value, list) else value[rows] for key, value in cond.items()}
+            cut = {
+                key: [value[0][rows]] if isinstance(value, list) else value[rows]
+                for key, value in cond.items()
+            }
             result[rows] = original(x[rows], sigma[rows], cond=cut)
         return result
 
@@ -112,8 +126,14 @@ def forward_in_windows(original, size):
 
 def forward_in_tiles(original, tiles):
     def forward(self, x, sigma, cond):
-        known = {"c_crossattn": lambda value: [value[0].repeat(tiles, 1, 1)], "c_concat": lambda value: [value[0].repeat(tiles, 1, 1, 1)]}
-        known["crossattn"], known["vector"] = lambda value: value.repeat(tiles, 1, 1), lambda value: value.repeat(tiles, 1)
+        known = {
+            "c_crossattn": lambda value: [value[0].repeat(tiles, 1, 1)],
+            "c_concat": lambda value: [value[0].repeat(tiles, 1, 1, 1)],
+        }
+        known["crossattn"], known["vector"] = (
+            lambda value: value.repeat(tiles, 1, 1),
+            lambda value: value.repeat(tiles, 1),
+        )
         tiled = {key: known[key](value) if key in known else value for key, value in cond.items()}
         return original(x.repeat(tiles, 1, 1, 1), sigma.repeat(tiles), cond=tiled).chunk(tiles)[-1]
 
@@ -127,7 +147,9 @@ def on_denoiser(params):
     kind = next((kind for kind in FORWARDS if kind in NOW), None)
     if kind is None:
         return
-    inner = NOW["p"].sampler.model_wrap_cfg.inner_model  # A1111 before 1.8 does not hand the denoiser to callbacks
+    inner = NOW[
+        "p"
+    ].sampler.model_wrap_cfg.inner_model  # A1111 before 1.8 does not hand the denoiser to callbacks
     if "forward" not in vars(inner):
         inner.forward = MethodType(FORWARDS[kind](inner.forward, NOW[kind]), inner)
 
@@ -169,7 +191,9 @@ def add_routes(demo, app):
         if wanted.get("rival") == "now":
             add_rival()
         disabled = set(shared.opts.disabled_extensions) - names_under_test()
-        shared.opts.data["disabled_extensions"] = sorted(disabled if wanted.get("lcm", True) else disabled | names_under_test())
+        shared.opts.data["disabled_extensions"] = sorted(
+            disabled if wanted.get("lcm", True) else disabled | names_under_test()
+        )
         shared.state.request_restart()
         return {}
 
@@ -185,7 +209,9 @@ def add_routes(demo, app):
 
     @app.post("/lcm-test-neighbours/distributed")
     def set_distributed(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
-        script = next((script for script in scripts.scripts_txt2img.scripts if script.title() == "Distribute"), None)
+        script = next(
+            (script for script in scripts.scripts_txt2img.scripts if script.title() == "Distribute"), None
+        )
         if script is None:
             return {}
         before = {"txt2img": script.world.enabled, "img2img": script.world.enabled_i2i}

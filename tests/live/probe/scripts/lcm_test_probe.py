@@ -1,23 +1,25 @@
-"""A WebUI extension for tests: counts what the UNet really computes, independent of what the extension under test says.
+"""A WebUI extension for tests: counts what the UNet really computes, independent of what the extension under
+test says.
 
-GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"timesteps": [...], "rows": n, "loras": [names]}.
-GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
-GET /lcm-test-probe/settings gives the values of all settings, those of extensions too.
-GET /lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails at that.
-GET /lcm-test-probe/looks says how often the LoRA folder was listed so far.
-GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}.
-POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who gets in its way:
-    {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second call; 0: before sampling
-    {"at_call": 2, "do": "out of memory" | "nan"}                     it fails for want of memory, or sees a latent of nothing but NaN
-    {"at_call": 2, "do": "interrogate"}                               somebody has another picture described meanwhile
-    {"at_call": 2, "do": "hold"}                                      it waits there until POST /lcm-test-probe/release
-    {"sigmas": [14.6, 2.0, 0.0]}                                      p.sampler_noise_scheduler_override
-    {"count_latents": true}                                           events say how many latents are in memory
-    {"soft_mask": true}                                               on_mask_blend, as by soft inpainting: half of the original stays
-    {"edit_model": true}                                              the checkpoint passes for an image-editing one (InstructPix2Pix)
-The hidden button #lcm_test_probe_reset_txt2img (_img2img), first pressed on a fresh page, puts back on its tab whatever was there then.
-The style "LCM test probe" is in the list of styles; it adds an LCM-LoRA's tag and a negative prompt.
-Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
+GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"timesteps": [...], "rows": n,
+"loras": [names]}. GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
+GET /lcm-test-probe/settings gives the values of all settings, those of extensions too. GET
+/lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails at
+that. GET /lcm-test-probe/looks says how often the LoRA folder was listed so far. GET /lcm-test-probe/host
+says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}. POST
+/lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who
+gets in its way: {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second
+call; 0: before sampling {"at_call": 2, "do": "out of memory" | "nan"}                     it fails for want
+of memory, or sees a latent of nothing but NaN {"at_call": 2, "do": "interrogate"}
+somebody has another picture described meanwhile {"at_call": 2, "do": "hold"}
+it waits there until POST /lcm-test-probe/release {"sigmas": [14.6, 2.0, 0.0]}
+p.sampler_noise_scheduler_override {"count_latents": true}                                           events
+say how many latents are in memory {"soft_mask": true}
+on_mask_blend, as by soft inpainting: half of the original stays {"edit_model": true}
+the checkpoint passes for an image-editing one (InstructPix2Pix) The hidden button
+#lcm_test_probe_reset_txt2img (_img2img), first pressed on a fresh page, puts back on its tab whatever was
+there then. The style "LCM test probe" is in the list of styles; it adds an LCM-LoRA's tag and a negative
+prompt. Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
 """
 
 import gc
@@ -68,10 +70,32 @@ def loaded_loras():
     return [net.network_on_disk.name for net in networks.loaded_networks] if networks is not None else []
 
 
-# The first values that gradio gives are kept; these, and no others, are what it gets back, each time. As copies: it changes lists in place.
-RESET = "(...values) => JSON.parse((window.lcmTestProbe ??= {}).TAB ??= JSON.stringify(values.slice(0, COUNT)))"
-RESET_TYPES = (gr.Textbox, gr.Number, gr.Slider, gr.Checkbox, gr.CheckboxGroup, gr.Radio, gr.Dropdown, gr.Image, gr.Gallery, gr.HTML)
-FOLLOWING = ("_status", "_quality", "_exchange", "_done", "_pasted", "_token_counter", "_negative_token_counter")
+# The first values that gradio gives are kept; these, and no others, are what it gets back, each time. As
+# copies: it changes lists in place.
+RESET = (
+    "(...values) => JSON.parse((window.lcmTestProbe ??= {}).TAB ??= JSON.stringify(values.slice(0, COUNT)))"
+)
+RESET_TYPES = (
+    gr.Textbox,
+    gr.Number,
+    gr.Slider,
+    gr.Checkbox,
+    gr.CheckboxGroup,
+    gr.Radio,
+    gr.Dropdown,
+    gr.Image,
+    gr.Gallery,
+    gr.HTML,
+)
+FOLLOWING = (
+    "_status",
+    "_quality",
+    "_exchange",
+    "_done",
+    "_pasted",
+    "_token_counter",
+    "_negative_token_counter",
+)
 """What follows from the rest of the page, or is no value: the ends of element ids."""
 
 
@@ -92,14 +116,18 @@ class ProbeScript(scripts.Script):
 
     def ui(self, is_img2img):
         if not self.is_last:  # else the API makes controls that no page has
-            self.reset = gr.Button("", visible=False, elem_id=f"lcm_test_probe_reset_{'img2img' if is_img2img else 'txt2img'}")
+            self.reset = gr.Button(
+                "", visible=False, elem_id=f"lcm_test_probe_reset_{'img2img' if is_img2img else 'txt2img'}"
+            )
         return []
 
     def after_component(self, component, **kwargs):
         if self.is_last and self.reset is not None:  # the one after the last: by now all have their events
             tab = "img2img" if self.is_img2img else "txt2img"
             js = RESET.replace("TAB", tab).replace("COUNT", str(len(self.components)))
-            self.reset.click(fn=None, _js=js, inputs=self.components, outputs=self.components, show_progress=False)
+            self.reset.click(
+                fn=None, _js=js, inputs=self.components, outputs=self.components, show_progress=False
+            )
             self.reset = None
         name = kwargs.get("elem_id") or ""
         if isinstance(component, RESET_TYPES) and not name.endswith(FOLLOWING):
@@ -107,12 +135,16 @@ class ProbeScript(scripts.Script):
         self.is_last = self.is_last or name.startswith("generation_info_")
 
     def process(self, p, *args):
-        torch.manual_seed(0)  # img2img encodes its picture with the random numbers that the generation before has left
+        torch.manual_seed(
+            0
+        )  # img2img encodes its picture with the random numbers that the generation before has left
         BEHAVIOUR.update(now=BEHAVIOUR["next"], next={}, calls=0)
         sigmas = BEHAVIOUR["now"].get("sigmas")
         if sigmas:
             p.sampler_noise_scheduler_override = lambda steps: torch.tensor(sigmas)
-        EVENTS.append({"callback": "process", "prompts": list(p.all_prompts), "seed": p.all_seeds[0], "width": p.width})
+        EVENTS.append(
+            {"callback": "process", "prompts": list(p.all_prompts), "seed": p.all_seeds[0], "width": p.width}
+        )
         if BEHAVIOUR["now"].get("edit_model"):
             p.sd_model.cond_stage_key = "edit"
         self.watch()
@@ -133,14 +165,17 @@ class ProbeScript(scripts.Script):
     def on_mask_blend(self, p, mba, *args):
         if not BEHAVIOUR["now"].get("soft_mask"):
             return
-        EVENTS.append({"callback": "mask_blend", "sigma": None if mba.is_final_blend else round(float(mba.sigma[0]), 4)})
+        EVENTS.append(
+            {"callback": "mask_blend", "sigma": None if mba.is_final_blend else round(float(mba.sigma[0]), 4)}
+        )
         if not mba.is_final_blend:
             mba.blended_latent = torch.lerp(mba.blended_latent, mba.init_latent, 0.5)
 
     def postprocess(self, p, processed, *args):
         if BEHAVIOUR["now"].get("edit_model"):
             p.sd_model.cond_stage_key = "txt"
-        # the watch goes on: a detailer calls this before its inner generation, in which it runs none of our callbacks
+        # the watch goes on: a detailer calls this before its inner generation, in which it runs none of our
+        # callbacks
         EVENTS.append({"callback": "postprocess", "comments": processed.comments})
 
 
@@ -244,7 +279,9 @@ def described(info):
 
 
 def labels_of(choices):
-    """gradio's newer versions make pairs of label and value of the choices, which A1111 1.6 does not allow for."""
+    """gradio's newer versions make pairs of label and value of the choices, which A1111 1.6 does not allow
+    for.
+    """
     return choices and [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
 
 
@@ -259,7 +296,9 @@ def add_routes(demo, app):
 
     @app.get("/lcm-test-probe/settings")
     def get_settings():
-        return {name: shared.opts.data.get(name, label.default) for name, label in shared.opts.data_labels.items()}
+        return {
+            name: shared.opts.data.get(name, label.default) for name, label in shared.opts.data_labels.items()
+        }
 
     @app.get("/lcm-test-probe/scripts")
     def get_scripts():

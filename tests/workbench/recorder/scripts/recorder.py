@@ -31,7 +31,9 @@ class Recorder(scripts.Script):
     def ui(self, is_img2img):
         with InputAccordion(False, label="Recorder", elem_id=self.elem_id("enabled")) as enabled:
             mode = gr.Textbox(label="Mode", value="", elem_id=self.elem_id("mode"))
-            number = gr.Slider(label="Number", minimum=0, maximum=9, value=3, step=1, elem_id=self.elem_id("number"))
+            number = gr.Slider(
+                label="Number", minimum=0, maximum=9, value=3, step=1, elem_id=self.elem_id("number")
+            )
         self.infotext_fields = [(number, "Recorder number"), (enabled, lambda d: "Recorder number" in d)]
         return [enabled, mode, number]
 
@@ -128,17 +130,23 @@ def add_routes(demo, app):
             "model_at_start": FACTS_AT_START["model"],
             "model": [flag for flag in flags if hasattr(shared.sd_model, flag)],
             "modules": [
-                name for name in ("infotext_utils", "generation_parameters_copypaste", "sd_schedulers") if importable(f"modules.{name}")
+                name
+                for name in ("infotext_utils", "generation_parameters_copypaste", "sd_schedulers")
+                if importable(f"modules.{name}")
             ],
             "accordion_is_class": isinstance(InputAccordion, type),
-            "same_k_diffusion": sd_samplers_kdiffusion.KDiffusionSampler("sample_euler", shared.sd_model).func
-            is k_diffusion.sampling.sample_euler,
+            "same_k_diffusion": (
+                sd_samplers_kdiffusion.KDiffusionSampler("sample_euler", shared.sd_model).func
+                is k_diffusion.sampling.sample_euler
+            ),
             "extra": shared.opts.recorder_extra,
         }
 
 
 script_callbacks.on_app_started(add_routes)
-script_callbacks.on_ui_settings(lambda: shared.opts.add_option("recorder_extra", shared.OptionInfo(7, "Recorder extra").info("a test")))
+script_callbacks.on_ui_settings(
+    lambda: shared.opts.add_option("recorder_extra", shared.OptionInfo(7, "Recorder extra").info("a test"))
+)
 script_callbacks.on_cfg_denoiser(lambda params: EVENTS.append(f"cfg_denoiser {list(params.x.shape)}"))
 script_callbacks.on_cfg_denoised(lambda params: EVENTS.append(f"cfg_denoised {list(params.x.shape)}"))
 script_callbacks.on_cfg_after_cfg(lambda params: EVENTS.append(f"cfg_after_cfg {list(params.x.shape)}"))

@@ -1,4 +1,6 @@
-"""A WebUI extension for tests: the workbench's own LCM-LoRAs in the place of the published ones, so that a download can succeed here."""
+"""A WebUI extension for tests: the workbench's own LCM-LoRAs in the place of the published ones, so that a
+download can succeed here.
+"""
 
 import hashlib
 import sys
@@ -18,5 +20,9 @@ def of_workbench(lora):
 
 
 of_workbenchs_own = tuple(of_workbench(lora) for lora in catalog.OFFICIAL_LORAS)
-for module in [module for name, module in sys.modules.items() if name.startswith("lib_lcm") and hasattr(module, "OFFICIAL_LORAS")]:
+for module in [
+    module
+    for name, module in sys.modules.items()
+    if name.startswith("lib_lcm") and hasattr(module, "OFFICIAL_LORAS")
+]:
     module.OFFICIAL_LORAS = of_workbenchs_own

@@ -14,10 +14,23 @@ from fastapi import Depends, FastAPI
 from fastapi.exceptions import HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
-from modules import images, infotext_utils, progress, script_callbacks, scripts, sd_models, sd_samplers, shared
+from modules import (
+    images,
+    infotext_utils,
+    progress,
+    script_callbacks,
+    scripts,
+    sd_models,
+    sd_samplers,
+    shared,
+)
 from modules.api import models
 from modules.api.errors import add_error_handling
-from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img, process_images
+from modules.processing import (
+    StableDiffusionProcessingImg2Img,
+    StableDiffusionProcessingTxt2Img,
+    process_images,
+)
 from modules.shared import opts
 from workbench.webui import profiles
 
@@ -32,7 +45,9 @@ def script_name_to_index(name, script_list):
 
 def validate_sampler_name(name):
     if name not in sd_samplers.all_samplers_map:
-        raise HTTPException(status_code=profiles.active.unknown_sampler_status or 400, detail="Sampler not found")
+        raise HTTPException(
+            status_code=profiles.active.unknown_sampler_status or 400, detail="Sampler not found"
+        )
     return name
 
 
@@ -89,7 +104,12 @@ class Api:
         add("/sdapi/v1/unload-checkpoint", self.unloadapi, methods=["POST"])
         add("/sdapi/v1/reload-checkpoint", self.reloadapi, methods=["POST"])
         add("/sdapi/v1/scripts", self.get_scripts_list, methods=["GET"], response_model=models.ScriptsList)
-        add("/sdapi/v1/script-info", self.get_script_info, methods=["GET"], response_model=list[models.ScriptInfo])
+        add(
+            "/sdapi/v1/script-info",
+            self.get_script_info,
+            methods=["GET"],
+            response_model=list[models.ScriptInfo],
+        )
 
     def add_api_route(self, path, endpoint, **kwargs):
         dependencies = [Depends(self.auth)] if self.credentials else None
@@ -99,7 +119,9 @@ class Api:
         known = self.credentials.get(credentials.username)
         if known is not None and compare_digest(credentials.password.encode(), known.encode()):
             return True
-        raise HTTPException(status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+        raise HTTPException(
+            status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"}
+        )
 
     # -- generations
 
@@ -114,8 +136,12 @@ class Api:
                     args[script.args_from : script.args_to] = [control.value for control in controls]
         return args
 
-    def init_script_args(self, request, defaults, selectable, selectable_index, script_runner, *, from_infotext=None):
-        """All scripts' arguments: defaults, then the infotext's, then the request's, which may leave out the last ones."""
+    def init_script_args(
+        self, request, defaults, selectable, selectable_index, script_runner, *, from_infotext=None
+    ):
+        """All scripts' arguments: defaults, then the infotext's, then the request's, which may leave out the
+        last ones.
+        """
         args = defaults.copy()
         for index, value in (from_infotext or {}).items():
             args[index] = value
@@ -125,7 +151,9 @@ class Api:
         for name, settings in (request.alwayson_scripts or {}).items():
             script = script_runner.scripts[script_name_to_index(name, script_runner.scripts)]
             if not script.alwayson:
-                raise HTTPException(status_code=422, detail="Cannot have a selectable script in the always on scripts params")
+                raise HTTPException(
+                    status_code=422, detail="Cannot have a selectable script in the always on scripts params"
+                )
             for offset, value in enumerate(settings.get("args", [])[: script.args_to - script.args_from]):
                 args[script.args_from + offset] = value
         return args
@@ -176,10 +204,20 @@ class Api:
         from_infotext = self.apply_infotext(request, tabname, runner)
         selectable, selectable_index = self.get_selectable_script(request.script_name, runner)
         sampler_name, scheduler = self._sampler_of(request)
-        script_args = self.init_script_args(request, defaults, selectable, selectable_index, runner, from_infotext=from_infotext)
+        script_args = self.init_script_args(
+            request, defaults, selectable, selectable_index, runner, from_infotext=from_infotext
+        )
         args = {
             **request.dict(
-                exclude={"script_name", "script_args", "alwayson_scripts", "infotext", "send_images", "save_images", "include_init_images"}
+                exclude={
+                    "script_name",
+                    "script_args",
+                    "alwayson_scripts",
+                    "infotext",
+                    "send_images",
+                    "save_images",
+                    "include_init_images",
+                }
             ),
             "sampler_name": sampler_name,
             "sampler_index": None,
@@ -204,11 +242,15 @@ class Api:
                 shared.state.end()
                 shared.total_tqdm.clear()
         encoded = [encode_pil_to_base64(image) for image in processed.images] if request.send_images else []
-        parameters = request.dict(exclude=set() if getattr(request, "include_init_images", True) else {"init_images", "mask"})
+        parameters = request.dict(
+            exclude=set() if getattr(request, "include_init_images", True) else {"init_images", "mask"}
+        )
         return models.GenerationResponse(images=encoded, parameters=parameters, info=processed.js())
 
     def text2imgapi(self, txt2imgreq: models.StableDiffusionTxt2ImgProcessingAPI):
-        return self._generate(txt2imgreq, "txt2img", StableDiffusionProcessingTxt2Img, self.default_script_arg_txt2img)
+        return self._generate(
+            txt2imgreq, "txt2img", StableDiffusionProcessingTxt2Img, self.default_script_arg_txt2img
+        )
 
     def img2imgapi(self, img2imgreq: models.StableDiffusionImg2ImgProcessingAPI):
         if img2imgreq.init_images is None:
@@ -217,7 +259,13 @@ class Api:
             "init_images": [decode_base64_to_image(image) for image in img2imgreq.init_images],
             "mask": decode_base64_to_image(img2imgreq.mask) if img2imgreq.mask else None,
         }
-        return self._generate(img2imgreq, "img2img", StableDiffusionProcessingImg2Img, self.default_script_arg_img2img, **pictures)
+        return self._generate(
+            img2imgreq,
+            "img2img",
+            StableDiffusionProcessingImg2Img,
+            self.default_script_arg_img2img,
+            **pictures,
+        )
 
     # -- everything else
 
@@ -230,7 +278,9 @@ class Api:
     def progressapi(self, skip_current_image: bool = False):
         state = shared.state
         if state.job_count == 0:
-            return models.ProgressResponse(progress=0, eta_relative=0, state=state.dict(), textinfo=state.textinfo)
+            return models.ProgressResponse(
+                progress=0, eta_relative=0, state=state.dict(), textinfo=state.textinfo
+            )
         done = 0.01
         if state.job_count > 0:
             done += state.job_no / state.job_count
@@ -241,9 +291,14 @@ class Api:
         picture = None
         if not skip_current_image:
             state.set_current_image()
-            picture = encode_pil_to_base64(state.current_image).decode() if state.current_image is not None else None
+            picture = (
+                encode_pil_to_base64(state.current_image).decode()
+                if state.current_image is not None
+                else None
+            )
         return models.ProgressResponse(
-            progress=done, eta_relative=elapsed / done - elapsed, state=state.dict(), current_image=picture, textinfo=state.textinfo,
+            progress=done, eta_relative=elapsed / done - elapsed, state=state.dict(), current_image=picture,
+            textinfo=state.textinfo,
             current_task=progress.current_task,
         )  # fmt: skip
 
@@ -270,7 +325,8 @@ class Api:
 
     def get_samplers(self):
         return [
-            {"name": s.name, "aliases": s.aliases, "options": {k: str(v) for k, v in s.options.items()}} for s in sd_samplers.all_samplers
+            {"name": s.name, "aliases": s.aliases, "options": {k: str(v) for k, v in s.options.items()}}
+            for s in sd_samplers.all_samplers
         ]
 
     def get_schedulers(self):
@@ -281,7 +337,13 @@ class Api:
 
     def get_upscalers(self):
         return [
-            {"name": upscaler.name, "model_name": None, "model_path": None, "model_url": None, "scale": upscaler.scale}
+            {
+                "name": upscaler.name,
+                "model_name": None,
+                "model_path": None,
+                "model_url": None,
+                "scale": upscaler.scale,
+            }
             for upscaler in shared.sd_upscalers
         ]
 
@@ -291,7 +353,8 @@ class Api:
     def get_sd_models(self):
         return [
             {
-                "title": info.title, "model_name": info.model_name, "hash": info.shorthash, "sha256": info.sha256,
+                "title": info.title, "model_name": info.model_name, "hash": info.shorthash,
+                "sha256": info.sha256,
                 "filename": info.filename, "config": None,
             }
             for info in sd_models.checkpoints_list.values()

@@ -12,10 +12,19 @@ from modules import errors
 
 def _answer(request: Request, e: Exception) -> JSONResponse:
     """An exception with a `status_code` gives that status, any other 500."""
-    body = {"error": type(e).__name__, "detail": vars(e).get("detail", ""), "body": vars(e).get("body", ""), "errors": str(e)}
+    body = {
+        "error": type(e).__name__,
+        "detail": vars(e).get("detail", ""),
+        "body": vars(e).get("body", ""),
+        "errors": str(e),
+    }
     if not isinstance(e, HTTPException):
         errors.report(f"API error: {request.method}: {request.url} {body}", exc_info=True)
-    return JSONResponse(status_code=vars(e).get("status_code", 500), content=jsonable_encoder(body), headers=vars(e).get("headers"))
+    return JSONResponse(
+        status_code=vars(e).get("status_code", 500),
+        content=jsonable_encoder(body),
+        headers=vars(e).get("headers"),
+    )
 
 
 def add_error_handling(app: FastAPI) -> None:

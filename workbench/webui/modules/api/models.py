@@ -1,4 +1,6 @@
-"""Shapes of the API's requests and answers. The requests for generations follow the processing classes' fields."""
+"""Shapes of the API's requests and answers. The requests for generations follow the processing classes'
+fields.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ _IMG2IMG = {
     "denoising_strength": (float, 0.75),
 }
 _NOT_IN_REQUESTS = {
-    "sd_model", "outpath_samples", "outpath_grids", "sampler_index", "overlay_images", "extra_generation_params", "prompt_for_display",
+    "sd_model", "outpath_samples", "outpath_grids", "sampler_index", "overlay_images",
+    "extra_generation_params", "prompt_for_display",
     "do_not_reload_embeddings", "seed_enable_extras", "ddim_discretize",
 }  # fmt: skip
 
@@ -46,8 +49,12 @@ def _request_model(name, processing_class, extra):
     return create_model(name, **fields)
 
 
-StableDiffusionTxt2ImgProcessingAPI = _request_model("StableDiffusionProcessingTxt2Img", StableDiffusionProcessingTxt2Img, {})
-StableDiffusionImg2ImgProcessingAPI = _request_model("StableDiffusionProcessingImg2Img", StableDiffusionProcessingImg2Img, _IMG2IMG)
+StableDiffusionTxt2ImgProcessingAPI = _request_model(
+    "StableDiffusionProcessingTxt2Img", StableDiffusionProcessingTxt2Img, {}
+)
+StableDiffusionImg2ImgProcessingAPI = _request_model(
+    "StableDiffusionProcessingImg2Img", StableDiffusionProcessingImg2Img, _IMG2IMG
+)
 
 
 class GenerationResponse(BaseModel):
@@ -100,5 +107,9 @@ def describe_arg(control) -> ScriptArg:
     """A gradio component as the API describes it."""
     choices = getattr(control, "choices", None)
     limits = {name: getattr(control, name, None) for name in ("value", "minimum", "maximum", "step")}
-    names = None if choices is None else [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
+    names = (
+        None
+        if choices is None
+        else [choice[0] if isinstance(choice, tuple) else choice for choice in choices]
+    )
     return ScriptArg(label=getattr(control, "label", None) or "", choices=names, **limits)

@@ -1,4 +1,5 @@
-"""Comments in prompts: what follows a "#" in a line is not drawn. A script of the WebUI's own, which runs after those of extensions.
+"""Comments in prompts: what follows a "#" in a line is not drawn. A script of the WebUI's own, which runs
+after those of extensions.
 
 Forge has the function alone, and calls it where it puts styles into prompts.
 """
