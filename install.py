@@ -16,8 +16,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from lib_lcm.catalog import LICENCE, OFFICIAL_LORAS
-from lib_lcm.download import DownloadError, download_lora
+from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS
+from lib_lcm.lora.download import DownloadError, download_lora
 
 EXTENSION = (
     Path(__file__).absolute().parent

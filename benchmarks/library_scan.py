@@ -21,9 +21,10 @@ from functools import cache, partial
 from pathlib import Path
 
 from benchmarks.clock import CPU, WALL, save
-from lib_lcm import lora_files, lora_names
 from lib_lcm.families import ModelFamily
-from lib_lcm.library import LoraLibrary
+from lib_lcm.lora import file as lora_files
+from lib_lcm.lora import key_names as lora_names
+from lib_lcm.lora.library import LoraLibrary
 from tests.unit.lora_fixtures import (
     ATTENTION_TARGETS,
     STYLE_TARGETS,

@@ -91,8 +91,8 @@ def arithmetic_cost(rounds: int) -> float:
     """Processor seconds of one step of `sample_lcm` on SD 1.5's latents, beside the model's and the
     noise's.
     """
-    from lib_lcm.sampler import sample_lcm
-    from lib_lcm.schedule import lcm_timesteps
+    from lib_lcm.sampling.samplers import sample_lcm
+    from lib_lcm.sampling.schedules import lcm_timesteps
 
     steps = 8
     x, denoised, noise = (torch.randn(SD15_LATENT) for _ in range(3))

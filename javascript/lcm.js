@@ -1,6 +1,6 @@
 // The accordion's talk with its server, and what keyboards and screen readers need and gradio leaves out.
 //
-// How the talk goes (lib_lcm/webui/ui.py is its other end): gradio calls `changed` for every control that decides something. When the tab
+// How the talk goes (lib_lcm/webui/page/accordion.py is its other end): gradio calls `changed` for every control that decides something. When the tab
 // has been quiet for a moment, the hidden button `ask` is pressed. gradio collects the values of all controls, `asking` puts the question
 // before them, and the server's answer sets status line, LoRA list, preset and buttons at once. It also fills the hidden box `exchange`, whose
 // change gradio reports to `heard`. One question at a time: what changes meanwhile is asked when the answer has come. A button of the

@@ -2,7 +2,7 @@
 //
 // It looks at the values of the page's controls, and presses the WebUI's own Generate when they have changed and then stayed as they are
 // for a moment: one run at a time, always with the latest values, never while an input method is composing. The run's task has a name of
-// its own, by which lib_lcm/webui/live.py knows that nothing of it is to be saved, and by which this file knows its picture.
+// its own, by which lib_lcm/webui/page/live.py knows that nothing of it is to be saved, and by which this file knows its picture.
 (function () {
     "use strict";
 
@@ -16,7 +16,7 @@
     const DEFAULTS = { lcm_live_debounce: 0.3, lcm_live_patience: 4 }; // seconds; the settings of the same names
     const FUNCTIONS = ["submit", "submit_img2img", "randomId", "requestProgress", "showSubmitButtons", "updateInput"];
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
-    // lib_lcm/webui/ui.py, which change by themselves.
+    // lib_lcm/webui/page/accordion.py, which change by themselves.
     const NO_SETTINGS = ["live", "quality", "exchange", "done", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
     const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-from lib_lcm import texts
-from lib_lcm.lora_entries import option_of
-from lib_lcm.texts import Text
+from lib_lcm import text as texts
+from lib_lcm.lora.entries import option_of
+from lib_lcm.text import Text
 
 SCRIPT_TITLE = "LCM"
 """The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""

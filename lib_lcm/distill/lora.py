@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lib_lcm.distill.config import TARGETS, DistillConfig
-from lib_lcm.lora_files import DISTILLATION_METADATA
+from lib_lcm.lora.file import DISTILLATION_METADATA
 
 
 class LoraLayer(nn.Module):

@@ -21,7 +21,7 @@ from fastapi import HTTPException
 import modules.extra_networks as extra_networks  # so that the error names it on a WebUI from before it
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
 from lib_lcm.options import shown_number
-from lib_lcm.plan import AUTOMATIC_SCHEDULER
+from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
 from modules import shared
 
 REFUSED = 422

@@ -6,7 +6,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from lib_lcm.texts import Translations, is_same_language
+from lib_lcm.text import Translations, is_same_language
 from lib_lcm.webui import host
 
 OWN_DIR = Path(__file__).parents[2] / "localizations"

@@ -4,9 +4,10 @@ the log.
 
 from __future__ import annotations
 
-from lib_lcm.api_messages import without_folders
-from lib_lcm.texts import translated
-from lib_lcm.webui import current, host, language
+from lib_lcm.api.messages import without_folders
+from lib_lcm.text import translated
+from lib_lcm.webui import host, language
+from lib_lcm.webui.generation import current
 
 
 def tell(p, sentence: str) -> None:

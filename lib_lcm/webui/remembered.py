@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lib_lcm import texts
-from lib_lcm.remembered import NotRemembered, RememberedLoras
-from lib_lcm.texts import Text
+from lib_lcm import text as texts
+from lib_lcm.lora.remembered import NotRemembered, RememberedLoras
+from lib_lcm.text import Text
 from lib_lcm.webui import host
 
 FILE_NAME = "lcm-loras.json"

@@ -7,10 +7,14 @@ from contextlib import suppress
 import gradio as gr
 
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import activation, api, first_values, host, language, live, registry, settings, xyz_grid
-from lib_lcm.webui.generation import Generation
-from lib_lcm.webui.host_controls import HostControls
-from lib_lcm.webui.ui import Accordion
+from lib_lcm.webui import host, language, settings, xyz_grid
+from lib_lcm.webui.api import routes as api
+from lib_lcm.webui.generation import activation
+from lib_lcm.webui.generation.process import Generation
+from lib_lcm.webui.page import first_values, live
+from lib_lcm.webui.page.accordion import Accordion
+from lib_lcm.webui.page.host_controls import HostControls
+from lib_lcm.webui.sampling import registry
 from modules import script_callbacks, scripts
 
 

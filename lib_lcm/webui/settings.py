@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lcm import texts
-from lib_lcm.catalog import OFFICIAL_LORAS
+from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
+from lib_lcm.lora.catalog import OFFICIAL_LORAS
 from lib_lcm.options import (
     DEFAULT_LIMITS,
     MAX_WEIGHT,

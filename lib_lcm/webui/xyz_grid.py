@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm import texts
+from lib_lcm import text as texts
 from lib_lcm.options import (
     AUTO,
     NONE,
@@ -21,8 +21,9 @@ from lib_lcm.options import (
     OptionsError,
     options_from_args,
 )
-from lib_lcm.texts import Text, sentence_of
-from lib_lcm.webui import host, messages, networks, settings
+from lib_lcm.text import Text, sentence_of
+from lib_lcm.webui import host, messages, settings
+from lib_lcm.webui import loras as networks
 
 PREFIX = "[LCM] "
 INDEX = {option.name: index for index, option in enumerate(OPTIONS)}

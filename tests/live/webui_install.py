@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
-from lib_lcm.lora_files import inspect_lora
-from lib_lcm.safetensors_header import Unusable, parse_table, read_header, split_metadata
+from lib_lcm.lora.file import inspect_lora
+from lib_lcm.lora.header import Unusable, parse_table, read_header, split_metadata
 from workbench.server import HostProcess, free_port
 
 EXTENSION = Path(__file__).resolve().parents[2]

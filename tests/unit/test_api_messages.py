@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm.api_messages import (
+from lib_lcm.api.messages import (
     MAX_DEPTH,
     PlanQuestion,
     RequestError,
@@ -11,7 +11,7 @@ from lib_lcm.api_messages import (
     read_object,
     without_folders,
 )
-from lib_lcm.plan import PassRequest, Request
+from lib_lcm.plan.make import PassRequest, Request
 
 PAGE = [False, 1.0, 4, 1.0, "Auto", "Trailing"]
 

@@ -24,7 +24,7 @@ from lib_lcm.distill import (
     save_lora,
 )
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_files import DISTILLATION_METADATA, inspect_lora
+from lib_lcm.lora.file import DISTILLATION_METADATA, inspect_lora
 from workbench.small_models import build_model
 
 ALPHAS_CUMPROD = torch.cumprod(

@@ -1,4 +1,4 @@
-"""lib_lcm.download against a real HTTP server on this machine."""
+"""lib_lcm.lora.download against a real HTTP server on this machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm import download
-from lib_lcm.catalog import OfficialLora
-from lib_lcm.download import DownloadCancelled, DownloadError, download_lora
 from lib_lcm.families import ModelFamily
+from lib_lcm.lora import download
+from lib_lcm.lora.catalog import OfficialLora
+from lib_lcm.lora.download import DownloadCancelled, DownloadError, download_lora
 from tests.hub import Hub
 
 CONTENT = random.Random(7).randbytes(300_000)
@@ -415,8 +415,8 @@ def in_another_process(hub: Hub, folder: Path) -> subprocess.Popen:
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(download.__file__).parents[1])!r})
-from lib_lcm import download
-from lib_lcm.catalog import OfficialLora
+from lib_lcm.lora import download
+from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.families import ModelFamily
 download.CHUNK = 4096
 lora = OfficialLora(ModelFamily.sdxl, {LORA.name!r}, {LORA.repo!r}, {LORA.size}, {LORA.sha256!r})

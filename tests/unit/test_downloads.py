@@ -2,9 +2,9 @@ import threading
 
 import pytest
 
-from lib_lcm.catalog import OFFICIAL_LORAS
-from lib_lcm.download import DownloadError
-from lib_lcm.downloads import DONE, FAILED, IDLE, RUNNING, Downloads, DownloadState
+from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.lora.download import DownloadError
+from lib_lcm.lora.downloads import DONE, FAILED, IDLE, RUNNING, Downloads, DownloadState
 
 SD15, SDXL, _ = OFFICIAL_LORAS
 

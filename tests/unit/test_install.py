@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import install
-from lib_lcm.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
-from lib_lcm.download import DownloadError
+from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
+from lib_lcm.lora.download import DownloadError
 
 SCRIPT = Path(install.__file__)
 

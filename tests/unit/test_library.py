@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm import library as library_module
-from lib_lcm.catalog import official_lora
 from lib_lcm.families import ModelFamily
-from lib_lcm.library import LoraLibrary
+from lib_lcm.lora import library as library_module
+from lib_lcm.lora.catalog import official_lora
+from lib_lcm.lora.library import LoraLibrary
 from tests.unit.lora_fixtures import (
     STYLE_TARGETS,
     header_bytes,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm import texts
-from lib_lcm.catalog import OFFICIAL_LORAS
-from lib_lcm.library import LoraLibrary
+from lib_lcm import text as texts
+from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.options import OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, Limits, OptionsError, options_from_args
-from lib_lcm.presets import preset_labels
-from lib_lcm.texts import is_same_language, translated
+from lib_lcm.plan.presets import preset_labels
+from lib_lcm.text import is_same_language, translated
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "localizations").glob("*.json"))
@@ -120,7 +120,7 @@ def is_bare_sentence(node: ast.expr) -> bool:
 
 
 def bare_sentences(source: str) -> list[int]:
-    """Lines on which a user is told a sentence that is not from lib_lcm/texts.py."""
+    """Lines on which a user is told a sentence that is not from lib_lcm/text.py."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):

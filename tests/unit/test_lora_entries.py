@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_entries import SEPARATOR, ListedLora, entries, entry_for, option_of
+from lib_lcm.lora.entries import SEPARATOR, ListedLora, entries, entry_for, option_of
 from lib_lcm.options import options_from_args
 
 SD15, SDXL = ModelFamily.sd15, ModelFamily.sdxl

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib_lcm import lora_files, safetensors_header
-from lib_lcm.catalog import OFFICIAL_LORAS
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_files import MAX_HEADER_BYTES, LoraFile, inspect_lora
-from lib_lcm.lora_names import split_key
+from lib_lcm.lora import file as lora_files
+from lib_lcm.lora import header as safetensors_header
+from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.lora.file import MAX_HEADER_BYTES, LoraFile, inspect_lora
+from lib_lcm.lora.key_names import split_key
 from tests.unit.lora_fixtures import (
     ATTENTION_TARGETS,
     LCM_TARGETS,

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from lib_lcm.families import ModelFamily
-from lib_lcm.library import LoraLibrary
-from lib_lcm.lora_use import option_name, other_tags, resolve_lora, why_not_held, why_partly_held
+from lib_lcm.lora.library import LoraLibrary
+from lib_lcm.lora.tags import find_tags
+from lib_lcm.lora.use import option_name, other_tags, resolve_lora, why_not_held, why_partly_held
 from lib_lcm.options import LcmOptions, Limits
-from lib_lcm.plan import HostFacts, PassRequest, Request, hires_side, make_plan
-from lib_lcm.prompt_tags import find_tags
+from lib_lcm.plan.make import HostFacts, PassRequest, Request, hires_side, make_plan
 from tests.unit.lora_fixtures import kohya_lora, official_lora_tensors, targeted_layers, write_lora
 
 SD15, SDXL, SSD1B = ModelFamily.sd15, ModelFamily.sdxl, ModelFamily.ssd1b

@@ -3,7 +3,7 @@
 import pytest
 
 from lib_lcm.options import Limits
-from lib_lcm.presets import PRESETS, preset_labels, preset_of, sliders_of
+from lib_lcm.plan.presets import PRESETS, preset_labels, preset_of, sliders_of
 
 
 def test_the_presets_and_their_sliders():

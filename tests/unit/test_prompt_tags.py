@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lcm.families import ModelFamily
-from lib_lcm.prompt_tags import conventional_family, find_tags, with_tag
+from lib_lcm.lora.tags import conventional_family, find_tags, with_tag
 
 
 def test_tags_are_found_in_order_with_their_place_and_text():

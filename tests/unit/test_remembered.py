@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
-from lib_lcm import remembered
-from lib_lcm.remembered import NotRemembered, RememberedLoras
+from lib_lcm.lora import remembered
+from lib_lcm.lora.remembered import NotRemembered, RememberedLoras
 
 ONE, TWO = "A" * 64, "b" * 64
 

@@ -7,8 +7,8 @@ import torch
 from diffusers import LCMScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lib_lcm.sampler import boundary_scalings, sample_lcm, sample_tcd
-from lib_lcm.schedule import lcm_timesteps
+from lib_lcm.sampling.samplers import boundary_scalings, sample_lcm, sample_tcd
+from lib_lcm.sampling.schedules import lcm_timesteps
 from tests.simulated_device import SimulatedDevice
 
 

@@ -3,7 +3,7 @@
 import pytest
 from diffusers import LCMScheduler
 
-from lib_lcm.schedule import lcm_timesteps, sigma_at, webui_timesteps, webui_unet_timesteps
+from lib_lcm.sampling.schedules import lcm_timesteps, sigma_at, webui_timesteps, webui_unet_timesteps
 
 
 @pytest.mark.parametrize("original_steps", [50, 100])

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from lib_lcm.api.schema import args_schema
 from lib_lcm.options import DEFAULT_LIMITS, OPTIONS, Limits, OptionsError, options_from_args
-from lib_lcm.schema import args_schema
 
 NAMES = [option.name for option in OPTIONS]
 SCALARS = st.one_of(

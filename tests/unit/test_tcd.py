@@ -9,8 +9,8 @@ from diffusers import TCDScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lcm.sampler import sample_tcd
-from lib_lcm.schedule import lcm_timesteps, tcd_jumps
+from lib_lcm.sampling.samplers import sample_tcd
+from lib_lcm.sampling.schedules import lcm_timesteps, tcd_jumps
 from tests.unit.test_sampler import network
 
 SIGMA_MAX = 1e13

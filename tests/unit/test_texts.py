@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from lib_lcm.texts import Text, term, translated
+from lib_lcm.text import Text, term, translated
 
 GERMAN = {"{steps} steps": "{steps} Schritte", "hires {steps}": "Hires: {steps}", "Steps": "Schritte"}
 

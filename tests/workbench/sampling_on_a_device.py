@@ -85,8 +85,8 @@ def sample(model, sampler_name: str, steps: int, cfg: float, device, simulated):
     """Two latents of the first pass of txt2img, as `processing` samples them."""
     from lib_lcm.families import ModelFamily
     from lib_lcm.options import SAMPLER_LABELS, LcmOptions
-    from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
-    from lib_lcm.webui import current
+    from lib_lcm.plan.make import HostFacts, PassRequest, Request, make_plan
+    from lib_lcm.webui.generation import current
     from modules import processing, sd_samplers
 
     p = processing.StableDiffusionProcessingTxt2Img(sd_model=model, steps=steps, cfg_scale=cfg)

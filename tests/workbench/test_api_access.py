@@ -163,7 +163,7 @@ sys.path[:0] = [{str(ROOT / "workbench" / "webui")!r}, {str(ROOT)!r}]
 from modules import shared
 from fastapi import FastAPI
 shared.cmd_opts.api = {api}
-from lib_lcm.webui import api
+from lib_lcm.webui.api import routes as api
 app = FastAPI()
 api.add_routes(None, app)
 print(sum(route.path.startswith("/lcm/v1") for route in app.routes))

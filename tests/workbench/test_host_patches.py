@@ -104,7 +104,7 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
         tmp_path,
         """
         from modules import sd_samplers, sd_samplers_common
-        from lib_lcm.webui import registry
+        from lib_lcm.webui.sampling import registry
         before = list(sd_samplers.all_samplers)
         assert [entry.name for entry in before].count("LCM") == 1
         registry.register()

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib_lcm import infotext
 from lib_lcm.families import ModelFamily
-from lib_lcm.library import LoraLibrary
-from lib_lcm.lora_use import resolve_lora
+from lib_lcm.lora.library import LoraLibrary
+from lib_lcm.lora.use import resolve_lora
 from lib_lcm.options import (
     DEFAULT_GAMMA,
     LCM,
@@ -26,7 +25,8 @@ from lib_lcm.options import (
     LcmOptions,
     options_from_args,
 )
-from lib_lcm.plan import HostFacts, PassRequest, Request, make_plan
+from lib_lcm.plan import infotext
+from lib_lcm.plan.make import HostFacts, PassRequest, Request, make_plan
 from tests import prepared
 from tests.prepared import Server
 from tests.prompts import PROMPT

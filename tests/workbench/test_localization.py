@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from lib_lcm import texts
+from lib_lcm import text as texts
 from tests.browser import needs_chromium, open_accordion, open_page, wait_until
 from tests.live.page import lora_drop_down
 from tests.live.panel import Panel

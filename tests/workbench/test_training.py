@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from lib_lcm.distill import DistillConfig, LoraAdapter
 from lib_lcm.distill.optimisation import warm_up_and_cosine
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora_files import DISTILLATION_METADATA, inspect_lora
+from lib_lcm.lora.file import DISTILLATION_METADATA, inspect_lora
 from workbench.scenes import prompts
 from workbench.small_models import MODELS, SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
 from workbench.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from lib_lcm import catalog
+from lib_lcm.lora import catalog
 from workbench.small_models import LORAS
 
 

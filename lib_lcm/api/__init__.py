@@ -1,0 +1,1 @@
+"""What the routes under /lcm/v1 read and write."""

@@ -1,0 +1,394 @@
+"""Gets an official LCM-LoRA: resumable, verified, and never visible half done."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import urlsplit
+
+from lib_lcm import __version__
+from lib_lcm import text as texts
+from lib_lcm.lora.catalog import OfficialLora
+from lib_lcm.text import Text
+
+if TYPE_CHECKING:
+    import requests
+
+Progress = Callable[[int, int], None]  # bytes on disk, bytes in all
+Cancel = Callable[[], bool]  # True: stop now
+
+CHUNK = 1 << 20  # bytes between two looks at `cancel`
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30  # seconds
+ATTEMPTS = 3  # in a row without a new byte
+RETRY_WAIT = 1.0  # seconds before the first repetition; doubled for each one that brings nothing
+LONGEST_WAIT = 60  # seconds; where a server asks for more, the user decides
+
+_OFFLINE_VARIABLES = (
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+)  # those of huggingface_hub, and what it reads as true
+_TRUE = ("1", "ON", "YES", "TRUE")
+
+_under_way: set[Path] = set()
+_under_way_lock = threading.Lock()
+
+
+class DownloadError(Exception):
+    """The file is not there; the message is one sentence that says why and what to do."""
+
+
+class DownloadCancelled(DownloadError):
+    """`cancel` said so; what has arrived is kept."""
+
+
+def download_lora(
+    lora: OfficialLora,
+    lora_dir: Path,
+    *,
+    mirror: str = "",
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> Path:
+    """Puts `lora` into `lora_dir` as `<name>.safetensors` and returns that path.
+
+    A file of that name with the official content is returned as it is, without any request. What arrives is
+    collected in `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the
+    connection breaks or `cancel` returns True, and the next call goes on from there. It gets its final name
+    in one step, once its size and SHA-256 are right.
+
+    `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT,
+    and no token is sent to it. `progress(done, total)` is called in bytes, at least at the start and the end.
+    HF_ENDPOINT, HF_TOKEN (or a saved login), HF_HUB_OFFLINE, proxies and certificates from the environment
+    are honoured. Several calls for one file do not disturb each other: in one process the later one is
+    refused, and in two they write the same bytes to the same places.
+
+    Raises DownloadError (DownloadCancelled after `cancel`) with one sentence; no other exception is meant to
+    come out.
+    """
+    target = Path(lora_dir) / f"{lora.name}.safetensors"
+    job = _Job(lora, target, mirror, progress or (lambda done, total: None), cancel or (lambda: False))
+    with _only_once(target), _as_sentences(job):
+        if job.is_there():
+            job.progress(lora.size, lora.size)
+            return target
+        job.check_mirror()
+        job.refuse_offline()
+        job.prepare_folder()
+        try:
+            job.fetch()
+            job.verify()
+            if job.is_there():  # another process was faster
+                job.part.unlink(missing_ok=True)
+            else:
+                os.replace(job.part, target)
+        except FileNotFoundError:  # another process has just given the .part file its final name
+            if not job.is_there():
+                raise
+    return target
+
+
+class _Job:
+    """One file on its way to `target`."""
+
+    def __init__(self, lora: OfficialLora, target: Path, mirror: str, progress: Progress, cancel: Cancel):
+        self.lora = lora
+        self.target = target
+        self.mirror = mirror.strip()
+        self.part = target.with_name(target.name + ".part")
+        self.progress = progress
+        self.cancel = cancel
+
+    @property
+    def by_hand(self) -> str:
+        """The way that is left when this program cannot get the file."""
+        return Text(texts.BY_HAND, file=self.lora.filename, url=self.lora.url, target=self.target)
+
+    def says(self, template: str, **values) -> Text:
+        """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
+        if (
+            "{server}" in template
+        ):  # a Python without huggingface_hub does not know it, and may have other things to say
+            values["server"] = self.endpoint
+        return Text(template, lora=self.lora.name, by_hand=self.by_hand, **values)
+
+    def is_there(self) -> bool:
+        """Whether the target has the official content; raises DownloadError when it is something else."""
+        if not self.target.exists():
+            return False
+        if self.target.is_file() and self.sha256(self.target) in (self.lora.sha256, *self.lora.other_sha256):
+            return True
+        raise DownloadError(self.says(texts.OTHER_FILE_THERE, target=self.target))
+
+    def refuse_offline(self) -> None:
+        for variable in _OFFLINE_VARIABLES:
+            if os.environ.get(variable, "").upper() in _TRUE:
+                raise DownloadError(self.says(texts.OFFLINE, variable=variable))
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the Hugging Face Hub, or of a mirror."""
+        return self.mirror.rstrip("/") or _endpoint()
+
+    def check_mirror(self) -> None:
+        if self.mirror and not is_mirror(self.mirror):
+            raise DownloadError(Text(texts.MIRROR_NO_ADDRESS, mirror=self.mirror))
+
+    def prepare_folder(self) -> None:
+        folder = self.target.parent
+        if not folder.is_dir():
+            if not folder.parent.is_dir():
+                raise DownloadError(Text(texts.NO_SUCH_FOLDER, folder=folder))
+            folder.mkdir(exist_ok=True)
+        missing = self.lora.size - self.size_so_far()
+        free = shutil.disk_usage(folder).free
+        if free < missing:
+            space = {"needed": _megabytes(missing), "free": _megabytes(free), "folder": folder}
+            raise DownloadError(self.says(texts.TOO_LITTLE_SPACE, **space))
+
+    def size_so_far(self) -> int:
+        """Bytes of the file that have arrived earlier."""
+        try:
+            size = self.part.stat().st_size
+        except FileNotFoundError:
+            return 0
+        if size > self.lora.size:  # cannot be a beginning of this file
+            self.part.unlink()
+            return 0
+        return size
+
+    def fetch(self) -> None:
+        """Fills the `.part` file, over as many connections as that takes."""
+        failures = 0
+        while (before := self.size_so_far()) < self.lora.size:
+            self.progress(before, self.lora.size)
+            try:
+                self.fetch_some(before)
+            except _TryAgain as problem:
+                failures = 0 if self.size_so_far() > before else failures + 1
+                if failures >= ATTEMPTS:
+                    raise DownloadError(problem.sentence) from problem.__cause__
+                self.sleep(problem.wait if problem.wait is not None else RETRY_WAIT * 2**failures)
+        self.progress(self.lora.size, self.lora.size)
+
+    def fetch_some(self, offset: int) -> None:
+        """Goes on from `offset` (bytes) over one connection.
+
+        Raises _TryAgain where another attempt may do better, DownloadError where none will.
+        """
+        import requests
+
+        lost = self.says(texts.CONNECTION_LOST)
+        try:
+            with self.request(offset) as response:
+                start = self.check(response, offset)
+                with open(self.part, "r+b" if self.part.exists() else "wb") as file:
+                    file.seek(start)
+                    for chunk in response.iter_content(CHUNK):
+                        self.stop_if_cancelled()
+                        if file.tell() + len(chunk) > self.lora.size:
+                            file.truncate(0)
+                            raise self.wrong_size(file.tell() + len(chunk), texts.AT_LEAST_WRONG_SIZE)
+                        file.write(chunk)
+                        self.progress(file.tell(), self.lora.size)
+                    done = file.tell()
+                    _to_disk(file)
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
+            if isinstance(error, requests.exceptions.SSLError):
+                raise DownloadError(self.says(texts.CERTIFICATE_NOT_TRUSTED)) from error
+            if not self.size_so_far():
+                raise _TryAgain(self.says(texts.NOT_REACHED)) from error
+            raise _TryAgain(lost) from error
+        except requests.RequestException as error:
+            raise DownloadError(self.says(texts.NOT_DOWNLOADED, error=str(error))) from error
+        if done < self.lora.size:
+            raise _TryAgain(lost)
+
+    def request(self, offset: int) -> requests.Response:
+        import requests
+
+        # "identity": lengths and ranges then count the bytes of the file itself.
+        headers = ({} if self.mirror else _hub_headers()) | {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        address = f"{self.endpoint}/{self.lora.repo}/resolve/main/{self.lora.filename}"
+        return requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+
+    def check(self, response: requests.Response, offset: int) -> int:
+        """Where in the file the body of `response` begins, in bytes; raises what its status calls for."""
+        status = response.status_code
+        if status == 206:
+            start, total = _content_range(response)
+            if start is None or start > offset:
+                raise DownloadError(self.says(texts.WRONG_PART))
+            if total not in (None, self.lora.size):
+                raise self.wrong_size(total)
+            return start
+        if status == 200:
+            length = response.headers.get("Content-Length")
+            if length is not None and int(length) != self.lora.size:
+                raise self.wrong_size(int(length))
+            return 0  # a server that cannot resume: the same bytes over again
+        if status == 416:  # what is there is no beginning of what the server has
+            self.part.unlink(missing_ok=True)
+            raise _TryAgain(self.says(texts.NOT_RESUMED))
+        if status in (401, 403):
+            raise DownloadError(self.says(texts.REFUSED, status=status))
+        if status in (404, 410):
+            raise DownloadError(
+                self.says(texts.NOT_ON_SERVER, file=f"{self.lora.repo}/{self.lora.filename}", status=status)
+            )
+        if status == 429 or status >= 500:
+            wait = _retry_after(response)
+            later = Text(texts.IN_SECONDS, seconds=wait) if wait else Text(texts.IN_MINUTES)
+            sentence = self.says(
+                texts.SERVER_BUSY if status == 429 else texts.SERVER_FAILED, status=status, later=later
+            )
+            if wait is not None and wait > LONGEST_WAIT:
+                raise DownloadError(sentence)
+            raise _TryAgain(sentence, wait)
+        raise DownloadError(self.says(texts.WRONG_ANSWER, status=status))
+
+    def wrong_size(self, size: int, template: str = texts.WRONG_SIZE) -> DownloadError:
+        return DownloadError(self.says(template, offered=size, size=self.lora.size))
+
+    def verify(self) -> None:
+        """Reads the `.part` file back from the disk; deletes it and raises DownloadError when it is not the
+        official one.
+        """
+        if self.part.exists() and self.sha256(self.part) != self.lora.sha256:
+            self.part.unlink(missing_ok=True)
+            raise DownloadError(self.says(texts.WRONG_CONTENT))
+
+    def sha256(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                self.stop_if_cancelled()
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.stop_if_cancelled()
+            time.sleep(min(left, 0.2))
+
+    def stop_if_cancelled(self) -> None:
+        if self.cancel():
+            raise DownloadCancelled(self.says(texts.CANCELLED))
+
+
+class _TryAgain(Exception):
+    """An attempt failed in a way that another one may not, after `wait` seconds where the server named a
+    time.
+    """
+
+    def __init__(self, sentence: str, wait: float | None = None):
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.wait = wait
+
+
+@contextlib.contextmanager
+def _only_once(target: Path) -> Iterator[None]:
+    """Refuses a second download of one file beside a first in this process."""
+    key = target.absolute()
+    with _under_way_lock:
+        if key in _under_way:
+            raise DownloadError(Text(texts.UNDER_WAY, file=target.name))
+        _under_way.add(key)
+    try:
+        yield
+    finally:
+        with _under_way_lock:
+            _under_way.discard(key)
+
+
+@contextlib.contextmanager
+def _as_sentences(job: _Job) -> Iterator[None]:
+    """Turns what the file system, or a Python without the WebUI's packages, may raise into DownloadError."""
+    folder = job.target.parent
+    try:
+        yield
+    except ImportError as error:
+        raise DownloadError(Text(texts.NO_PACKAGE, package=error.name, by_hand=job.by_hand)) from error
+    except PermissionError as error:
+        raise DownloadError(Text(texts.NOT_WRITABLE, path=error.filename or folder)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise DownloadError(Text(texts.DISK_FULL, folder=folder, lora=job.lora.name)) from error
+        raise DownloadError(
+            Text(texts.NOT_SAVED, lora=job.lora.name, folder=folder, error=str(error))
+        ) from error
+
+
+def is_mirror(address: str) -> bool:
+    """Whether a text can be the address of a mirror: http or https, a host, and no password."""
+    try:
+        parts = urlsplit(address)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and not (parts.username or parts.password)
+            and parts.port != 0
+        )
+    except ValueError:  # a port that is no number, a bracket too many
+        return False
+
+
+def _endpoint() -> str:
+    """The address of the Hugging Face Hub, or of the mirror in HF_ENDPOINT."""
+    from huggingface_hub import constants
+
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def _hub_headers() -> dict[str, str]:
+    """User agent and, where there is one, the token; the same call in every huggingface_hub from 0.15 to
+    2.
+    """
+    from huggingface_hub.utils import build_hf_headers
+
+    # HF_TOKEN by name: before 0.18 huggingface_hub read another variable. None: it looks for a saved login.
+    token = os.environ.get("HF_TOKEN") or None
+    return dict(build_hf_headers(token=token, library_name="sd-webui-lcm", library_version=__version__))
+
+
+def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+    """`Content-Range: bytes 30-99/100` -> (30, 100); None for what is not given."""
+    try:
+        unit, _, value = response.headers.get("Content-Range", "").partition(" ")
+        positions, _, total = value.partition("/")
+        return (int(positions.partition("-")[0]) if unit == "bytes" else None), (
+            int(total) if total.isdigit() else None
+        )
+    except ValueError:
+        return None, None
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """The seconds that the server asks to wait; None where it gives none, or a date."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
+
+
+def _to_disk(file: BinaryIO) -> None:
+    """After a power cut, too, the file has what was written, so that its later name can be trusted."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"

@@ -1,0 +1,175 @@
+"""Reads a LoRA file's header: which model family it was made for, whether it is an LCM-LoRA, whether the file
+is whole.
+
+The weights are never read (see `safetensors_header`): the names and shapes of the tensors (`lora_names`,
+`lora_layers`) are enough. They tell the family by the width of the cross-attention keys (`lora_layers`) and,
+for SSD-1B, by the layout of the UNet (`unet_layouts`).
+
+LCM-LoRA. A style LoRA adds to some layers; consistency distillation changes all of them. A file is taken for
+an LCM-LoRA when it is UNet only, has plain LoRA pairs of one rank, uses diffusers' layer names, carries no
+training metadata of kohya's or LyCORIS' trainers (`ss_...`) and covers every layer that distillation trains,
+in every block of the family's layout. Our own distiller also writes the metadata entry `lcm_distillation`,
+which takes the place of the coverage.
+
+What the header cannot tell: (1) A style LoRA trained on convolutions too, without the text encoder, with the
+same rank for both, under diffusers' names (kohya's SD 1.5 trainer uses them), and stripped of its metadata
+looks like an LCM-LoRA. (2) So do LoRAs of other few-step distillations (Hyper-SD, SDXL Lightning, TCD, PCM),
+which are made with the same scripts; `library` passes over those by name and prefers the published files by
+their SHA-256. (3) Models that share SDXL's layout and width (Kolors) count as SDXL.
+(4) An SSD-1B LoRA that covers only some blocks counts as SDXL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib_lcm import text as texts
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora.header import (
+    MAX_HEADER_BYTES as MAX_HEADER_BYTES,
+)  # the limit that `inspect_lora` keeps to, for its callers
+from lib_lcm.lora.header import Unusable, parse_table, read_header, split_metadata
+from lib_lcm.lora.layers import Layers, recognise
+from lib_lcm.text import Text, sentence_of
+
+PICKLE_ENDINGS = frozenset({".pt", ".ckpt", ".bin", ".pth"})
+# Our distiller's metadata entry: the hyper-parameters as JSON.
+DISTILLATION_METADATA = "lcm_distillation"
+# What kohya's scripts and LyCORIS write, even when told to write no metadata (`sshs_` are their hashes).
+TRAINER_METADATA_PREFIXES = ("ss_", "sshs_")
+# Longer values (kohya's tag statistics reach megabytes) are not kept: a library holds thousands of these
+# objects.
+MAX_METADATA_VALUE = 1000
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """What the header of one LoRA file says.
+
+    `family` is None when the file is not a LoRA or does not say what it was made for. `rank` is the commonest
+    one, None for kinds without a rank. `modules` counts the layers that the file changes. `problem` is None
+    or one sentence that says what is wrong with the file and what to do; a file with a problem is never
+    `is_lcm`. `metadata` leaves out values longer than 1,000 characters.
+    """
+
+    path: Path
+    family: ModelFamily | None = None
+    is_lcm: bool = False
+    rank: int | None = None
+    modules: int = 0
+    has_text_encoder: bool = False
+    problem: Text | None = None
+    size: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending, as the WebUI lists it."""
+        return self.path.stem
+
+
+def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
+    """Read the header of the LoRA file at `path` and say what it is.
+
+    Never raises for a bad, missing or unreadable file: `problem` then holds the sentence for the user.
+    """
+    path = Path(path)
+    size = 0
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise Unusable(Text(texts.IS_A_FOLDER))
+        if not stat.S_ISREG(status.st_mode):
+            raise Unusable(Text(texts.IS_NO_FILE))
+        size = status.st_size
+        if path.suffix.lower() in PICKLE_ENDINGS:
+            raise Unusable(Text(texts.IS_A_PICKLE))
+        header, data_bytes = read_header(path)
+        table, metadata = split_metadata(header)
+        layers = _layers_of_table(table)
+        return _describe(path, size, data_bytes, layers, metadata)
+    except Unusable as error:
+        return LoraFile(path, size=size, problem=_problem(path, sentence_of(error)))
+    except FileNotFoundError:
+        return LoraFile(
+            path,
+            problem=_problem(
+                path, Text(texts.IS_A_DEAD_LINK if os.path.islink(path) else texts.IS_NOT_THERE)
+            ),
+        )
+    except PermissionError:
+        return LoraFile(path, size=size, problem=_problem(path, Text(texts.IS_FORBIDDEN)))
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: a name the system cannot hold, such as one with a NUL
+        reason = getattr(error, "strerror", None) or error
+        return LoraFile(
+            path, size=size, problem=_problem(path, Text(texts.IS_UNREADABLE, reason=str(reason)))
+        )
+
+
+def _problem(path: Path, what: str) -> Text:
+    return Text(texts.FILE_PROBLEM, file=shown_name(path), what=what)
+
+
+def listed_problem(file: LoraFile) -> Text:
+    """The problem of a file that has one, without the full stop: as part of another sentence."""
+    return Text(texts.FILE_PROBLEM_LISTED, **file.problem.values)
+
+
+def shown_name(path: str | os.PathLike[str]) -> str:
+    """The file's name as it can stand in a one-line message: line breaks and other unprintable characters are
+    escaped.
+    """
+    name = Path(path).name or str(path)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in name
+    )
+
+
+_layers_by_digest: dict[bytes, Layers] = {}
+
+
+def _layers_of_table(table: str) -> Layers:
+    """Read the tensor table's JSON text. Raises `Unusable`. Tables seen before are not read again."""
+    digest = hashlib.sha256(table.encode()).digest()
+    layers = _layers_by_digest.get(digest)
+    if layers is None:
+        if len(_layers_by_digest) >= 4096:  # about a megabyte
+            _layers_by_digest.clear()
+        layers = _layers_by_digest[digest] = recognise(*parse_table(table))
+    return layers
+
+
+def _describe(
+    path: Path, size: int, data_bytes: int, layers: Layers, metadata: Mapping[str, str]
+) -> LoraFile:
+    """The verdict on a file whose header could be read, over `data_bytes` of weights."""
+    problem = layers.foreign
+    if layers.data_bytes > data_bytes:
+        problem = Text(texts.IS_CUT_OFF, there=data_bytes, size=layers.data_bytes)
+    elif layers.data_bytes < data_bytes:
+        problem = Text(texts.HAS_A_TAIL, bytes=data_bytes - layers.data_bytes)
+    elif layers.incomplete:
+        problem = Text(texts.IS_INCOMPLETE, count=layers.incomplete, modules=layers.modules)
+    from_style_trainer = any(key.startswith(TRAINER_METADATA_PREFIXES) for key in metadata)
+    looks_distilled = layers.is_whole_unet or (
+        layers.is_plain_unet_lora and DISTILLATION_METADATA in metadata
+    )
+    return LoraFile(
+        path,
+        family=layers.family,
+        is_lcm=problem is None and layers.family is not None and looks_distilled and not from_style_trainer,
+        rank=layers.rank,
+        modules=layers.modules,
+        has_text_encoder=layers.has_text_encoder,
+        problem=problem and _problem(path, problem),
+        size=size,
+        metadata={key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE},
+    )

@@ -1,0 +1,181 @@
+"""Reads and checks the header of a safetensors file, and says in words for the user why a file cannot be
+used.
+
+Only the header is read (format: https://huggingface.co/docs/safetensors), never the weights, so looking at a
+file costs a few milliseconds whatever its size. The header holds the names, shapes and positions of the
+tensors, and the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+from lib_lcm import text as texts
+from lib_lcm.text import Text
+
+# The limit of the safetensors library itself; a header of this length has a million tensors.
+MAX_HEADER_BYTES = 100_000_000
+
+
+class Unusable(Exception):
+    """Why a file cannot be used, as the sentence's predicate, a `Text`: what is wrong, then what to do."""
+
+
+_MISTAKEN_FOR_LORA = (
+    (re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.I), texts.IS_A_WEB_PAGE),
+    (re.compile(rb"version https://git-lfs"), texts.IS_A_GIT_POINTER),
+    (re.compile(rb"\s*[{\[]\s*[\"}{\[]"), texts.IS_A_TEXT_FILE),
+    (re.compile(rb"PK\x03\x04|\x80[\x02-\x05]"), texts.IS_A_RENAMED_PICKLE),
+)
+_DTYPE_BYTES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
+}
+
+
+def read_header(path: Path) -> tuple[bytes, int]:
+    """The header's bytes and the number of bytes that follow it. Raises `Unusable` or OSError."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(64)
+        if not start:
+            raise Unusable(Text(texts.IS_EMPTY))
+        length = int.from_bytes(start[:8], "little")
+        if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(
+            b"{"
+        ):  # no header begins in another way
+            for pattern, problem in _MISTAKEN_FOR_LORA:
+                if pattern.match(start.removeprefix(b"\xef\xbb\xbf")):
+                    raise Unusable(Text(problem))
+            if len(start) < 8:
+                raise Unusable(Text(texts.IS_CUT_OFF_AFTER, size=size))
+            if length > MAX_HEADER_BYTES:
+                raise Unusable(Text(texts.IS_NOT_SAFETENSORS, length=length))
+        if length > size - 8:
+            raise Unusable(Text(texts.IS_CUT_OFF_IN_HEADER, length=length, size=size))
+        file.seek(8)
+        header = file.read(length)
+        if len(header) < length:
+            raise Unusable(Text(texts.BECAME_SHORTER))
+        return header, size - 8 - length
+
+
+_METADATA_FIRST = re.compile(r'[ \t\r\n]*\{[ \t\r\n]*"__metadata__"[ \t\r\n]*:[ \t\r\n]*')
+_METADATA_END = re.compile(r"[ \t\r\n]*(,|\})")
+
+
+def split_metadata(header: bytes) -> tuple[str, dict[str, str]]:
+    """The JSON text of the tensor table alone, and the metadata. Raises `Unusable`.
+
+    The two are parsed apart because the tables of LoRAs from one trainer at one rank are the same to the
+    letter, the metadata are not.
+    """
+    table, metadata = "", None
+    try:
+        text = header.decode("utf-8")
+        start = _METADATA_FIRST.match(text)
+        if start:  # where the safetensors library puts it
+            metadata, position = _STRICT_JSON.raw_decode(text, start.end())
+            end = _METADATA_END.match(text, position)
+            if end is None:
+                raise ValueError
+            table = "{" + text[end.start(1) + (end[1] == ",") :]
+        else:
+            table = text
+            if '"__metadata__"' in text or "\\" in text:  # a backslash could spell the name in another way
+                content = _STRICT_JSON.decode(text)
+                if isinstance(content, dict) and "__metadata__" in content:
+                    metadata = content.pop("__metadata__")
+                    table = json.dumps(content)
+    except (ValueError, RecursionError):
+        raise Unusable(Text(texts.IS_NOT_JSON)) from None
+    if metadata is None:
+        metadata = {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise Unusable(Text(texts.METADATA_NOT_TEXT))
+    return table, metadata
+
+
+def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
+    """Tensor shapes by name, and the bytes that the weights take. Raises `Unusable` for what the safetensors
+    library would refuse, and for repeated names.
+    """
+    try:
+        content = json.loads(table, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise Unusable(Text(texts.IS_NOT_JSON)) from None
+    if not isinstance(content, dict):
+        raise Unusable(Text(texts.HEADER_NOT_OBJECT))
+    shapes: dict[str, list[int]] = {}
+    spans = []
+    names = 0
+    in_order = True
+    position = 0
+    for name, info in content.items():
+        try:
+            dtype, shape, (begin, end) = info["dtype"], info["shape"], info["data_offsets"]
+            count = 1
+            for length in shape:
+                if type(length) is not int or length < 0:  # `type`, because True is an int too
+                    raise ValueError
+                count *= length
+            if (
+                type(shape) is not list
+                or type(dtype) is not str
+                or type(begin) is not int
+                or type(end) is not int
+                or begin < 0
+            ):
+                raise ValueError
+        except (TypeError, ValueError, KeyError):
+            raise Unusable(Text(texts.TENSOR_MISDESCRIBED, tensor=_shown(name))) from None
+        width = _DTYPE_BYTES.get(dtype)  # None: a type newer than this code, whose size is not checked
+        if end - begin != count * width if width is not None else end < begin:
+            raise Unusable(Text(texts.TENSOR_OF_WRONG_LENGTH, tensor=_shown(name)))
+        shapes[name] = shape
+        names += 1 + len(info)
+        spans.append((begin, end))
+        in_order = in_order and begin == position
+        position = end
+    if names != table.count(":"):
+        # Every name in the text is followed by a colon, so as many colons as names means that none was
+        # repeated. Otherwise some colon is part of a name, or a name was repeated and the parser kept the
+        # last: parse again, slowly, to see which.
+        try:
+            _STRICT_JSON.decode(table)
+        except (ValueError, RecursionError):
+            raise Unusable(Text(texts.IS_NOT_JSON)) from None
+    if not in_order:
+        spans.sort()
+        position = 0
+        for begin, end in spans:
+            if begin != position:
+                raise Unusable(Text(texts.TENSORS_OVERLAP if begin < position else texts.TENSORS_HAVE_GAPS))
+            position = end
+    return shapes, position
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise Unusable(Text(texts.TENSOR_NAMED_TWICE, tensor=_shown(repeated)))
+    return result
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+# ValueError for bad JSON and for NaN, RecursionError for absurd nesting, `Unusable` for repeated names.
+_STRICT_JSON = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+
+
+def _shown(tensor_name: str) -> str:
+    return ascii(tensor_name if len(tensor_name) <= 120 else tensor_name[:117] + "...")

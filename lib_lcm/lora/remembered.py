@@ -1,0 +1,154 @@
+"""Which LCM-LoRA a user wants for which checkpoint: a small JSON file that several WebUIs may share, read
+again when it changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_lcm import text as texts
+from lib_lcm.text import Text
+
+REPLACE_ATTEMPTS = 10
+REPLACE_WAIT = (
+    0.05  # seconds; on Windows a file cannot be replaced while a virus scanner or a backup reads it
+)
+
+
+class NotRemembered(Exception):
+    """The file could not be written; the message is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class _Contents:
+    loras: dict[
+        str, dict
+    ]  # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
+    problem: str | None = None
+
+
+class RememberedLoras:
+    """What `path` says. Its folder must exist, the file need not. All methods may be called from any thread.
+
+    Checkpoints are known by their SHA-256 (hex, any case), so that renaming or moving one changes nothing.
+    The values are those of the option `lora`: the name of a LoRA, or "none".
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._state: tuple[int, int] | None = None
+        self._contents = _Contents({})
+
+    @property
+    def problem(self) -> str | None:
+        """One sentence where the file is there and cannot be used; then nothing counts as remembered."""
+        with self._lock:
+            return self._read().problem
+
+    def get(self, checkpoint: str | None) -> str | None:
+        """The option remembered for a checkpoint, or None; None too for a checkpoint whose hash is not
+        known.
+        """
+        if checkpoint is None:
+            return None
+        with self._lock:
+            entry = self._read().loras.get(checkpoint.lower())
+        return None if entry is None else entry["lora"]
+
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered for any checkpoint."""
+        with self._lock:
+            return not self._read().loras
+
+    def remember(self, checkpoint: str, lora: str, *, name: str = "") -> None:
+        """From now on `lora` is what `get` returns for this checkpoint. Raises NotRemembered."""
+        self._change(checkpoint, {"lora": lora, "checkpoint": name})
+
+    def forget(self, checkpoint: str) -> None:
+        """Nothing is remembered for this checkpoint any more. Raises NotRemembered."""
+        self._change(checkpoint, None)
+
+    def _change(self, checkpoint: str, entry: dict | None) -> None:
+        with self._lock:
+            contents = self._read()
+            loras = {key: value for key, value in contents.loras.items() if key != checkpoint.lower()}
+            if entry is not None:
+                loras[checkpoint.lower()] = entry
+            try:
+                if contents.problem is not None:  # kept for whoever wants to mend it by hand
+                    _replace(self.path, self.path.with_name(self.path.name + ".broken"))
+                _write(self.path, json.dumps(loras, indent=4) + "\n")
+            except OSError as error:
+                raise NotRemembered(
+                    Text(texts.REMEMBERED_NOT_WRITTEN, path=self.path, reason=str(error.strerror or error))
+                ) from error
+            self._state = None
+
+    def _read(self) -> _Contents:
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            self._state, self._contents = None, _Contents({})
+            return self._contents
+        state = (status.st_size, status.st_mtime_ns)
+        if state != self._state:
+            self._contents = _parse(self.path)
+            self._state = state
+        return self._contents
+
+
+def _parse(path: Path) -> _Contents:
+    try:
+        loras = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
+        if not isinstance(loras, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        return _Contents(
+            {},
+            f"{path} cannot be read ({type(error).__name__}), so no LCM-LoRA is remembered: mend it or"
+            " delete it.",
+        )
+    whole = {
+        key.lower(): entry
+        for key, entry in loras.items()
+        if isinstance(entry, dict) and _is_name(entry.get("lora"))
+    }
+    return _Contents(whole)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes beside `path` and renames: nobody sees half a file, and a power cut leaves the old one or the
+    new one.
+    """
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with open(new, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(new, path)
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    for attempt in range(REPLACE_ATTEMPTS):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if attempt == REPLACE_ATTEMPTS - 1:
+                raise
+            time.sleep(REPLACE_WAIT)

@@ -1,0 +1,152 @@
+"""`<lora:name:weight>` tags in a prompt: finding and reading them, and the names people give LCM-LoRAs.
+
+Tags are read as the WebUI reads them (`<kind:item:item...>`; items with one "=" are named, the others
+positional: name, text-encoder multiplier, UNet multiplier, dynamic rank), so that what is found here is what
+the WebUI would apply.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lib_lcm import text as texts
+from lib_lcm.families import ModelFamily
+from lib_lcm.options import shown_number
+from lib_lcm.text import Text
+
+# The kinds that the WebUI's LoRA extension answers to.
+LORA_KINDS = ("lora", "lyco")
+_TAG = re.compile(r"<(\w+):([^>]+)>")
+
+
+@dataclass(frozen=True)
+class LoraTag:
+    """One `<lora:...>` or `<lyco:...>` tag.
+
+    `weight` is the multiplier of the UNet's layers, the one that matters for an LCM-LoRA. `text` is the tag
+    as typed and `start`, `end` its place in the prompt. `problem` is None or one sentence on why the WebUI
+    cannot apply the tag; `weight` is 1.0 and `name` may be empty then.
+    """
+
+    kind: str
+    name: str
+    weight: float
+    text: str
+    start: int
+    end: int
+    problem: str | None = None
+
+
+def find_tags(prompt: str) -> list[LoraTag]:
+    """All LoRA tags of `prompt`, in order."""
+    found = (match for match in _TAG.finditer(prompt) if match[1] in LORA_KINDS)
+    return [
+        _read_tag(match[1], tuple(match[2].split(":")), match[0], match.start(), match.end())
+        for match in found
+    ]
+
+
+def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
+    """The tag whose parts the WebUI has already taken apart; it stands in no prompt, so its place is 0."""
+    args = tuple(str(item) for item in items)
+    return _read_tag(kind, args, f"<{kind}:{':'.join(args)}>", 0, 0)
+
+
+def with_tag(prompt: str, name: str, weight: float, instead_of: Iterable[LoraTag] = ()) -> str | None:
+    """`prompt` with `<lora:name:weight>` at its end and without the tags `instead_of`, which were found in
+    it.
+
+    None where no tag can hold the name.
+    """
+    text = f"<lora:{name}:{shown_number(weight)}>"
+    written = find_tags(text)
+    if [(tag.name, tag.weight, tag.text) for tag in written] != [(name, weight, text)]:
+        return None
+    for tag in sorted(instead_of, key=lambda tag: tag.start, reverse=True):
+        prompt = prompt[: tag.start] + prompt[tag.end :]
+    prompt = prompt.rstrip()
+    return f"{prompt} {text}" if prompt else text
+
+
+def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int) -> LoraTag:
+    positional, named = _sort_items(args)
+    problem = None
+    weight = 1.0
+    if not positional:
+        problem = Text(texts.TAG_WITHOUT_NAME, tag=text, kind=kind)
+    else:
+        try:
+            # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so
+            # both must be numbers.
+            weight = _number(positional[1]) if len(positional) > 1 else 1.0
+            weight = _number(named.get("te", weight))
+            weight = _number(positional[2]) if len(positional) > 2 else weight
+            weight = _number(named.get("unet", weight))
+            for rank in (*positional[3:4], *([named["dyn"]] if "dyn" in named else [])):
+                int(rank)
+        except ValueError:
+            weight = 1.0
+            problem = Text(texts.TAG_WITHOUT_NUMBER, tag=text, kind=kind, name=positional[0])
+    return LoraTag(kind, positional[0] if positional else "", weight, text, start, end, problem)
+
+
+def _sort_items(args: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Positional and named items, by the WebUI's rule: an item with exactly one "=" is named."""
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for item in args:
+        parts = item.split("=")
+        if len(parts) == 2:
+            named[parts[0]] = parts[1]
+        else:
+            positional.append(item)
+    return positional, named
+
+
+def _number(text: str | float) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a finite number")
+    return number
+
+
+# Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's
+# name.
+_FILLER = frozenset({"lora", "loras", "pytorch", "weights", "fp16", "safetensors"})
+_FAMILY_WORDS = {
+    **dict.fromkeys(("15", "v15", "sd15", "sdv15", "sdv1", "sd1"), ModelFamily.sd15),
+    **dict.fromkeys(("xl", "sdxl", "sdxl10", "sdxlbase", "sdxlbase10", "sdxlbasev10"), ModelFamily.sdxl),
+    **dict.fromkeys(("ssd1b", "ssd"), ModelFamily.ssd1b),
+}
+_ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.I)
+_COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.I)
+# "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below.
+# "lcm" also parts from what may be glued to it ("lcmlora", "lcmxl").
+_WORD = re.compile(r"fp16|lcm(?=(?:lora|sdxl|ssd|sdv?|xl)(?![a-z]))|[a-z]+|\d+|[^\sa-z\d_.()\[\]-]+")
+_MOST_FOLDERS = 3
+
+
+def conventional_family(name: str) -> ModelFamily | None:
+    """The family that `name` promises if it is a name that people give the published LCM-LoRAs, otherwise
+    None.
+
+    `name` may have folders and an ending: `lcm_lora_sdxl`, `lcm-lora-sdv1-5`, `LCM_15`,
+    `lcm/SDXL/pytorch_lora_weights.safetensors`. Every word of it has to belong to such a name, so that a
+    style called `calcmania_sdxl` or `lcm_comic_sdxl` does not count. A name proves nothing about the content.
+    """
+    if "lcm" not in name.lower():
+        return None
+    folders = re.split(r"[/\\]+", name.strip())
+    words: list[str] = []
+    for folder in reversed(folders[-1 - _MOST_FOLDERS :]):
+        # from the file's name outwards, until the name is complete
+        here = _WORD.findall(_COPY.sub("", _ENDING.sub("", folder)).lower())
+        words = here + words
+        if "lcm" in words:
+            rest = "".join(word for word in words if word != "lcm" and word not in _FILLER)
+            if rest in _FAMILY_WORDS:
+                return _FAMILY_WORDS[rest]
+    return None

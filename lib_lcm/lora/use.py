@@ -1,0 +1,243 @@
+"""Which LCM-LoRA a prompt is drawn with, at which weight, and whether it took hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from lib_lcm import text as texts
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora.catalog import FAMILIES_WITH_LORA
+from lib_lcm.lora.file import LoraFile, shown_name
+from lib_lcm.lora.tags import LoraTag, conventional_family, find_tags
+from lib_lcm.options import AUTO, NONE, TCD, Defaults, LcmOptions
+from lib_lcm.text import Text
+
+# A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's
+# on SDXL) or in none (key names that the WebUI does not know). What lies between is for layers that a WebUI
+# counts differently.
+LEAST_SHARE_MATCHED = 0.9
+
+
+class Loras(Protocol):
+    """What is asked of the LoRA folder (`library.LoraLibrary`)."""
+
+    def choose(self, family: ModelFamily): ...
+
+    def find(self, name: str) -> LoraFile | None: ...
+
+    def is_lcm_lora(self, file: LoraFile) -> bool: ...
+
+    def is_few_step_lora(self, file: LoraFile) -> bool: ...
+
+    def name_of(self, file: LoraFile) -> str: ...
+
+
+@dataclass(frozen=True)
+class LoraUse:
+    """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the
+    generation must fail.
+
+    `reason` says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does),
+    "remembered" (for the checkpoint), or the `reason` of a `library.Choice`; None where there is a problem.
+    """
+
+    file: LoraFile | None = None
+    weight: float = 1.0
+    messages: tuple[str, ...] = ()
+    problem: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class LcmTag:
+    """A tag in a prompt that means an LCM-LoRA; `file` is None where no file on disk has the name."""
+
+    tag: LoraTag
+    file: LoraFile | None
+    family: ModelFamily | None
+
+
+def lcm_tags(prompt: str, loras: Loras) -> list[LcmTag]:
+    """The tags of `prompt` that mean an LCM-LoRA; see `lcm_among`."""
+    return lcm_among(find_tags(prompt), loras)
+
+
+def lcm_among(tags: Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
+    """The tags that mean an LCM-LoRA, by the content of the file they name or, where there is none, by its
+    usual name.
+    """
+    found = []
+    for tag in tags:
+        file = loras.find(tag.name)
+        if file is not None and file.problem is None:
+            if loras.is_lcm_lora(file):
+                found.append(LcmTag(tag, file, file.family))
+        else:
+            family = conventional_family(tag.name)
+            if family is not None:
+                found.append(LcmTag(tag, None, family))
+    return found
+
+
+FROM_TAG, FROM_OPTION, REMEMBERED = "tag", "option", "remembered"
+
+
+def option_name(file: LoraFile, loras: Loras) -> str:
+    """The value of the option `lora` that means this file: its name, with its ending where the name alone
+    would mean something else.
+    """
+    name = loras.name_of(file)
+    return name + file.path.suffix if name.lower() in (AUTO, NONE) else name
+
+
+def resolve_lora(
+    tags: str | Sequence[LoraTag],
+    options: LcmOptions,
+    family: ModelFamily,
+    loras: Loras,
+    remembered: str | None = None,
+) -> LoraUse:
+    """The LCM-LoRA for a model of `family`: typed tags win, then the options (DESIGN rules 1-3).
+
+    `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means
+    for this checkpoint, as the option `lora` has it, None where nothing is remembered.
+    """
+    options = Defaults().fill(options)  # a weight at least, for callers without settings
+    if options.lora == NONE:
+        return LoraUse(weight=options.weight, reason=FROM_OPTION)
+    if options.lora == AUTO and remembered == NONE:
+        return LoraUse(weight=options.weight, reason=REMEMBERED)
+    tags = find_tags(tags) if isinstance(tags, str) else list(tags)
+    typed = lcm_among(tags, loras)
+    for item in typed:
+        if item.tag.problem:
+            return LoraUse(problem=item.tag.problem)
+    if options.lora == AUTO and not typed:
+        name = _few_step_lora(tags, family, loras)
+        if name is not None:
+            template = texts.FEW_STEP_LORA if options.sampler == TCD else texts.FEW_STEP_LORA_WITH_LCM
+            return LoraUse(weight=options.weight, messages=(Text(template, lora=name),), reason=FROM_TAG)
+    fitting = [item for item in typed if item.file is not None and item.family is family]
+    if fitting:
+        found = LoraUse(fitting[-1].file, reason=FROM_TAG)
+    else:
+        found = _of_options(options, family, loras, remembered)
+        if found.problem:
+            return found
+    messages = list(found.messages)
+    for item in typed:
+        if item.family is not None and item.family is not family:
+            used = loras.name_of(found.file)
+            template = texts.TAG_OF_OTHER_FAMILY
+            messages.append(
+                Text(
+                    template, lora=item.tag.name, family=item.family.label, checkpoint=family.label, used=used
+                )
+            )
+    if len(typed) > 1:
+        messages.append(Text(texts.NAMED_SEVERAL_TIMES, count=len(typed), weight=typed[-1].tag.weight))
+    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever
+    # kind it is
+    meant = [
+        tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)
+    ]
+    for tag in meant:
+        if tag.problem:
+            return LoraUse(problem=tag.problem)
+    weight = meant[-1].weight if meant else options.weight
+    return replace(found, weight=weight, messages=tuple(messages))
+
+
+def _few_step_lora(tags: Sequence[LoraTag], family: ModelFamily, loras: Loras) -> str | None:
+    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does,
+    or None.
+    """
+    for tag in reversed(tags):
+        file = loras.find(tag.name)
+        if file is not None and file.family is family and loras.is_few_step_lora(file):
+            return tag.name
+    return None
+
+
+def _is_tag_of(tag: LoraTag, file: LoraFile | None, loras: Loras) -> bool:
+    found = None if file is None else loras.find(tag.name)
+    return found is not None and found.path == file.path
+
+
+def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None) -> LoraUse:
+    if family is ModelFamily.unknown:
+        return LoraUse(problem=Text(texts.CHECKPOINT_UNKNOWN))
+    if options.lora != AUTO:
+        file, problem = _named_file(options.lora, family, loras)
+        # one of the usual names may stand for a file that is called otherwise
+        if problem is None or conventional_family(options.lora) is not family:
+            return LoraUse(file, problem=problem, reason=None if problem else FROM_OPTION)
+    gone = None
+    if remembered is not None:
+        file, gone = _named_file(remembered, family, loras)
+        if gone is None:
+            return LoraUse(file, reason=REMEMBERED)
+    if family not in FAMILIES_WITH_LORA:
+        return LoraUse(problem=Text(texts.NO_LORA_FOR_FAMILY, family=family.label))
+    choice = loras.choose(family)
+    if choice.file is None:
+        return LoraUse(problem=choice.problem)
+    messages = ()
+    if gone is not None:
+        messages = (Text(texts.REMEMBERED_IS_GONE, lora=loras.name_of(choice.file), why=gone),)
+    return LoraUse(choice.file, messages=messages, reason=choice.reason)
+
+
+def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile | None, str | None]:
+    file = loras.find(name)
+    if file is None:
+        return None, Text(texts.LORA_NOT_THERE, name=name)
+    if file.problem is not None:
+        return None, file.problem
+    if file.family is not None and file.family is not family:
+        return None, Text(
+            texts.LORA_OF_OTHER_FAMILY, name=name, family=file.family.label, checkpoint=family.label
+        )
+    return file, None
+
+
+def other_tags(tags: Iterable[LoraTag], loras: Loras, used: LoraFile | None = None) -> list[LoraTag]:
+    """The tags that mean neither an LCM-LoRA nor the file that is used as one: the LoRAs that are left as
+    they are beside it.
+    """
+    tags = list(tags)
+    lcm = [item.tag for item in lcm_among(tags, loras)]
+    return [
+        tag for tag in tags if not any(tag is other for other in lcm) and not _is_tag_of(tag, used, loras)
+    ]
+
+
+def why_not_held(file: LoraFile, matched: int | None) -> str | None:
+    """The sentence for a LoRA that the host reports as loaded but that changes too few of the model's layers,
+    else None.
+
+    `matched` is how many layers the host applied it to, None where the host does not tell.
+    """
+    if matched is None or matched >= LEAST_SHARE_MATCHED * file.modules:
+        return None
+    return Text(texts.DID_NOT_HOLD, file=shown_name(file.path), matched=matched, modules=file.modules)
+
+
+def why_partly_held(file: LoraFile, failed: int) -> str | None:
+    """The sentence for a LoRA that the host could not put into `failed` layers, else None: where they are few
+    it is LCM all the same.
+    """
+    if file.modules - failed >= LEAST_SHARE_MATCHED * file.modules:
+        return None
+    return Text(texts.PARTLY_HELD, file=shown_name(file.path), failed=failed, modules=file.modules)
+
+
+def first_prompt(prompts: Sequence[str] | str) -> str:
+    """The prompt whose tags count: the WebUI applies the networks of a batch's first prompt to the whole
+    batch.
+    """
+    if isinstance(prompts, str):
+        return prompts
+    return prompts[0] if prompts else ""

@@ -1,0 +1,1 @@
+"""Every decision about one generation, from plain data to plain data."""

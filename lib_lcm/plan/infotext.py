@@ -1,0 +1,189 @@
+"""Generation parameters (infotext): what a picture made with LCM carries, and the way back to its options.
+
+`pasted` is what the WebUI reads from an infotext: a mapping of keys to texts. Steps, CFG scale and Sampler
+are the WebUI's own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA
+from lib_lcm.lora.file import LoraFile
+from lib_lcm.lora.use import LcmTag, Loras, lcm_tags, option_name
+from lib_lcm.options import (
+    AUTO,
+    DEFAULT_LIMITS,
+    LCM,
+    NONE,
+    OPTIONS,
+    SAMPLER_LABELS,
+    SCHEDULE_LABELS,
+    TRAILING,
+    WEBUI,
+    shown_number,
+)
+from lib_lcm.plan.make import Plan
+
+KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
+assert AUTO_LABEL.lower() == AUTO and NO_LORA.lower() == NONE
+
+_OF_LCM = re.compile(rf"(?:^|, )(?:{KEYS['lora']}|{KEYS['schedule']}): ")
+_SIZE = re.compile(r"^\d+x\d+$")
+"""A value that the WebUI takes apart into two keys, "LCM LoRA-1" and "LCM LoRA-2"."""
+
+
+def parameters(plan: Plan, loras: Loras) -> dict[str, str]:
+    """What is added to the picture's generation parameters."""
+    shown = {
+        KEYS["lora"]: NO_LORA if plan.lora is None else _quoted(_unmistakable(plan.lora, loras)),
+        KEYS["weight"]: shown_number(plan.weight),
+        KEYS["schedule"]: SCHEDULE_LABELS[plan.schedule],
+    }
+    if plan.gamma is not None:
+        shown[KEYS["gamma"]] = shown_number(plan.gamma)
+    return shown
+
+
+def _unmistakable(file: LoraFile, loras: Loras) -> str:
+    """The file's name; with its ending where the bare name would be read as something else."""
+    name = option_name(file, loras)
+    is_special = name == KEYS["lora"] or _SIZE.match(name)
+    return name + file.path.suffix if is_special else name
+
+
+def _quoted(name: str) -> str:
+    """`name` in quotes where the WebUI, which quotes texts with a comma, a colon or a line break, would not
+    and should.
+    """
+    if any(char in name for char in ",:\n") or ('"' not in name and name == name.strip()):
+        return name
+    return json.dumps(name, ensure_ascii=False)
+
+
+def is_lcm(pasted: Mapping[str, str]) -> bool:
+    """Whether generation parameters are those of a picture made with this extension."""
+    return KEYS["lora"] in pasted or KEYS["schedule"] in pasted
+
+
+def was_made_with_lcm(infotext: str) -> bool:
+    """Whether the generation parameters as they stand in a picture are those of one made with this
+    extension.
+    """
+    return _OF_LCM.search(infotext.rstrip().rpartition("\n")[2]) is not None
+
+
+def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
+    """Whether it is a picture of the sampler LCM, made elsewhere, whose prompt names the LCM-LoRA as no file
+    is called here.
+
+    The WebUI would draw it without the LoRA; LCM finds the file that is meant, and hands over to the WebUI's
+    own sampler.
+    """
+    tags = _tags_of_lcm_sampler(pasted, loras)
+    return bool(tags) and all(tag.file is None and loras.choose(tag.family).file is not None for tag in tags)
+
+
+def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[LcmTag]:
+    """The LCM-LoRAs in the prompt of a picture that was made with the sampler LCM as LCM would; else none."""
+    steps, cfg = _number(pasted.get("Steps")), _number(pasted.get("CFG scale"))
+    if pasted.get("Sampler") != SAMPLER_LABELS[LCM] or steps is None or cfg is None:
+        return []
+    limits = DEFAULT_LIMITS
+    if not (limits.min_steps <= steps <= limits.max_steps and limits.min_cfg <= cfg <= limits.max_cfg):
+        return []
+    return lcm_tags(pasted.get("Prompt") or "", loras)
+
+
+def completed(pasted: Mapping[str, str], loras: Loras, version: str | None) -> Mapping[str, str]:
+    """`pasted` as LCM would have written it, where it is of another WebUI's own LCM sampler and an LCM-LoRA's
+    tag.
+
+    For a WebUI without an LCM sampler of its own, whose version, as infotexts have it, is `version`: picked
+    by hand, ours would draw that picture at other timesteps. One of this very version, or of none, may have
+    been drawn so, and is left alone.
+    """
+    if is_lcm(pasted) or pasted.get("Version") in (None, version):
+        return pasted
+    tags = _tags_of_lcm_sampler(pasted, loras)
+    if not tags:
+        return pasted
+    return {**pasted, KEYS["lora"]: tags[-1].tag.name, KEYS["schedule"]: SCHEDULE_LABELS[WEBUI]}
+
+
+def _enabled(pasted: Mapping[str, str], loras: Loras) -> bool:
+    return is_lcm(pasted) or _is_of_tag_found_elsewhere(pasted, loras)
+
+
+def _weight(pasted: Mapping[str, str], loras: Loras) -> float | None:
+    return _number(pasted.get(KEYS["weight"]))
+
+
+def _steps(pasted: Mapping[str, str], loras: Loras) -> int | None:
+    value = _number(pasted.get("Steps")) if _enabled(pasted, loras) else None
+    return None if value is None or value != value // 1 else int(value)
+
+
+def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
+    return _number(pasted.get("CFG scale")) if _enabled(pasted, loras) else None
+
+
+def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True) -> str | None:
+    """The choice that draws the picture again here, where the file may have another name: Auto, unless it was
+    none or a special one.
+
+    `is_auto_the_best` is false where Auto may mean another file than the best of its family, as the user had
+    it remembered.
+    """
+    name = pasted.get(KEYS["lora"])
+    if name is None:
+        return AUTO_LABEL if _is_of_tag_found_elsewhere(pasted, loras) else None
+    if name.lower() == NONE:
+        return NO_LORA
+    file = loras.find(name)
+    if file is None or file.problem is not None:
+        return AUTO_LABEL
+    auto = None if file.family is None else loras.choose(file.family).file
+    return AUTO_LABEL if is_auto_the_best and auto is not None and auto.path == file.path else name
+
+
+def _schedule(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    """The schedule; a picture of the sampler LCM without one was made by the WebUI's own sampler."""
+    value = pasted.get(KEYS["schedule"])
+    if value is None:
+        return SCHEDULE_LABELS[WEBUI] if pasted.get("Sampler") == SAMPLER_LABELS[LCM] else None
+    return SCHEDULE_LABELS.get(value.lower(), SCHEDULE_LABELS[TRAILING])
+
+
+def _sampler(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    value = pasted.get("Sampler")
+    return value if value in SAMPLER_LABELS.values() else None
+
+
+def _gamma(pasted: Mapping[str, str], loras: Loras) -> float | None:
+    return _number(pasted.get(KEYS["gamma"]))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+RESTORE: dict[str, Callable[[Mapping[str, str], Loras], Any]] = {
+    "enabled": _enabled,
+    "weight": _weight,
+    "steps": _steps,
+    "cfg": _cfg,
+    "lora": _lora,
+    "schedule": _schedule,
+    "sampler": _sampler,
+    "gamma": _gamma,
+}
+"""Option name -> what reads it from pasted generation parameters, as the page shows it; None leaves the
+control as it is.
+"""

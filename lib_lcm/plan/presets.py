@@ -1,0 +1,47 @@
+"""The quality presets of the page: names for a number of steps at CFG scale 1, which set the sliders and are
+nothing more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lib_lcm.options import Limits
+from lib_lcm.text import CUSTOM
+
+PRESET_CFG = 1.0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A name on the page and the steps that it stands for."""
+
+    name: str
+    steps: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {self.steps}"
+
+
+PRESETS = (Preset("Preview", 1), Preset("Draft", 2), Preset("Standard", 4), Preset("Final", 8))
+
+
+def preset_labels(limits: Limits) -> list[str]:
+    """What the page offers: the presets that lie within the limits, and "Custom" for everything else."""
+    if not limits.min_cfg <= PRESET_CFG <= limits.max_cfg:
+        return [CUSTOM]
+    return [
+        *(preset.label for preset in PRESETS if limits.min_steps <= preset.steps <= limits.max_steps),
+        CUSTOM,
+    ]
+
+
+def preset_of(steps: float, cfg: float) -> str:
+    """The label of the preset that the sliders stand at."""
+    return next((preset.label for preset in PRESETS if (preset.steps, PRESET_CFG) == (steps, cfg)), CUSTOM)
+
+
+def sliders_of(label: str) -> tuple[int, float] | None:
+    """Steps and CFG scale of a preset; None for "Custom", which leaves the sliders where they are."""
+    return next(((preset.steps, PRESET_CFG) for preset in PRESETS if preset.label == label), None)

@@ -1,0 +1,93 @@
+"""The status line: a plan in one line, for the page, the dry run and the log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lib_lcm import text as texts
+from lib_lcm.lora.use import REMEMBERED
+from lib_lcm.options import LCM, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
+from lib_lcm.text import Text, Translations, joined, term, translated
+
+if TYPE_CHECKING:
+    from lib_lcm.plan.make import Pass, Plan
+
+SEPARATOR = " · "
+
+
+def status_line(plan: Plan, translations: Translations | None = None) -> str:
+    """What a generation will do, or the sentence that says why it cannot; in English without
+    `translations`.
+    """
+    parts = [plan.problem] if plan.problem else _parts(plan)
+    return SEPARATOR.join(translated(part, translations or {}) for part in parts)
+
+
+def _parts(plan: Plan) -> list[str]:
+    parts = [plan.family.label, _lora(plan)]
+    if plan.gamma is not None:
+        parts.append(Text(texts.GAMMA, sampler=plan.sampler, gamma=plan.gamma))
+    elif plan.sampler != SAMPLER_LABELS[LCM]:
+        parts.append(plan.sampler)
+    parts.append(_steps(plan.first))
+    if plan.hires is not None:
+        parts.append(_hires(plan))
+    if plan.host_scheduler:
+        parts.append(Text(texts.SCHEDULE, schedule=term(plan.host_scheduler)))
+    elif plan.schedule != TRAILING:
+        parts.append(Text(texts.SCHEDULE, schedule=SCHEDULE_LABELS[plan.schedule]))
+    parts.append(_cfg(plan))
+    if plan.unet_calls_of_rows is not None:
+        parts.append(
+            joined([_unet_calls(rows, calls) for rows, calls in plan.unet_calls_of_rows], texts.PLUS)
+        )
+    return parts
+
+
+def _lora(plan: Plan) -> str:
+    lora = Text(texts.NO_LORA_USED) if plan.lora is None else plan.lora_name
+    if plan.lora is not None and plan.weight != 1.0:
+        lora = Text(texts.LORA_AT, lora=lora, weight=plan.weight)
+    return Text(texts.REMEMBERED_LORA, lora=lora) if plan.lora_reason == REMEMBERED else lora
+
+
+def _hires(plan: Plan) -> Text:
+    steps = _steps(plan.hires)
+    if plan.hires_weight is None or (plan.hires_lora_name, plan.hires_weight) == (
+        plan.lora_name,
+        plan.weight,
+    ):
+        return Text(texts.HIRES, steps=steps)
+    if plan.hires_lora_name is None:
+        lora = Text(texts.NO_LORA_USED)
+    else:
+        lora = Text(texts.LORA_AT, lora=plan.hires_lora_name, weight=plan.hires_weight)
+    return Text(texts.HIRES_WITH, steps=steps, lora=lora)
+
+
+def steps_text(steps: int) -> Text:
+    """ "1 step", "4 steps"."""
+    return Text(texts.ONE_STEP) if steps == 1 else Text(texts.STEPS, steps=steps)
+
+
+def _steps(one: Pass) -> Text:
+    text = steps_text(one.steps)
+    if one.strength < 1.0:
+        text = Text(texts.AT_STRENGTH, steps=text, strength=one.strength)
+    if one.timesteps:
+        text = Text(
+            texts.VISITING, steps=text, timesteps=" ".join(f"{timestep:.0f}" for timestep in one.timesteps)
+        )
+    return text
+
+
+def _cfg(plan: Plan) -> Text:
+    if not plan.has_negative_prompt:
+        return Text(texts.CFG, cfg=plan.cfg)
+    return Text(texts.CFG_IGNORES if plan.ignores_negative_prompt else texts.CFG_USES, cfg=plan.cfg)
+
+
+def _unet_calls(rows: int, calls: int) -> Text:
+    if rows > 1:
+        return Text(texts.UNET_CALLS_OF_SEVERAL_ROWS, rows=rows, calls=calls)
+    return Text(texts.ONE_UNET_CALL) if calls == 1 else Text(texts.UNET_CALLS, calls=calls)

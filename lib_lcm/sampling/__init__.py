@@ -1,0 +1,1 @@
+"""Steps, timesteps and guidance."""

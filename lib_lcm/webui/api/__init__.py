@@ -1,0 +1,1 @@
+"""The routes under /lcm/v1."""

@@ -1,0 +1,254 @@
+"""The routes under /lcm/v1. The WebUI protects its own routes only, so the password of `--api-auth` is asked
+for here again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import RedirectResponse
+
+from lib_lcm import __version__
+from lib_lcm.api import openapi
+from lib_lcm.api.messages import RequestError, plan_question, read_object
+from lib_lcm.api.schema import args_schema
+from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
+from lib_lcm.lora.downloads import Downloads
+from lib_lcm.lora.use import option_name, resolve_lora
+from lib_lcm.options import (
+    LCM,
+    SAMPLER_LABELS,
+    SCRIPT_TITLE,
+    LcmOptions,
+    OptionsError,
+    options_from_args,
+    shown_value,
+)
+from lib_lcm.plan.make import make_plan
+from lib_lcm.webui import host, remembered, settings
+from lib_lcm.webui import loras as networks
+from lib_lcm.webui.api.http import read_body, reply
+from lib_lcm.webui.generation.process import host_facts, is_switched_on_by
+from lib_lcm.webui.page import family_defaults
+from lib_lcm.webui.sampling import registry
+
+NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
+OTHER_MODEL = (
+    "This request is for the checkpoint {wanted}, and {loaded} is loaded: make a picture with it first, then"
+    " ask again."
+)
+REASONS = {
+    "catalog": "it is a published LCM-LoRA, by its SHA-256",
+    "header": "its layers are those of an LCM-LoRA for this family",
+    "name": "it has the usual name and was made for this family",
+    "tag": "the prompt names it",
+    "option": "the option 'lora' names it",
+    "remembered": "it is remembered for this checkpoint",
+}
+
+ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+downloads = Downloads()
+
+
+def add_routes(demo, app: FastAPI) -> None:
+    """Adds the routes to the WebUI's app; nothing where the WebUI was started without its API."""
+    if not host.has_api():
+        return
+    methods: dict[str, list[str]] = {}
+    for path, method, answer, body in (
+        ("/lcm/v1/status", "GET", status, None),
+        ("/lcm/v1/schema", "GET", schema, None),
+        ("/lcm/v1/plan", "POST", plan, openapi.PLAN),
+        ("/lcm/v1/download", "GET", download_states, None),
+        ("/lcm/v1/download", "POST", start_download, openapi.DOWNLOAD),
+    ):
+        endpoint = _route(answer, has_body=body is not None)
+        name = f"lcm {path.rsplit('/', 1)[-1]}"
+        app.add_api_route(path, endpoint, methods=[method], name=name, **openapi.documentation(answer, body))
+        methods.setdefault(path, []).append(method)
+    # the last one: it is asked only for what none of the others takes
+    app.add_api_route("/lcm/v1/{rest:path}", _nowhere(methods), methods=ANY_METHOD, include_in_schema=False)
+
+
+# --- what the routes answer ---------------------------------------------------------------------------------
+
+
+def status() -> dict[str, Any]:
+    """What this WebUI has and what LCM would use for the loaded checkpoint."""
+    model = host.loaded_model()
+    family = None if model is None else host.model_family(model)
+    use = (
+        None
+        if family is None
+        else resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+    )
+    limits = settings.limits()
+    return {
+        "version": __version__,
+        "sampler": {
+            "name": SAMPLER_LABELS[LCM],
+            "webui_has_its_own": SAMPLER_LABELS[LCM] in registry.own_samplers(),
+        },
+        "checkpoint": None if model is None else host.checkpoint_name(model),
+        "family": None if family is None else family.value,
+        "lora": None if use is None or use.file is None else networks.library().name_of(use.file),
+        "lora_reason": None if use is None or use.reason is None else REASONS[use.reason],
+        "problem": NO_MODEL if use is None else use.problem,
+        "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
+        "loras": _lcm_loras(),
+    }
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of the script's arguments, with the limits of now."""
+    return args_schema(
+        settings.limits(), networks.lcm_lora_names(), settings.defaults(family_defaults.loaded_family())
+    )
+
+
+def plan(body: dict[str, Any]) -> dict[str, Any]:
+    """What a generation with this request would use, and why; nothing is made or loaded."""
+    question = plan_question(body, _first_args)
+    try:
+        options = options_from_args(question.args, settings.limits())
+    except OptionsError as error:
+        raise RequestError(422, str(error)) from None
+    prompts = host.styled(vars(question.request), list(question.styles))
+    request = replace(
+        question.request,
+        **prompts,
+        scheduler=host.requested_schedule(question.sampler, question.request.scheduler),
+    )
+    if not options.enabled and is_switched_on_by(request.prompt):
+        options = LcmOptions(enabled=True)
+    if not options.enabled:
+        return {
+            "enabled": False,
+            "status": "LCM is off: the WebUI makes this picture as it would without the extension.",
+        }
+    model = host.loaded_model()
+    if model is None:
+        raise RequestError(409, NO_MODEL)
+    if not host.is_selected(model, question.checkpoint):
+        names = {"wanted": host.selected_name(question.checkpoint), "loaded": host.checkpoint_name(model)}
+        raise RequestError(409, OTHER_MODEL.format(**names))
+    made = make_plan(options, request, host_facts(model), settings.limits())
+    return {
+        "enabled": True,
+        "checkpoint": host.checkpoint_name(model),
+        **made.as_dict(),
+        "lora_reason": None if made.lora_reason is None else REASONS[made.lora_reason],
+    }
+
+
+def _first_args(is_img2img: bool) -> list[Any]:
+    script = host.script_of(SCRIPT_TITLE, is_img2img)
+    return [] if script is None else script.first_args()
+
+
+def download_states() -> dict[str, Any]:
+    """The official LCM-LoRAs, what serves their families here, and how far downloads are."""
+    return {"downloads": [_download_state(lora) for lora in OFFICIAL_LORAS], "licence": LICENCE}
+
+
+def _download_state(lora: OfficialLora) -> dict[str, Any]:
+    state = downloads.state(lora)
+    file = networks.library().choose(lora.family).file
+    return {
+        "family": lora.family.value,
+        "name": lora.name,
+        "url": lora.url,
+        "installed": None if file is None else file.path.stem,
+        "state": state.state,
+        "bytes_done": state.done,
+        "bytes_total": state.total,
+        "problem": state.problem,
+    }
+
+
+def start_download(body: dict[str, Any]) -> dict[str, Any]:
+    """Begins to download the LCM-LoRA of {"family": ...}; asking again while it runs changes nothing."""
+    unknown = [key for key in body if key != "family"]
+    if unknown:
+        raise RequestError(422, f"Key {shown_value(unknown[0])} is unknown; the only one is 'family'.")
+    lora = next((lora for lora in OFFICIAL_LORAS if lora.family.value == body.get("family")), None)
+    if lora is None:
+        families = ", ".join(f'"{lora.family}"' for lora in OFFICIAL_LORAS)
+        raise RequestError(
+            422, f"'family' is {shown_value(body.get('family'))}; it must be one of {families}."
+        )
+    folders = host.lora_dirs()
+    if not folders:
+        raise RequestError(409, "This WebUI has no LoRA folder: create models/Lora, then try again.")
+    downloads.start(lora, folders[0], settings.download_mirror())
+    return _download_state(lora)
+
+
+def _lcm_loras() -> list[dict[str, Any]]:
+    library = networks.library()
+    return [{"name": option_name(file, library), "family": file.family.value} for file in library.lcm_loras()]
+
+
+# --- HTTP ---------------------------------------------------------------------------------------------------
+
+
+def _route(answer: Callable[..., dict[str, Any]], has_body: bool):
+    """An endpoint: password, body, `answer(body)` or `answer()` in a thread (it may read files), JSON."""
+
+    async def endpoint(request: Request):
+        try:
+            _check_password(request.headers.get("authorization"))
+            args = [read_object(await read_body(request))] if has_body else []
+            return reply(await run_in_threadpool(answer, *args))
+        except RequestError as error:
+            return reply({"detail": error.sentence}, error.status)
+
+    return endpoint
+
+
+def _nowhere(methods: dict[str, list[str]]):
+    """An endpoint for what is no route, or not with this method; `methods` are those of the routes, by
+    path.
+    """
+
+    async def endpoint(request: Request):
+        path = f"/lcm/v1/{request.path_params['rest']}"
+        allowed = methods.get(path)
+        try:
+            _check_password(request.headers.get("authorization"))
+        except RequestError as error:
+            return reply({"detail": error.sentence}, error.status)
+        if allowed is not None:
+            sentence = f"{path} does not take {request.method}: use {' or '.join(allowed)}."
+            return reply({"detail": sentence}, 405, {"Allow": ", ".join(allowed)})
+        if path.rstrip("/") in methods:  # as FastAPI does for what nothing takes
+            return RedirectResponse(request.url.replace(path=request.url.path.rstrip("/")))
+        there = ", ".join(f"{' and '.join(allowed)} {path}" for path, allowed in methods.items())
+        return reply({"detail": f"There is no {shown_value(path)}; there are {there}."}, 404)
+
+    return endpoint
+
+
+def _check_password(header: str | None) -> None:
+    """Raises RequestError 401 unless the Authorization header fits one of the pairs of --api-auth, or there
+    are none.
+    """
+    pairs = host.api_passwords()
+    if not pairs:
+        return
+    scheme, _, encoded = (header or "").partition(" ")
+    try:
+        given = base64.b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
+    except (binascii.Error, ValueError):
+        given = b""
+    # every pair is compared, so that the time taken does not tell which user exists
+    if not any([secrets.compare_digest(given, pair.encode()) for pair in pairs]):
+        raise RequestError(401, "Incorrect username or password.")

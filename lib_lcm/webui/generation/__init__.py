@@ -1,0 +1,1 @@
+"""One generation with LCM in the WebUI."""

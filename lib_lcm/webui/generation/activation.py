@@ -1,0 +1,228 @@
+"""The LCM-LoRA through the WebUI's own LoRA machinery: wherever the WebUI activates a prompt's networks,
+exactly one is among them.
+
+Every way to a picture goes through `modules.extra_networks.activate` with the tags that were parsed from its
+prompt: the first pass of each batch, the hires pass after its own checkpoint was loaded, a refiner's switch,
+and the generation that a detailer makes inside ours, whose script runner knows nothing of us. So that is the
+one place where tags are completed. What stands in the prompt, in a saved style or in the setting "Add network
+to prompt" is known there; the loaded model is the one that will draw; and the conditioning, which the WebUI
+caches by these tags, is not made yet. Prompts are never touched. It is also where an exception stops the
+generation instead of being swallowed, and after which it can be seen whether the LoRA took hold. What cannot
+be seen then, because the host changes a layer's weights when that is first computed, is looked at after
+sampling (`check_applied`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from lib_lcm import text as texts
+from lib_lcm.lora.file import LoraFile, shown_name
+from lib_lcm.lora.tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
+from lib_lcm.lora.use import (
+    LoraUse,
+    lcm_among,
+    lcm_tags,
+    other_tags,
+    resolve_lora,
+    why_not_held,
+    why_partly_held,
+)
+from lib_lcm.text import Text
+from lib_lcm.webui import host, messages, remembered, settings
+from lib_lcm.webui.generation import current, inner
+from lib_lcm.webui.loras import library
+from lib_lcm.webui.page import paste as infotext
+from modules import shared
+
+_read: dict[Path, tuple[int, int]] = {}
+"""Size and time of change that LoRA files had when the WebUI was last given them."""
+
+_applied: tuple[current.Run, LoraFile] | None = None
+"""The LCM-LoRA that was activated last, and for which run."""
+
+
+def install() -> None:
+    """From now on the tags of LCM generations are completed. Doing it again changes nothing."""
+    host.wrap_activate(activate)
+
+
+def uninstall() -> None:
+    """The WebUI activates networks as it did before."""
+    host.unwrap_activate()
+
+
+def activate(host_activate, p, tags) -> None:
+    """In place of the host's `activate(p, tags)`; `tags` maps a kind of network to its parameters, one for
+    each tag of the prompt.
+
+    `tags` is changed, since it is what the WebUI caches conditionings by. Doing it again, as some hosts do
+    for a hires pass, starts from what was typed. Raises LcmRefusal where LCM is on and the picture would not
+    be LCM's.
+    """
+    global _applied
+    _applied = None
+    run = current.run_around(p)
+    if (
+        run is None
+        or not host.are_own_tags(p, tags)
+        or (current.is_inner(p) and not inner.belongs_to(run, p))
+    ):
+        host_activate(p, tags)
+        return
+    typed = _typed(tags)
+    tags_typed = [tag for tag, _ in typed]
+    use = resolve_lora(
+        tags_typed, run.options, host.model_family(p.sd_model), library(), remembered.lora_of(p.sd_model)
+    )
+    if use.problem is not None:
+        raise messages.refusal(p, use.problem)
+    for message in use.messages:
+        messages.tell(p, message)
+    if use.file is None:
+        host_activate(p, tags)
+        return
+    _notice_replaced(p, use.file)
+    if any(_is_gone(tag.name) for tag in other_tags(tags_typed, library(), use.file)):
+        host.forget_networks(
+            p.sd_model
+        )  # Forge and reForge go on with a file that they remember, which may be a second LCM-LoRA
+    name = library().name_of(use.file)
+    with host.reachable(use.file.path, name) as network_name:
+        if network_name is None:
+            raise messages.refusal(p, Text(texts.NO_LORA_MACHINERY))
+        _complete(tags, typed, use, network_name)
+        is_first_pass_of_ours = tags is p.extra_network_data and current.run_of(p) is not None
+        if is_first_pass_of_ours:
+            plan = replace(run.plan, lora=use.file, lora_name=name, weight=use.weight)
+            p.extra_generation_params.update(
+                infotext.parameters(plan)
+            )  # of this batch: its prompt may have a tag of its own
+        host_activate(p, tags)
+    problem = _why_not_applied(p, use, tags_typed)
+    if problem is not None:
+        host.forget_networks(p.sd_model)
+        raise messages.refusal(p, problem)
+    if use.weight:
+        _applied = (run, use.file)
+    if is_first_pass_of_ours and settings.tag_in_infotext():
+        _write_tag(p, use, name)
+
+
+def check_applied() -> None:
+    """To be called when sampling is over. Raises LcmRefusal where the LoRA did not get into the layers that
+    were computed.
+    """
+    if _applied is None or _applied[0] is not current.run():
+        return
+    file = _applied[1]
+    failed = host.layers_failed(file.path)
+    if failed:
+        host.forget_networks(
+            shared.sd_model
+        )  # else the host takes those layers for done, and says nothing of them from now on
+        problem = why_partly_held(file, failed)
+        if problem is not None:
+            raise messages.refusal(current.processing(), problem)
+
+
+def _typed(tags) -> list[tuple[LoraTag, object]]:
+    """The LoRA tags as they were typed, each with the host's parameters of it."""
+    found = []
+    for kind in LORA_KINDS:
+        for params in tags.get(kind, ()):
+            found.extend(host.replaced_by(params) or [(tag_of_items(kind, params.items), params)])
+    return found
+
+
+def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
+    """Puts the LCM-LoRA in the place of all that mean one."""
+    others = other_tags([tag for tag, _ in typed], library(), use.file)
+    is_other = [any(tag is other for other in others) for tag, _ in typed]
+    for kind in LORA_KINDS:
+        if kind in tags:
+            tags[kind] = [
+                params
+                for (tag, params), keep in zip(typed, is_other, strict=True)
+                if keep and tag.kind == kind
+            ]
+    replaced = [pair for pair, keep in zip(typed, is_other, strict=True) if not keep]
+    tags.setdefault("lora", []).append(
+        host.network_params(network_name, use.weight, replaced, _lcm_lora_of_setting())
+    )
+
+
+def _write_tag(p, use: LoraUse, name: str) -> None:
+    """Puts the LCM-LoRA's tag into the prompts of this batch's generation parameters, in place of all that
+    mean one.
+
+    What is drawn stays the same: the batch's own tags were read before, and the WebUI takes these out again
+    wherever it reads them.
+    """
+
+    def tagged(prompt: str) -> str:
+        typed = lcm_tags(prompt, library())
+        if (
+            len(typed) == 1
+            and typed[0].tag.weight == use.weight
+            and host.network_path(typed[0].tag.name) == use.file.path
+        ):
+            return prompt  # it says so already
+        text = with_tag(prompt, name, use.weight, [item.tag for item in typed])
+        if text is None:
+            messages.tell(p, Text(texts.TAG_NOT_WRITTEN, file=shown_name(use.file.path)))
+        return prompt if text is None else text
+
+    host.rewrite_prompts_of_batch(p, tagged)
+
+
+def _lcm_lora_of_setting() -> str | None:
+    """The LoRA of the WebUI's setting "Add network to prompt" where that is an LCM-LoRA."""
+    name = host.added_network()
+    return name if name is not None and lcm_among([tag_of_items("lora", [name])], library()) else None
+
+
+def _notice_replaced(p, file: LoraFile) -> None:
+    """A file that was replaced since the WebUI read it is read again; by itself it would go on with the old
+    one.
+    """
+    try:
+        status = os.stat(file.path)
+    except OSError:
+        return  # it vanished just now; the WebUI will not find it either
+    state = (status.st_size, status.st_mtime_ns)
+    if _read.setdefault(file.path, state) != state:
+        _read[file.path] = state
+        host.forget_networks(p.sd_model)
+
+
+def _is_gone(name: str) -> bool:
+    """Whether the WebUI has listed a file of this name that was deleted since."""
+    path = host.network_path(name)
+    return path is not None and not path.is_file()
+
+
+def _is_there(name: str) -> bool:
+    """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted
+    since.
+    """
+    path = host.network_path(name)
+    return path is not None and path.is_file()
+
+
+def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
+    """The sentence for a LoRA that the host did not apply, None if it did."""
+    missing = [
+        tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)
+    ]
+    if host.is_network_loaded(use.file.path):
+        problem = (
+            why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
+        )
+        if problem is None or not missing:
+            return problem
+    if missing:
+        return Text(texts.OTHER_LORA_MISSING, name=missing[0])
+    return Text(texts.LORA_NOT_APPLIED, file=shown_name(use.file.path))

@@ -1,0 +1,55 @@
+"""The LoRA folders of this WebUI, asked by the names that its prompts use."""
+
+from __future__ import annotations
+
+from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA, ListedLora
+from lib_lcm.lora.file import LoraFile
+from lib_lcm.lora.library import LoraLibrary
+from lib_lcm.lora.use import option_name
+from lib_lcm.webui import host
+
+
+class WebuiLibrary(LoraLibrary):
+    """Names mean what they mean to the WebUI, aliases from the files' metadata included; only then what we
+    would find by them.
+    """
+
+    def find(self, name: str) -> LoraFile | None:
+        path = host.network_path(name)
+        file = None if path is None else self.at(path)
+        return file if file is not None else super().find(name)
+
+
+_library: WebuiLibrary | None = None
+
+
+def library() -> WebuiLibrary:
+    """The LoRA folders of this WebUI. Files may come and go; the library looks again by itself."""
+    global _library
+    dirs = host.lora_dirs()
+    if _library is None or list(_library.lora_dirs) != dirs:
+        _library = WebuiLibrary(dirs, sha256_of=host.file_sha256)
+    return _library
+
+
+def listed_loras() -> list[ListedLora]:
+    """The LCM-LoRAs on disk, and the files that may be some but cannot be checked."""
+    found = library()
+    return [
+        *(
+            ListedLora(option_name(file, found), file.family)
+            for file in [*found.lcm_loras(), *found.few_step_loras()]
+        ),
+        *(ListedLora(found.name_of(file) + file.path.suffix, None) for file in found.unchecked()),
+    ]
+
+
+def lcm_lora_names() -> list[str]:
+    """The names of the LCM-LoRAs on disk, as an option takes them."""
+    found = library()
+    return sorted((option_name(file, found) for file in found.lcm_loras()), key=str.casefold)
+
+
+def lora_choices() -> list[str]:
+    """What the option "lora" can be: Auto, None, and the LCM-LoRAs on disk."""
+    return [AUTO_LABEL, NO_LORA, *lcm_lora_names()]

@@ -1,0 +1,1 @@
+"""The accordion on the txt2img and img2img tabs."""

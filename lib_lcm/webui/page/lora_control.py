@@ -1,0 +1,234 @@
+"""The row of the accordion that is about the LCM-LoRA: which one, looking for files again, remembering,
+downloading.
+
+The drop-down's entries say what the options mean at the moment (`lib_lcm.lora.entries`); what it sends is one
+of them, and whoever reads it takes the option from it. So an entry that has become outdated is an ugly text,
+never a wrong choice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import gradio as gr
+
+from lib_lcm import text as texts
+from lib_lcm.families import ModelFamily
+from lib_lcm.lora.catalog import LICENCE, OfficialLora, official_lora
+from lib_lcm.lora.download import DownloadError, download_lora
+from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA, entries, entry_for, option_of
+from lib_lcm.lora.remembered import NotRemembered
+from lib_lcm.lora.use import REMEMBERED, resolve_lora
+from lib_lcm.options import AUTO, NONE, OPTIONS, LcmOptions
+from lib_lcm.text import Text, sentence_of, translated
+from lib_lcm.webui import host, language, remembered, settings
+from lib_lcm.webui import loras as networks
+from modules import ui_components
+
+REFRESH_SYMBOL = "\U0001f504"
+OPTION = next(option for option in OPTIONS if option.name == "lora")
+
+
+class LoraControl:
+    """`dropdown` is the script's argument; the rest of the row serves it."""
+
+    def __init__(self, elem_id: Callable[[str], str]):
+        """Draws the row. `elem_id` makes an element id from a short name."""
+        with ui_components.FormRow():
+            # As long as the page has not asked what they mean, the entries say what is always so: saved
+            # defaults are compared with them.
+            self.dropdown = gr.Dropdown(
+                entries(networks.listed_loras(), words=language.translations()),
+                value=AUTO_LABEL,
+                allow_custom_value=True,
+                label=OPTION.label,
+                elem_id=elem_id("lora"),
+            )
+            self.refresh = ui_components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
+        with ui_components.FormRow():
+            self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
+            self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
+        host.set_tooltip(self.refresh, texts.REFRESH_HELP)
+        host.set_tooltip(self.remember, texts.REMEMBER_HELP)
+        host.set_tooltip(self.download, texts.DOWNLOAD_HELP)
+        for component in (self.refresh, self.remember, self.download):
+            component.do_not_save_to_config = True
+
+    def connect(self, done) -> None:
+        """Makes the buttons work. What one has done, or why not, goes into the box `done`, and the page asks
+        anew what is to be shown.
+        """
+
+        def remembered_or_forgotten(entry: str):
+            try:
+                toggle_remembered(entry)
+            except NotRemembered as error:
+                return word(error), gr.update()
+            return word(), AUTO_LABEL  # what that means now comes with the answer
+
+        def downloaded(progress):
+            lora = missing_lora()
+            try:
+                if lora is not None:
+                    download_lora(
+                        lora,
+                        host.lora_dirs()[0],
+                        mirror=settings.download_mirror(),
+                        progress=lambda done, total: progress(done / total, desc=lora.name),
+                    )
+            except DownloadError as error:
+                return word(error), gr.update()
+            return word(), gr.update()
+
+        # not through gradio's queue, as the page's questions
+        self.remember.click(
+            remembered_or_forgotten,
+            inputs=[self.dropdown],
+            outputs=[done, self.dropdown],
+            show_progress=False,
+            queue=False,
+        )
+        self.download.click(_with_progress(downloaded), inputs=[], outputs=[done, self.download])
+
+
+def word(error: Exception | None = None) -> str:
+    """What the page is told when a button has done its work, or failed with this error. Another text each
+    time.
+    """
+    problem = None if error is None else translated(sentence_of(error), language.translations())
+    return json.dumps({"at": time.time_ns(), "problem": problem})
+
+
+def _with_progress(function: Callable):
+    """`function(progress)` as gradio calls it, which shows the progress. Without its queue gradio can not,
+    and refuses to start.
+    """
+    if not host.queues_page():
+        return lambda: function(lambda *args, **kwargs: None)
+
+    def with_progress(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
+        return function(progress)
+
+    return with_progress
+
+
+def row_for(shown: str, listed_before: list[str] | None):
+    """The drop-down's entries, and updates of drop-down and download button.
+
+    `shown` is what the drop-down shows, perhaps an outdated entry, `listed_before` what it lists. What is
+    still right is not sent again: meanwhile another entry may be chosen, and of a list that is open gradio 4
+    leaves only what fits the field.
+    """
+    listed = entries_now()
+    entry = entry_for(shown, listed)
+    changes = ({} if listed == listed_before else {"choices": listed}) | (
+        {} if entry == shown else {"value": entry}
+    )
+    return listed, gr.update(**changes), download_button()
+
+
+def entry_now(option: str) -> str:
+    """The entry that shows an option at the moment."""
+    return entry_for(option, entries_now())
+
+
+def entries_now() -> list[str]:
+    """The drop-down's entries for the selected checkpoint; without what they mean for it while it is not
+    loaded.
+    """
+    model = host.selected_model()
+    if model is None:
+        return entries(networks.listed_loras(), words=language.translations())
+    family = host.model_family(model)
+    return entries(networks.listed_loras(), family, meaning_of_auto(model, family), language.translations())
+
+
+def meaning_of_auto(model, family: ModelFamily) -> str:
+    """What Auto means for a loaded model, in a few words, a `Text` where they are not a name alone."""
+    use = resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+    if use.problem is not None:
+        return Text(texts.NONE_FOUND_FOR, family=family.label)
+    name = NO_LORA if use.file is None else networks.library().name_of(use.file)
+    return Text(texts.REMEMBERED_ENTRY, lora=name) if use.reason == REMEMBERED else name
+
+
+# --- remembering --------------------------------------------------------------------------------------------
+
+
+def toggle_remembered(entry: str) -> None:
+    """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the
+    selected checkpoint.
+    """
+    model = host.selected_model()
+    option = _option(entry)
+    if option in (AUTO, remembered.lora_of(model)):
+        remembered.forget(model)
+        return
+    problem = None if model is None else _problem_of(option, model)
+    if problem is not None:
+        raise NotRemembered(problem)
+    remembered.remember(model, option)
+
+
+def _problem_of(option: str, model) -> str | None:
+    """Why the option cannot be used with a loaded model."""
+    return resolve_lora(
+        "", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library()
+    ).problem
+
+
+def remember_button(entry: str | None):
+    """Says what the button would do: remember what is chosen, forget what is remembered; hidden where it
+    could do neither.
+    """
+    model = host.selected_model()
+    option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
+    if model is None or (option == AUTO and before is None):
+        return gr.update(visible=False)
+    if option in (AUTO, before):
+        return gr.update(visible=True, value=_named(texts.FORGET, lora=_shown(before)))
+    if _problem_of(option, model) is not None:
+        return gr.update(visible=False)
+    return gr.update(visible=True, value=_named(texts.REMEMBER, lora=_shown(option)))
+
+
+def _option(entry: str) -> str:
+    option = option_of(entry)
+    return option.lower() if option.lower() in (AUTO, NONE) else option
+
+
+def _named(template: str, **values) -> str:
+    """A button's text, in the page's language."""
+    return Text(template, **values).translated(language.translations())
+
+
+def _shown(option: str) -> str:
+    return NO_LORA if option == NONE else option
+
+
+# --- downloading --------------------------------------------------------------------------------------------
+
+
+def missing_lora() -> OfficialLora | None:
+    """The official LCM-LoRA for the selected checkpoint's family, once it is loaded, where the LoRA folder
+    has none that serves it.
+    """
+    model = host.selected_model()
+    lora = None if model is None else official_lora(host.model_family(model))
+    return (
+        lora
+        if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs()
+        else None
+    )
+
+
+def download_button():
+    """Names the file, its size and its licence; hidden where nothing is missing."""
+    lora = missing_lora()
+    if lora is None:
+        return gr.update(visible=False)
+    return gr.update(
+        visible=True, value=_named(texts.DOWNLOAD, lora=lora.name, megabytes=lora.size / 1e6, licence=LICENCE)
+    )

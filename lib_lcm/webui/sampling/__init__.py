@@ -1,0 +1,1 @@
+"""The samplers in the WebUI."""

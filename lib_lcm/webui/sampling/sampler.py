@@ -1,0 +1,178 @@
+"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampling.samplers` the
+steps.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+
+from lib_lcm.options import DEFAULT_GAMMA, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI
+from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
+from lib_lcm.sampling.schedules import (
+    ORIGINAL_STEPS,
+    TRAIN_STEPS,
+    lcm_timesteps,
+    sigma_at,
+    tcd_jumps,
+    webui_timesteps,
+)
+from lib_lcm.webui import host
+from lib_lcm.webui.generation import current
+from lib_lcm.webui.sampling import registry
+from lib_lcm.webui.sampling.cfg_denoiser import CondRowsFirst, LcmCFGDenoiser
+from modules import sd_samplers_kdiffusion, shared
+
+
+class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
+    """Samples at the timesteps of the running plan; what a step does is the subclasses' concern.
+
+    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing
+    schedule, or the one that was picked by hand too.
+    """
+
+    def __init__(self, sd_model):
+        super().__init__(self._steps, sd_model)
+        run = current.run()
+        self.schedule = run.plan.schedule if run is not None else TRAILING
+        self.has_plan = run is not None
+        self.uses_host_schedule = run is not None and run.plan.host_scheduler is not None
+        self.model_wrap_cfg = LcmCFGDenoiser(self)
+        self.model_wrap = self.model_wrap_cfg.inner_model
+        self.timestep_stride = 1
+        if self.schedule == WEBUI and not self.uses_host_schedule:
+            self.timestep_stride = TRAIN_STEPS // ORIGINAL_STEPS
+            if isinstance(self.model_wrap, CondRowsFirst):
+                self.model_wrap.timestep_stride = self.timestep_stride
+        self._pass_timesteps: list[int] = []
+
+    def get_sigmas(self, p, steps):
+        """The noise levels of this pass [steps + 1], descending to 0.
+
+        A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before
+        ours.
+        """
+        if not self._is_ours(p):
+            if p.sampler_noise_scheduler_override:
+                return super().get_sigmas(p, steps)
+            # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
+            # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
+            # a consistency model does nothing.
+            own = registry.own_sampler(SAMPLER_LABELS[LCM], shared.sd_model)
+            return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
+        if self.schedule == WEBUI:
+            return self._sigmas_at(webui_timesteps(steps))
+        sigmas = self._sigmas_at(self._pass_timesteps)
+        # img2img: the host starts in the middle of the schedule and skips the front part of steps + 1 levels
+        missing = steps + 1 - len(sigmas)
+        return torch.cat([sigmas[:1].repeat(missing), sigmas]) if missing > 0 else sigmas
+
+    def sample(self, p, x, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
+        """From pure noise `x`: first pass of txt2img."""
+        steps = steps or p.steps
+        if self._is_trailing(p):
+            self._pass_timesteps = lcm_timesteps(steps)
+            steps = len(self._pass_timesteps)
+            if not shared.opts.sgm_noise_multiplier:
+                # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has
+                # variance 1 + sigma^2.
+                sigma = self._sigmas_at(self._pass_timesteps)[0].item()
+                x = x * (math.hypot(1.0, sigma) / sigma)
+        return super().sample(p, x, conditioning, unconditional_conditioning, steps, image_conditioning)
+
+    def sample_img2img(
+        self, p, x, noise, conditioning, unconditional_conditioning, steps=None, image_conditioning=None
+    ):
+        """From the latent `x` with `noise` added as far as the denoising strength says: img2img, inpainting,
+        hires pass.
+        """
+        if self._is_trailing(p):
+            self._pass_timesteps = lcm_timesteps(steps or p.steps, strength=min(p.denoising_strength, 1.0))
+            steps = len(self._pass_timesteps)
+            if steps == 0:
+                return x
+        return super().sample_img2img(
+            p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning
+        )
+
+    def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
+        """The sampler function that the host calls: our steps with the generation's own noise."""
+        if shared.opts.eta_noise_seed_delta:
+            # The generators of all noise but the first start from it. A host that has an LCM sampler of its
+            # own lists it without "uses_ensd", so it would be missing in the infotext.
+            self.p.extra_generation_params["ENSD"] = shared.opts.eta_noise_seed_delta
+        return self._take_steps(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p))
+
+    def _take_steps(self, model, x, sigmas, *args):
+        """The steps themselves; `args` are what `sample_lcm` and `sample_tcd` have in common after
+        `sigmas`.
+        """
+        raise NotImplementedError
+
+    def _is_ours(self, p) -> bool:
+        """Whether this sampler decides the noise levels."""
+        if p.sampler_noise_scheduler_override or self.uses_host_schedule:
+            return False
+        return self.has_plan or host.schedule_of_pass(p) is None
+
+    def _is_trailing(self, p) -> bool:
+        return self._is_ours(p) and self.schedule == TRAILING
+
+    @cached_property
+    def _table(self) -> torch.Tensor:
+        """The model's noise levels, float32 on the CPU, fetched from its device once."""
+        return host.sigma_table(self.model_wrap).detach().float().cpu()
+
+    def _sigmas_at(self, timesteps) -> torch.Tensor:
+        """Noise levels at the timesteps and the last one, float32 on the CPU, where the host keeps its
+        own.
+        """
+        table = self._table
+        if self.schedule == WEBUI:
+            levels = table.tolist()
+            sigmas = torch.tensor(
+                [sigma_at(timestep, levels, original_steps=ORIGINAL_STEPS) for timestep in timesteps]
+            )
+        else:
+            sigmas = table[timesteps]
+        return torch.cat([sigmas, self._last_level(table)])
+
+    def _last_level(self, table: torch.Tensor) -> torch.Tensor:
+        """The noise level [1] at which the last step ends."""
+        return table.new_zeros(1)
+
+    def _timesteps_of(self, sigmas: torch.Tensor) -> list[int]:
+        """The timesteps that the UNet is told at each noise level, none of which may be 0."""
+        stride = self.timestep_stride
+        log_table = self._table[stride - 1 :: stride].log()
+        log_levels = sigmas.detach().float().cpu().log()
+        nearest = (log_levels - log_table[:, None]).abs().argmin(dim=0)
+        return (nearest * stride + stride - 1).tolist()
+
+
+class LcmSampler(ConsistencySampler):
+    """The sampler "LCM"."""
+
+    def _take_steps(self, model, x, sigmas, *args):
+        return sample_lcm(model, x, sigmas, *args, timesteps=self._timesteps_of(sigmas[:-1]))
+
+
+class TcdSampler(ConsistencySampler):
+    """The sampler "TCD", with the gamma of the running plan."""
+
+    def __init__(self, sd_model):
+        super().__init__(sd_model)
+        run = current.run()
+        self.gamma = DEFAULT_GAMMA if run is None or run.plan.gamma is None else run.plan.gamma
+
+    def _take_steps(self, model, x, sigmas, *args):
+        jumps = tcd_jumps(self._timesteps_of(sigmas[:-1]), self.gamma)
+        return sample_tcd(model, x, sigmas, *args, jump_sigmas=self._table[jumps].tolist())
+
+    def _last_level(self, table: torch.Tensor) -> torch.Tensor:
+        return table[:1]  # TCD ends at t = 0
+
+
+SAMPLERS = {SAMPLER_LABELS[LCM]: LcmSampler, SAMPLER_LABELS[TCD]: TcdSampler}
