@@ -294,9 +294,6 @@ LORA_NOT_APPLIED = (
     "The WebUI did not apply {file} (its log says why), so the picture would not be LCM's: check that the"
     " file is still there and whole."
 )
-TAG_NOT_WRITTEN = (
-    "No tag can hold the name {file}, so none was written into the generation parameters: rename the file."
-)
 INNER_WITHOUT_LCM = (
     "The inner generation with {sampler} at CFG scale {cfg:g} is made without LCM and its LoRA."
 )
@@ -438,10 +435,6 @@ SETTINGS = {
     "lcm_trailing_by_hand": Setting(
         'Use the trailing schedule for the sampler "LCM" picked by hand',
         "with LCM off; without this the WebUI's own LCM sampler runs as it would without the extension",
-    ),
-    "lcm_tag_in_infotext": Setting(
-        "Write the LCM-LoRA's tag into the prompt of generation parameters",
-        "for people who do not have this extension",
     ),
     "lcm_live_debounce": Setting(
         "Live: seconds without a change before a picture is drawn", "less draws while you are still typing"

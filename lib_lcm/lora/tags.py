@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
-from lib_lcm.options import shown_number
 from lib_lcm.text import Text
 
 # The kinds that the WebUI's LoRA extension answers to.
@@ -53,22 +52,6 @@ def tag_of_items(kind: str, items: Iterable[object]) -> LoraTag:
     """The tag whose parts the WebUI has already taken apart; it stands in no prompt, so its place is 0."""
     args = tuple(str(item) for item in items)
     return _read_tag(kind, args, f"<{kind}:{':'.join(args)}>", 0, 0)
-
-
-def with_tag(prompt: str, name: str, weight: float, instead_of: Iterable[LoraTag] = ()) -> str | None:
-    """`prompt` with `<lora:name:weight>` at its end and without the tags `instead_of`, which were found in
-    it.
-
-    None where no tag can hold the name.
-    """
-    text = f"<lora:{name}:{shown_number(weight)}>"
-    written = find_tags(text)
-    if [(tag.name, tag.weight, tag.text) for tag in written] != [(name, weight, text)]:
-        return None
-    for tag in sorted(instead_of, key=lambda tag: tag.start, reverse=True):
-        prompt = prompt[: tag.start] + prompt[tag.end :]
-    prompt = prompt.rstrip()
-    return f"{prompt} {text}" if prompt else text
 
 
 def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int) -> LoraTag:

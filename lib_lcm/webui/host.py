@@ -502,25 +502,6 @@ def are_own_tags(p, tags) -> bool:
     )
 
 
-def rewrite_prompts_of_batch(p, rewrite) -> None:
-    """Puts `rewrite(prompt)` in the place of each prompt that the generation parameters of the running batch
-    show.
-
-    The WebUI reads the tags of a batch before, and makes its generation parameters of `all_prompts` after.
-    """
-    batch = range(p.iteration * p.batch_size, (p.iteration + 1) * p.batch_size)
-    before = p.all_prompts
-    # new lists: others may hold the old ones
-    p.all_prompts = [rewrite(prompt) if index in batch else prompt for index, prompt in enumerate(before)]
-    hires = getattr(p, "all_hr_prompts", None)
-    if hires and len(hires) == len(before):
-        # the same where it was the same, or it would be shown beside it
-        every = zip(hires, before, p.all_prompts, strict=True)
-        p.all_hr_prompts = [new if prompt == old else prompt for prompt, old, new in every]
-    if p.iteration == 0:
-        p.main_prompt = p.all_prompts[0]  # a grid's
-
-
 def added_network() -> str | None:
     """The LoRA of the WebUI's setting "Add network to prompt"."""
     name = setting("sd_lora", None)

@@ -48,7 +48,6 @@ def register() -> None:
     _add("lcm_schedule", SCHEDULE_LABELS[TRAILING], (gr.Radio, {"choices": list(SCHEDULE_LABELS.values())}))
     _add("lcm_typed_tag", WARN, (gr.Radio, {"choices": list(TYPED_TAG_CHOICES)}))
     _add("lcm_trailing_by_hand", False)
-    _add("lcm_tag_in_infotext", False)
     _add("lcm_live_debounce", DEFAULT_DEBOUNCE, _slider(*DEBOUNCE_RANGE, 0.1))
     _add("lcm_live_patience", DEFAULT_PATIENCE, _slider(*PATIENCE_RANGE, 0.5))
     _add("lcm_download_mirror", "", (gr.Textbox, {"placeholder": "https://hf-mirror.com"}))
@@ -104,11 +103,6 @@ def typed_tag() -> str:
 def trailing_by_hand() -> bool:
     """Whether the host's own LCM sampler, picked by hand, is to use the trailing schedule too."""
     return host.setting("lcm_trailing_by_hand", False) is True
-
-
-def tag_in_infotext() -> bool:
-    """Whether the prompt of a picture's generation parameters is to end in the LCM-LoRA's tag."""
-    return host.setting("lcm_tag_in_infotext", False) is True
 
 
 def download_mirror() -> str:

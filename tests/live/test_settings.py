@@ -106,7 +106,6 @@ with tempfile.TemporaryDirectory() as folder:
     assert settings.defaults("sdxl") == Defaults() == settings.defaults(None)
     others = settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()
     assert others == ("warn", False, "")
-    assert settings.tag_in_infotext() is False
     settings.register()
     options = {name: option for name,
     option in settings.shared.opts.data_labels.items() if name.startswith("lcm_")}

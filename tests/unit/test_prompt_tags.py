@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_lcm.families import ModelFamily
-from lib_lcm.lora.tags import conventional_family, find_tags, with_tag
+from lib_lcm.lora.tags import conventional_family, find_tags
 
 
 def test_tags_are_found_in_order_with_their_place_and_text():
@@ -20,26 +20,6 @@ def test_tags_are_found_in_order_with_their_place_and_text():
         ("lyco", "lcm_lora_sdxl", 1.0),
     ]
     assert all(prompt[tag.start : tag.end] == tag.text for tag in tags)
-
-
-@pytest.mark.parametrize("prompt", ["", "a cat", "a cat \n", "<lora:x:1>", "(a cat", "a AND b"])
-def test_a_tag_that_is_written_is_read_as_it_was_meant(prompt):
-    for name, weight in (("lcm_lora_sd15", 1.0), ("sub/my lora (2)", 0.123456789)):
-        *before, tag = find_tags(with_tag(prompt, name, weight))
-        assert (tag.name, tag.weight) == (name, weight) and before == find_tags(prompt)
-        assert with_tag(prompt, name, weight) == f"{prompt.rstrip()} {tag.text}".lstrip()
-
-
-def test_a_tag_can_stand_in_the_place_of_others():
-    prompt = "<lora:b:1> a <lora:x:1>, big <lora:b:0.5>cat"
-    replaced = [tag for tag in find_tags(prompt) if tag.name == "b"]
-    assert with_tag(prompt, "c", 0.7, replaced) == " a <lora:x:1>, big cat <lora:c:0.7>"
-    assert with_tag("", "c", 1.0) == "<lora:c:1>"
-
-
-@pytest.mark.parametrize("name", ["a:b", "a>b", "a=b"])
-def test_a_name_that_no_tag_can_hold_is_not_written(name):
-    assert with_tag("a cat", name, 1.0) is None
 
 
 @pytest.mark.parametrize(

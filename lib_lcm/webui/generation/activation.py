@@ -20,18 +20,17 @@ from pathlib import Path
 
 from lib_lcm import text as texts
 from lib_lcm.lora.file import LoraFile, shown_name
-from lib_lcm.lora.tags import LORA_KINDS, LoraTag, tag_of_items, with_tag
+from lib_lcm.lora.tags import LORA_KINDS, LoraTag, tag_of_items
 from lib_lcm.lora.use import (
     LoraUse,
     lcm_among,
-    lcm_tags,
     other_tags,
     resolve_lora,
     why_not_held,
     why_partly_held,
 )
 from lib_lcm.text import Text
-from lib_lcm.webui import host, messages, remembered, settings
+from lib_lcm.webui import host, messages, remembered
 from lib_lcm.webui.generation import current, inner
 from lib_lcm.webui.loras import library
 from lib_lcm.webui.page import paste as infotext
@@ -107,8 +106,6 @@ def activate(host_activate, p, tags) -> None:
         raise messages.refusal(p, problem)
     if use.weight:
         _applied = (run, use.file)
-    if is_first_pass_of_ours and settings.tag_in_infotext():
-        _write_tag(p, use, name)
 
 
 def check_applied() -> None:
@@ -152,30 +149,6 @@ def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
     tags.setdefault("lora", []).append(
         host.network_params(network_name, use.weight, replaced, _lcm_lora_of_setting())
     )
-
-
-def _write_tag(p, use: LoraUse, name: str) -> None:
-    """Puts the LCM-LoRA's tag into the prompts of this batch's generation parameters, in place of all that
-    mean one.
-
-    What is drawn stays the same: the batch's own tags were read before, and the WebUI takes these out again
-    wherever it reads them.
-    """
-
-    def tagged(prompt: str) -> str:
-        typed = lcm_tags(prompt, library())
-        if (
-            len(typed) == 1
-            and typed[0].tag.weight == use.weight
-            and host.network_path(typed[0].tag.name) == use.file.path
-        ):
-            return prompt  # it says so already
-        text = with_tag(prompt, name, use.weight, [item.tag for item in typed])
-        if text is None:
-            messages.tell(p, Text(texts.TAG_NOT_WRITTEN, file=shown_name(use.file.path)))
-        return prompt if text is None else text
-
-    host.rewrite_prompts_of_batch(p, tagged)
 
 
 def _lcm_lora_of_setting() -> str | None:

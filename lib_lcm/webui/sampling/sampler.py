@@ -1,4 +1,4 @@
-"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `lib_lcm.sampling.samplers` the
+"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `sampling.samplers` the
 steps.
 """
 
