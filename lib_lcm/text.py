@@ -62,7 +62,6 @@ def term(name: str) -> Text:
 
 COMMA = "{first}, {rest}"
 SEMICOLON = "{first}; {rest}"
-PLUS = "{first} + {rest}"
 
 
 def joined(items: Sequence[str], pair: str = COMMA) -> str:
@@ -108,9 +107,8 @@ GAMMA = "{sampler} gamma {gamma:g}"
 CFG = "CFG {cfg:g}"
 CFG_IGNORES = "CFG {cfg:g}: negative prompt ignored"
 CFG_USES = "CFG {cfg:g}: negative prompt used"
-ONE_UNET_CALL = "1 UNet call"
-UNET_CALLS = "{calls} UNet calls"
-UNET_CALLS_OF_SEVERAL_ROWS = "{rows} × {calls} UNet calls"
+ONE_UNET_ROW = "1 UNet row"
+UNET_ROWS = "{rows} UNet rows"
 
 LCM_IS_OFF = "LCM is off. With it: {status}"
 NO_CHECKPOINT_YET = "The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts."
@@ -256,8 +254,7 @@ NO_USABLE_LORA_FOUND = (
     "or download it with the LCM panel's button or with `python install.py --download {short}`."
 )
 THE_LORA_FOLDER = "the LoRA folder"
-DOWNLOAD_UNFINISHED = "{file} is a download that was not finished"
-ENDING_MISTYPED = '{file} has a mis-typed ending: rename it to "{right}"'
+NOT_A_SAFETENSORS_FILE = "{file} does not end in .safetensors"
 MADE_FOR_OTHER_FAMILY = "{file} was made for {family}, whatever its name"
 NOT_MADE_FOR_FAMILY = "{file} does not look made for {family}, whatever its name"
 OTHER_METHOD = '{file} is by its name a "{method}" LoRA, not an LCM-LoRA'

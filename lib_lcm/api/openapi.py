@@ -6,12 +6,17 @@ from typing import Any
 
 from lib_lcm.api.messages import MAX_CFG, MAX_HIRES_SCALE, MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_STYLES
 from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.options import OPTIONS
 
 _TEXT = {"type": "string", "maxLength": MAX_PROMPT}
 _ARGS = {
     "type": "array",
     "items": {},
-    "description": "The script's arguments; GET /lcm/v1/schema describes them.",
+    "description": (
+        "The arguments of the script: one object with these keys, or the values in this order, where trailing"
+        " ones that are left out have the values of the page.\n"
+        + "\n".join(f"- `{option.name}`: {option.help}" for option in OPTIONS)
+    ),
 }
 
 PLAN: dict[str, Any] = {

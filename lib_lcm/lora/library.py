@@ -7,7 +7,6 @@ change stay the same, so that asking again costs little more than listing the fo
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 from collections import Counter
@@ -119,7 +118,7 @@ class LoraLibrary:
         self._this_thread = threading.local()
         self._seen: dict[str, _Seen] = {}
         self._places: dict[Path, _Place] = {}
-        self._mistyped: list[Path] = []
+        self._unlisted: list[Path] = []
         self._files: list[LoraFile] | None = None
         self._index: dict[str, LoraFile] | None = None
         self._stems: Counter[str] | None = None
@@ -141,11 +140,11 @@ class LoraLibrary:
                 return list(self._files)
             seen: dict[str, _Seen] = {}
             places: dict[Path, _Place] = {}
-            self._mistyped = []
+            self._unlisted = []
             for entry, place in _walk(self.lora_dirs):
                 if os.path.splitext(entry.name)[1].lower() not in LORA_ENDINGS:
-                    if _is_mistyped(place.relative):
-                        self._mistyped.append(Path(entry.path))
+                    if _may_be_meant(entry.name):
+                        self._unlisted.append(Path(entry.path))
                     continue
                 try:
                     status = entry.stat()
@@ -387,7 +386,7 @@ class LoraLibrary:
     def _why_none(self, family: ModelFamily) -> str:
         official = official_lora(family)
         misses = [
-            *self._mistyped_endings(official),
+            *self._not_listed(official),
             *self._misnamed(official),
             *self._other_distillations(family),
         ]
@@ -404,21 +403,10 @@ class LoraLibrary:
             **said,
         )
 
-    def _mistyped_endings(self, official: OfficialLora) -> Iterable[str]:
-        for path in self._mistyped:
-            if path.suffix.lower().lstrip(".") in _UNFINISHED:
-                if conventional_family(path.stem) is official.family:
-                    yield Text(texts.DOWNLOAD_UNFINISHED, file=shown_name(path))
-                continue
-            file = inspect_lora(path)
-            if file.family is official.family and (
-                file.is_lcm or conventional_family(path.stem) is official.family
-            ):
-                yield Text(
-                    texts.ENDING_MISTYPED, file=shown_name(path), right=f"{shown_name(path.stem)}.safetensors"
-                )
-            elif file.problem and conventional_family(path.stem) is official.family:
-                yield listed_problem(file)
+    def _not_listed(self, official: OfficialLora) -> Iterable[str]:
+        for path in self._unlisted:
+            if conventional_family(path.stem) is official.family:
+                yield Text(texts.NOT_A_SAFETENSORS_FILE, file=shown_name(path))
 
     def _misnamed(self, official: OfficialLora) -> Iterable[str]:
         for file in self._scanned():
@@ -480,19 +468,11 @@ def _walk(folders: Iterable[Path]) -> Iterable[tuple[os.DirEntry[str], _Place]]:
             depth += 1
 
 
-def _is_mistyped(relative: str) -> bool:
-    """Whether a file that no WebUI lists was probably meant as a safetensors file: a misspelt ending, or none
-    after an LCM-LoRA's name.
-    """
-    stem, ending = os.path.splitext(relative)
-    ending = ending.lower().lstrip(".")
-    if conventional_family(stem) is not None:
-        return ending not in _COMPANIONS
-    return len(ending) > 4 and difflib.SequenceMatcher(None, ending, "safetensors").ratio() > 0.8
+def _may_be_meant(name: str) -> bool:
+    """Whether a file that no WebUI lists has an LCM-LoRA's name and is nothing that lies beside one."""
+    return "lcm" in name.lower() and os.path.splitext(name)[1].lower().lstrip(".") not in _COMPANIONS
 
 
-# What browsers and downloaders add to a file's name until it is whole.
-_UNFINISHED = frozenset({"part", "partial", "crdownload", "download", "tmp", "incomplete", "aria2"})
 # Files that lie beside a LoRA under its name: previews, notes, the extensions' data.
 _COMPANIONS = frozenset(
     {

@@ -174,27 +174,13 @@ class Plan:
     """
 
     @property
-    def unet_calls(self) -> int | None:
-        """How often the UNet is run for a picture; None where the host decides that."""
-        counted = self.unet_calls_of_rows
-        return None if counted is None else sum(calls for _, calls in counted)
-
-    @property
-    def unet_calls_of_rows(self) -> list[tuple[int, int]] | None:
-        """(rows, calls): how often the UNet is run with how many rows, once for both passes where these
-        agree; None as above.
-        """
-        passes = (
-            [(self.rows, self.first)]
-            if self.hires is None
-            else [(self.rows, self.first), (self.hires_rows, self.hires)]
-        )
-        if any(one.steps and not one.timesteps for _, one in passes):
+    def unet_rows(self) -> int | None:
+        """How many rows the UNet computes for a picture; None where the host decides that."""
+        passes = [(self.rows, self.first), (self.hires_rows, self.hires)]
+        taken = [(rows, one) for rows, one in passes if one is not None]
+        if any(one.steps and not one.timesteps for _, one in taken):
             return None
-        counted: dict[int, int] = {}
-        for rows, one in passes:
-            counted[rows] = counted.get(rows, 0) + len(one.timesteps)
-        return list(counted.items())
+        return sum(rows * len(one.timesteps) for rows, one in taken)
 
     def status_line(self) -> str:
         """The plan in one line, as the page shows it."""
@@ -218,7 +204,7 @@ class Plan:
             "hires_lora": self.hires_lora_name,
             "hires_weight": self.hires_weight,
             "cfg": self.cfg,
-            "unet_calls": self.unet_calls,
+            "unet_rows": self.unet_rows,
             "messages": list(self.messages),
             "hints": list(self.hints),
         }

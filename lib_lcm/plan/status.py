@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lib_lcm import text as texts
 from lib_lcm.lora.use import REMEMBERED
 from lib_lcm.options import LCM, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
-from lib_lcm.text import Text, Translations, joined, term, translated
+from lib_lcm.text import Text, Translations, term, translated
 
 if TYPE_CHECKING:
     from lib_lcm.plan.make import Pass, Plan
@@ -37,10 +37,9 @@ def _parts(plan: Plan) -> list[str]:
     elif plan.schedule != TRAILING:
         parts.append(Text(texts.SCHEDULE, schedule=SCHEDULE_LABELS[plan.schedule]))
     parts.append(_cfg(plan))
-    if plan.unet_calls_of_rows is not None:
-        parts.append(
-            joined([_unet_calls(rows, calls) for rows, calls in plan.unet_calls_of_rows], texts.PLUS)
-        )
+    rows = plan.unet_rows
+    if rows is not None:
+        parts.append(Text(texts.ONE_UNET_ROW) if rows == 1 else Text(texts.UNET_ROWS, rows=rows))
     return parts
 
 
@@ -85,9 +84,3 @@ def _cfg(plan: Plan) -> Text:
     if not plan.has_negative_prompt:
         return Text(texts.CFG, cfg=plan.cfg)
     return Text(texts.CFG_IGNORES if plan.ignores_negative_prompt else texts.CFG_USES, cfg=plan.cfg)
-
-
-def _unet_calls(rows: int, calls: int) -> Text:
-    if rows > 1:
-        return Text(texts.UNET_CALLS_OF_SEVERAL_ROWS, rows=rows, calls=calls)
-    return Text(texts.ONE_UNET_CALL) if calls == 1 else Text(texts.UNET_CALLS, calls=calls)

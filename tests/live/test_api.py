@@ -31,7 +31,7 @@ def post_raw(webui, path: str, body: bytes, content_type: str = "application/jso
         return error.code, json.loads(error.read())
 
 
-# --- status, schema -----------------------------------------------------------------------------------------
+# --- status -------------------------------------------------------------------------------------------------
 
 
 def test_status_says_what_lcm_would_use(webui):
@@ -41,17 +41,6 @@ def test_status_says_what_lcm_would_use(webui):
     assert {"name": "lcm_lora_sdxl", "family": "sdxl"} in status["loras"]
     assert status["sampler"] == {"name": "LCM", "webui_has_its_own": webui.has_own_lcm}
     assert status["limits"] == {"steps": [1, 8], "cfg": [1.0, 2.0]}
-
-
-def test_the_schema_follows_the_limits_of_the_settings(webui):
-    before = webui.client.get("/lcm/v1/status")["limits"]["steps"][1]
-    try:
-        webui.client.post("/sdapi/v1/options", {"lcm_max_steps": 6})
-        schema = webui.client.get("/lcm/v1/schema")
-        assert schema["$defs"]["options"]["properties"]["steps"]["maximum"] == 6
-        assert "lcm_lora_sd15" in schema["$defs"]["options"]["properties"]["lora"]["examples"]
-    finally:
-        webui.client.post("/sdapi/v1/options", {"lcm_max_steps": before})
 
 
 # --- plan ---------------------------------------------------------------------------------------------------

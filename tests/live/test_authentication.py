@@ -12,7 +12,6 @@ ROUTES = [
     ("GET", "/sdapi/v1/options", None),  # the WebUI's own, for comparison
     ("GET", "/lcm/v1/status", None),
     ("POST", "/lcm/v1/plan", {"args": [{"enabled": True}]}),
-    ("GET", "/lcm/v1/schema", None),
     ("GET", "/lcm/v1/download", None),
     ("POST", "/lcm/v1/download", {"family": "no such family"}),
 ]

@@ -61,7 +61,7 @@ def test_on_the_page_a_tick_makes_pictures_with_lcm_and_none_makes_the_webuis_ow
     open_accordion(page)
     settle(page)
     assert is_ticked(page)
-    assert status(page) == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+    assert status(page) == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
     webui.calls()
     generate(page, webui)
     assert "Steps: 4, Sampler: LCM" in infotext(page) and "LCM LoRA: lcm_lora_sd15" in infotext(page)

@@ -20,7 +20,7 @@ from tests.live.profiles import one_profile
 from tests.prompts import PROMPT
 from workbench.client import encode_image
 
-ROUTES = ["/lcm/v1/status", "/lcm/v1/schema", "/lcm/v1/plan", "/lcm/v1/download"]
+ROUTES = ["/lcm/v1/status", "/lcm/v1/plan", "/lcm/v1/download"]
 REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 TIMEOUT = 60
 """Seconds after which an answer counts as missing."""

@@ -24,7 +24,7 @@ def test_it_speaks_german_where_the_webui_does(own, browser):
     page.fill("#txt2img_neg_prompt textarea", "blurry")
     line = (
         "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4"
-        " UNet-Aufrufe"
+        " UNet-Zeilen"
     )
     wait_until(
         page, lambda: page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text() == line

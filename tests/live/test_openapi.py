@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.live.profiles import one_profile
 
-ROUTES = [("GET", "status"), ("GET", "schema"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
+ROUTES = [("GET", "status"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
 REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 SHARES = {
     ("POST", "plan"): 0.3,

@@ -46,13 +46,6 @@ def test_a_typed_weight_wins_over_the_setting(webui):
     assert "LCM weight: 0.5" in made.infotext
 
 
-def test_the_schema_gives_the_settings_as_defaults(webui):
-    webui.loaded()
-    with webui.settings(lcm_weight_sd15=0.8, lcm_schedule="WebUI"):
-        properties = webui.client.get("/lcm/v1/schema")["$defs"]["options"]["properties"]
-    assert (properties["weight"]["default"], properties["schedule"]["default"]) == (0.8, "webui")
-
-
 def test_the_bounds_are_what_requests_are_clamped_to(webui):
     with webui.settings(lcm_max_steps=6, lcm_max_cfg=3.0):
         made = plan(webui, {"steps": 20, "cfg_scale": 7})

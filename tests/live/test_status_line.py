@@ -62,15 +62,15 @@ def test_off_it_says_what_one_tick_would_do(panel):
     answer = panel.ask()
     assert (
         answer.line
-        == "LCM is off. With it: SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+        == "LCM is off. With it: SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
     )
     assert (answer.warnings, answer.covered, answer.noted, answer.is_refusal) == ([], {}, {}, False)
 
 
 def test_it_follows_the_accordions_controls(panel):
     for options, text in (
-        ({"steps": 2}, "SD 1.5 · lcm_lora_sd15 · 2 steps: 999 499 · CFG 1 · 2 UNet calls"),
-        ({"cfg": 1.5}, "4 steps: 999 759 499 259 · CFG 1.5 · 2 × 4 UNet calls"),
+        ({"steps": 2}, "SD 1.5 · lcm_lora_sd15 · 2 steps: 999 499 · CFG 1 · 2 UNet rows"),
+        ({"cfg": 1.5}, "4 steps: 999 759 499 259 · CFG 1.5 · 8 UNet rows"),
         ({"weight": 0.8}, "lcm_lora_sd15 at 0.8 · 4 steps"),
         ({"lora": "None"}, "SD 1.5 · no LoRA · 4 steps"),
         ({"schedule": "WebUI"}, "schedule WebUI"),
@@ -121,7 +121,7 @@ def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(panel):
     assert "ignored at CFG 1" in answer.noted["txt2img_neg_prompt"]
     assert any("negative prompt is ignored" in warning for warning in answer.warnings)
     answer = panel.ask(**{**ON, "cfg": 1.5}, host=field)
-    assert "CFG 1.5: negative prompt used · 2 × 4 UNet calls" in answer.line
+    assert "CFG 1.5: negative prompt used · 8 UNet rows" in answer.line
     assert (answer.noted, answer.warnings) == ({}, [])
 
 

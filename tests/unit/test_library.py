@@ -258,17 +258,15 @@ def test_an_empty_or_missing_folder_gets_the_command_and_the_place(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["lcm_lora_sd15.safetesnors", "lcm_lora_sd15", "lcm_lora_sd15.SafeTensor", "something.safetesnors"],
+    "name", ["lcm_lora_sd15.safetesnors", "lcm_lora_sd15", "lcm_lora_sd15.safetensors.part"]
 )
-def test_a_mistyped_ending_is_pointed_out(tmp_path, name):
+def test_a_file_that_no_webui_lists_is_named(tmp_path, name):
     put_lcm(tmp_path / name, "sd15")
     library = LoraLibrary(tmp_path, no_hash)
-    stem = name.split(".")[0]
-    assert f'{name} has a mis-typed ending: rename it to "{stem}.safetensors"' in library.choose(SD15).problem
-    assert "mis-typed" not in library.choose(SDXL).problem
-    (tmp_path / name).rename(tmp_path / f"{stem}.safetensors")
-    assert chosen(library, SD15) == (f"{stem}.safetensors", "header")
+    assert f"{name} does not end in .safetensors" in library.choose(SD15).problem
+    assert name not in library.choose(SDXL).problem
+    (tmp_path / name).rename(tmp_path / "lcm_lora_sd15.safetensors")
+    assert chosen(library, SD15) == ("lcm_lora_sd15.safetensors", "header")
 
 
 def test_files_beside_a_lora_are_not_taken_for_mistyped_ones(tmp_path):
@@ -281,12 +279,6 @@ def test_files_beside_a_lora_are_not_taken_for_mistyped_ones(tmp_path):
     ):
         (tmp_path / name).write_bytes(b"x")
     assert "found: download it" in LoraLibrary(tmp_path, no_hash).choose(SDXL).problem
-
-
-def test_an_unfinished_download_is_pointed_out(tmp_path):
-    (tmp_path / "lcm_lora_sdxl.safetensors.part").write_bytes(b"x")
-    problem = LoraLibrary(tmp_path, no_hash).choose(SDXL).problem
-    assert "lcm_lora_sdxl.safetensors.part is a download that was not finished" in problem
 
 
 def test_a_file_of_the_right_name_that_is_of_another_family_is_pointed_out(tmp_path):

@@ -45,7 +45,7 @@ def plan_of(
 
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
-    assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+    assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
     assert plan.rows == 1 and plan.messages == () and plan.problem is None
     json.dumps(plan.as_dict())
 
@@ -113,23 +113,23 @@ LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
 @pytest.mark.parametrize(
     "prompt,cfg,host,image_cfg,said",
     [
-        ("a AND b", 1.0, {}, None, "CFG 1: negative prompt used · 3 × 4 UNet calls"),
-        ("a :0.5", 1.0, {}, None, "CFG 1: negative prompt used · 2 × 4 UNet calls"),
+        ("a AND b", 1.0, {}, None, "CFG 1: negative prompt used · 12 UNet rows"),
+        ("a :0.5", 1.0, {}, None, "CFG 1: negative prompt used · 8 UNet rows"),
         (
             "a :0.5 AND b:.5",
             1.0,
             {},
             None,
-            "CFG 1: negative prompt ignored · 3 × 4 UNet calls",
+            "CFG 1: negative prompt ignored · 12 UNet rows",
         ),  # u + (a - u) / 2 + (b - u) / 2
-        ("a AND b", 1.5, {}, None, "CFG 1.5: negative prompt used · 3 × 4 UNet calls"),
-        ("a AND b", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 2 × 4 UNet calls"),
-        ("a :0.5", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 4 UNet calls"),
-        ("a", 1.5, LEAVES_OUT, None, "CFG 1.5: negative prompt used · 2 × 4 UNet calls"),
-        ("a", 1.0, EDITS, 1.5, "CFG 1: negative prompt used · 3 × 4 UNet calls"),
-        ("a", 1.0, EDITS, 1.0, "CFG 1: negative prompt ignored · 4 UNet calls"),
-        ("a", 1.0, EDITS, None, "CFG 1: negative prompt ignored · 4 UNet calls"),
-        ("a", 1.0, {}, 1.5, "CFG 1: negative prompt ignored · 4 UNet calls"),
+        ("a AND b", 1.5, {}, None, "CFG 1.5: negative prompt used · 12 UNet rows"),
+        ("a AND b", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 8 UNet rows"),
+        ("a :0.5", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 4 UNet rows"),
+        ("a", 1.5, LEAVES_OUT, None, "CFG 1.5: negative prompt used · 8 UNet rows"),
+        ("a", 1.0, EDITS, 1.5, "CFG 1: negative prompt used · 12 UNet rows"),
+        ("a", 1.0, EDITS, 1.0, "CFG 1: negative prompt ignored · 4 UNet rows"),
+        ("a", 1.0, EDITS, None, "CFG 1: negative prompt ignored · 4 UNet rows"),
+        ("a", 1.0, {}, 1.5, "CFG 1: negative prompt ignored · 4 UNet rows"),
     ],
 )
 def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_it(
@@ -153,7 +153,7 @@ def test_tcd_visits_the_timesteps_of_lcm_and_is_named_with_its_gamma(loras):
     plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, sampler="tcd", gamma=0.5))
     assert (
         plan.status_line()
-        == "SD 1.5 · lcm_lora_sd15 · TCD gamma 0.5 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet calls"
+        == "SD 1.5 · lcm_lora_sd15 · TCD gamma 0.5 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
     )
     assert (
         (plan.sampler, plan.gamma) == ("TCD", 0.5)
@@ -180,14 +180,14 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
 @pytest.mark.parametrize(
     "options,request_fields,parts",
     [
-        ({"steps": 1}, {}, ["1 step: 999", "CFG 1", "1 UNet call"]),
-        ({}, {"negative_prompt": "blurry"}, ["CFG 1: negative prompt ignored", "4 UNet calls"]),
-        ({"cfg": 1.5}, {"negative_prompt": "blurry"}, ["CFG 1.5: negative prompt used", "2 × 4 UNet calls"]),
-        ({"cfg": 1.5}, {}, ["CFG 1.5", "2 × 4 UNet calls"]),
-        ({}, {"first": PassRequest(20, 0.5)}, ["4 steps at strength 0.5: 499 379 259 139", "4 UNet calls"]),
-        ({}, {"hires": PassRequest(2, 0.5)}, ["hires 2 steps at strength 0.5: 499 259", "6 UNet calls"]),
+        ({"steps": 1}, {}, ["1 step: 999", "CFG 1", "1 UNet row"]),
+        ({}, {"negative_prompt": "blurry"}, ["CFG 1: negative prompt ignored", "4 UNet rows"]),
+        ({"cfg": 1.5}, {"negative_prompt": "blurry"}, ["CFG 1.5: negative prompt used", "8 UNet rows"]),
+        ({"cfg": 1.5}, {}, ["CFG 1.5", "8 UNet rows"]),
+        ({}, {"first": PassRequest(20, 0.5)}, ["4 steps at strength 0.5: 499 379 259 139", "4 UNet rows"]),
+        ({}, {"hires": PassRequest(2, 0.5)}, ["hires 2 steps at strength 0.5: 499 259", "6 UNet rows"]),
         ({"weight": 0.8}, {}, ["lcm_lora_sd15 at 0.8"]),
-        ({"schedule": "webui"}, {}, ["4 steps: 999 679 339 19", "schedule WebUI", "4 UNet calls"]),
+        ({"schedule": "webui"}, {}, ["4 steps: 999 679 339 19", "schedule WebUI", "4 UNet rows"]),
     ],
 )
 def test_the_status_line_says_what_will_happen(loras, options, request_fields, parts):
@@ -201,10 +201,10 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
 @pytest.mark.parametrize(
     "host,end",
     [
-        ({}, "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 4 UNet calls"),  # A1111 1.6, 1.7
+        ({}, "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 4 UNet rows"),  # A1111 1.6, 1.7
         (
             {"own_samplers": frozenset({"LCM"})},
-            "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 2 × 4 UNet calls",
+            "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 8 UNet rows",
         ),
         (
             {
@@ -212,7 +212,7 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
                 "leaves_out_uncond": True,
                 "is_on_grid": False,
             },  # Forge, reForge
-            "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet calls",
+            "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet rows",
         ),
     ],
 )
@@ -229,7 +229,7 @@ def test_schedule_webui_is_told_as_the_webuis_own_sampler_does_it(loras, host, e
 )
 def test_calls_that_the_host_decides_are_not_promised(loras, fields):
     plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), **fields)
-    assert plan.unet_calls is None and "UNet" not in plan.status_line()
+    assert plan.unet_rows is None and "UNet" not in plan.status_line()
 
 
 @pytest.mark.parametrize(
@@ -304,11 +304,11 @@ def test_the_lora_of_a_hires_pass_on_another_checkpoint_is_left_to_that_pass(lor
 
 def test_the_rows_of_the_hires_pass_are_those_of_its_own_prompt(loras):
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
-    assert "6 UNet calls" in plan_of(loras, **hires).status_line().split(" · ")
+    assert "6 UNet rows" in plan_of(loras, **hires).status_line().split(" · ")
     plan = plan_of(loras, hires_prompt="a fox AND an owl", **hires)
-    assert "4 UNet calls + 3 × 2 UNet calls" in plan.status_line().split(" · ") and plan.unet_calls == 6
+    assert "10 UNet rows" in plan.status_line().split(" · ") and plan.unet_rows == 10
     at_two = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=2.0), hires_prompt="an owl", **hires)
-    assert "2 × 6 UNet calls" in at_two.status_line().split(" · ")
+    assert "12 UNet rows" in at_two.status_line().split(" · ")
 
 
 def test_what_both_passes_are_told_is_told_once(loras):

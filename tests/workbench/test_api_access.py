@@ -17,7 +17,7 @@ from workbench.client import Client
 from workbench.server import ROOT
 
 PAIRS = "ada:first:secret,bob:zweites Geheimnis äöü"
-ROUTES = [("GET", "status"), ("GET", "schema"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
+ROUTES = [("GET", "status"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +151,11 @@ def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada
         "put pytorch_lora_weights.safetensors" in plan["problem"]
         and "into Lora as lcm_lora_sd15" in plan["problem"]
     )
-    for content in (state, plan, ada.get("/lcm/v1/status"), ada.get("/lcm/v1/schema")):
+    for content in (state, plan, ada.get("/lcm/v1/status")):
         assert str(folder) not in json.dumps(content)
 
 
-@pytest.mark.parametrize("api,routes", [(True, 6), (False, 0)])
+@pytest.mark.parametrize("api,routes", [(True, 5), (False, 0)])
 def test_a_webui_started_without_its_api_gets_no_routes(api, routes):
     program = f"""
 import sys

@@ -71,7 +71,7 @@ LANGUAGES = {
     "de_DE": (
         (
             "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4"
-            " UNet-Aufrufe"
+            " UNet-Zeilen"
         ),
         (
             "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet; damit er wirkt, CFG erhöhen, höchstens"
@@ -80,13 +80,13 @@ LANGUAGES = {
     ),
     "ja_JP": (
         (
-            "SD 1.5 · lcm_lora_sd15 · 4 ステップ: 999 759 499 259 · CFG 1: ネガティブプロンプト無効 · UNet"
-            " 呼び出し 4 回"
+            "SD 1.5 · lcm_lora_sd15 · 4 ステップ: 999 759 499 259 · CFG 1: ネガティブプロンプト無効 · UNet 4"
+            " 行"
         ),
         "CFG スケール 1 ではネガティブプロンプトは無視されます。使うには CFG を上げてください（最大 2）。",
     ),
     "zh_CN": (
-        "SD 1.5 · lcm_lora_sd15 · 4 步：999 759 499 259 · CFG 1：忽略反向提示词 · 调用 UNet 4 次",
+        "SD 1.5 · lcm_lora_sd15 · 4 步：999 759 499 259 · CFG 1：忽略反向提示词 · UNet 4 行",
         "CFG 系数为 1 时会忽略反向提示词；要使用它，请提高 CFG（最高 2）。",
     ),
 }
@@ -233,4 +233,4 @@ def test_a_packs_own_wording_wins_and_its_language_is_recognised(tmp_path):
     (pack / "zh-Hans (Stable).json").write_text(json.dumps({"{steps} steps": "{steps} 歩"}), encoding="utf-8")
     with Server([*speak("zh-Hans (Stable)", tmp_path / "data"), "--extension", str(pack.parent)]) as server:
         line = Panel(server.client).ask(enabled=True).line
-        assert "4 歩" in line and "调用 UNet 4 次" in line
+        assert "4 歩" in line and "UNet 4 行" in line

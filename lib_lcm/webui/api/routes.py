@@ -18,7 +18,6 @@ from fastapi.responses import RedirectResponse
 from lib_lcm import __version__
 from lib_lcm.api import openapi
 from lib_lcm.api.messages import RequestError, plan_question, read_object
-from lib_lcm.api.schema import args_schema
 from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
 from lib_lcm.lora.downloads import Downloads
 from lib_lcm.lora.use import option_name, resolve_lora
@@ -36,7 +35,6 @@ from lib_lcm.webui import host, remembered, settings
 from lib_lcm.webui import loras as networks
 from lib_lcm.webui.api.http import read_body, reply
 from lib_lcm.webui.generation.process import host_facts, is_switched_on_by
-from lib_lcm.webui.page import family_defaults
 from lib_lcm.webui.sampling import registry
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
@@ -65,7 +63,6 @@ def add_routes(demo, app: FastAPI) -> None:
     methods: dict[str, list[str]] = {}
     for path, method, answer, body in (
         ("/lcm/v1/status", "GET", status, None),
-        ("/lcm/v1/schema", "GET", schema, None),
         ("/lcm/v1/plan", "POST", plan, openapi.PLAN),
         ("/lcm/v1/download", "GET", download_states, None),
         ("/lcm/v1/download", "POST", start_download, openapi.DOWNLOAD),
@@ -105,13 +102,6 @@ def status() -> dict[str, Any]:
         "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
         "loras": _lcm_loras(),
     }
-
-
-def schema() -> dict[str, Any]:
-    """JSON schema of the script's arguments, with the limits of now."""
-    return args_schema(
-        settings.limits(), networks.lcm_lora_names(), settings.defaults(family_defaults.loaded_family())
-    )
 
 
 def plan(body: dict[str, Any]) -> dict[str, Any]:
