@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-from lib_lcm import text as texts
 from lib_lcm.lora.entries import option_of
 from lib_lcm.text import Text
 
@@ -164,7 +163,13 @@ def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> L
         names = [option.name for option in OPTIONS]
         unknown = [key for key in values if key not in names]
         if unknown:
-            raise OptionsError(Text(texts.OPTION_UNKNOWN, name=unknown[0], names=", ".join(names)))
+            raise OptionsError(
+                Text(
+                    "LCM option {name!r} is unknown; the options are {names}.",
+                    name=unknown[0],
+                    names=", ".join(names),
+                )
+            )
     else:
         values = {option.name: value for option, value in zip(OPTIONS, args, strict=False)}
     enabled = _boolean("enabled", values.get("enabled", False))
@@ -215,13 +220,13 @@ def _boolean(name: str, value: Any) -> bool:
         return False
     if isinstance(value, bool):
         return value
-    raise _refused(name, value, Text(texts.TRUE_OR_FALSE))
+    raise _refused(name, value, Text("true or false"))
 
 
 def _number(name: str, value: Any, minimum: float, maximum: float) -> float:
     # NaN fails the comparison, infinities and very large whole numbers lie outside it
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
-        raise _refused(name, value, Text(texts.A_NUMBER, low=minimum, high=maximum))
+        raise _refused(name, value, Text("a number from {low:g} to {high:g}", low=minimum, high=maximum))
     return float(value)
 
 
@@ -229,13 +234,13 @@ def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
     # a slider of the page may send 4.0 for 4
     number = not isinstance(value, bool) and isinstance(value, (int, float))
     if not number or not minimum <= value <= maximum or value != int(value):
-        raise _refused(name, value, Text(texts.A_WHOLE_NUMBER, low=minimum, high=maximum))
+        raise _refused(name, value, Text("a whole number from {low} to {high}", low=minimum, high=maximum))
     return int(value)
 
 
 def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise _refused(name, value, Text(texts.A_LORA))
+        raise _refused(name, value, Text('"auto", "none" or the name of a LoRA'))
     value = option_of(value)  # the page sends the drop-down's entry
     return value.lower() if value.lower() in keywords else value
 
@@ -244,8 +249,17 @@ def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if isinstance(value, str) and value.lower() in choices:
         return value.lower()
     quoted = (f'"{choice}"' for choice in choices)
-    raise _refused(name, value, reduce(lambda one, other: Text(texts.EITHER, one=one, other=other), quoted))
+    raise _refused(
+        name, value, reduce(lambda one, other: Text("{one} or {other}", one=one, other=other), quoted)
+    )
 
 
 def _refused(name: str, value: Any, allowed: str) -> OptionsError:
-    return OptionsError(Text(texts.OPTION_REFUSED, name=name, value=shown_value(value), allowed=allowed))
+    return OptionsError(
+        Text(
+            "LCM option '{name}' is {value}; it must be {allowed}.",
+            name=name,
+            value=shown_value(value),
+            allowed=allowed,
+        )
+    )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from lib_lcm import __version__
-from lib_lcm import text as texts
 from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.text import Text
 
@@ -109,7 +108,12 @@ class _Job:
     @property
     def by_hand(self) -> str:
         """The way that is left when this program cannot get the file."""
-        return Text(texts.BY_HAND, file=self.lora.filename, url=self.lora.url, target=self.target)
+        return Text(
+            "download {file} from {url} by hand and save it as {target}",
+            file=self.lora.filename,
+            url=self.lora.url,
+            target=self.target,
+        )
 
     def says(self, template: str, **values) -> Text:
         """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
@@ -125,12 +129,23 @@ class _Job:
             return False
         if self.target.is_file() and self.sha256(self.target) in (self.lora.sha256, *self.lora.other_sha256):
             return True
-        raise DownloadError(self.says(texts.OTHER_FILE_THERE, target=self.target))
+        raise DownloadError(
+            self.says(
+                "{target} is there already and is not the official {lora}: move or rename it, then try"
+                " again.",
+                target=self.target,
+            )
+        )
 
     def refuse_offline(self) -> None:
         for variable in _OFFLINE_VARIABLES:
             if os.environ.get(variable, "").upper() in _TRUE:
-                raise DownloadError(self.says(texts.OFFLINE, variable=variable))
+                raise DownloadError(
+                    self.says(
+                        "{variable} is set, so {lora} is not downloaded: unset it, or {by_hand}.",
+                        variable=variable,
+                    )
+                )
 
     @property
     def endpoint(self) -> str:
@@ -139,19 +154,35 @@ class _Job:
 
     def check_mirror(self) -> None:
         if self.mirror and not is_mirror(self.mirror):
-            raise DownloadError(Text(texts.MIRROR_NO_ADDRESS, mirror=self.mirror))
+            raise DownloadError(
+                Text(
+                    "The download mirror {mirror!r} in Settings → LCM is no address such as"
+                    " https://hf-mirror.com: correct or empty it.",
+                    mirror=self.mirror,
+                )
+            )
 
     def prepare_folder(self) -> None:
         folder = self.target.parent
         if not folder.is_dir():
             if not folder.parent.is_dir():
-                raise DownloadError(Text(texts.NO_SUCH_FOLDER, folder=folder))
+                raise DownloadError(
+                    Text(
+                        "The LoRA folder {folder} does not exist: create it or name another one.",
+                        folder=folder,
+                    )
+                )
             folder.mkdir(exist_ok=True)
         missing = self.lora.size - self.size_so_far()
         free = shutil.disk_usage(folder).free
         if free < missing:
             space = {"needed": _megabytes(missing), "free": _megabytes(free), "folder": folder}
-            raise DownloadError(self.says(texts.TOO_LITTLE_SPACE, **space))
+            raise DownloadError(
+                self.says(
+                    "{lora} needs {needed} in {folder}, where {free} are free: make room, then try again.",
+                    **space,
+                )
+            )
 
     def size_so_far(self) -> int:
         """Bytes of the file that have arrived earlier."""
@@ -185,7 +216,10 @@ class _Job:
         """
         import requests
 
-        lost = self.says(texts.CONNECTION_LOST)
+        lost = self.says(
+            "The connection broke while {lora} was downloading: try again, it goes on where it stopped; or"
+            " {by_hand}."
+        )
         try:
             with self.request(offset) as response:
                 start = self.check(response, offset)
@@ -195,7 +229,7 @@ class _Job:
                         self.stop_if_cancelled()
                         if file.tell() + len(chunk) > self.lora.size:
                             file.truncate(0)
-                            raise self.wrong_size(file.tell() + len(chunk), texts.AT_LEAST_WRONG_SIZE)
+                            raise self.wrong_size(file.tell() + len(chunk), is_all=False)
                         file.write(chunk)
                         self.progress(file.tell(), self.lora.size)
                     done = file.tell()
@@ -206,12 +240,23 @@ class _Job:
             requests.exceptions.ChunkedEncodingError,
         ) as error:
             if isinstance(error, requests.exceptions.SSLError):
-                raise DownloadError(self.says(texts.CERTIFICATE_NOT_TRUSTED)) from error
+                raise DownloadError(
+                    self.says(
+                        "The certificate of {server} is not trusted here, as happens behind company proxies:"
+                        " set REQUESTS_CA_BUNDLE, or {by_hand}."
+                    )
+                ) from error
             if not self.size_so_far():
-                raise _TryAgain(self.says(texts.NOT_REACHED)) from error
+                raise _TryAgain(
+                    self.says(
+                        "{server} cannot be reached for {lora}: check the network and proxy, or {by_hand}."
+                    )
+                ) from error
             raise _TryAgain(lost) from error
         except requests.RequestException as error:
-            raise DownloadError(self.says(texts.NOT_DOWNLOADED, error=str(error))) from error
+            raise DownloadError(
+                self.says("{lora} cannot be downloaded ({error}): {by_hand}.", error=str(error))
+            ) from error
         if done < self.lora.size:
             raise _TryAgain(lost)
 
@@ -231,7 +276,9 @@ class _Job:
         if status == 206:
             start, total = _content_range(response)
             if start is None or start > offset:
-                raise DownloadError(self.says(texts.WRONG_PART))
+                raise DownloadError(
+                    self.says("{server} sent another part of {lora} than the one asked for: {by_hand}.")
+                )
             if total not in (None, self.lora.size):
                 raise self.wrong_size(total)
             return start
@@ -242,26 +289,53 @@ class _Job:
             return 0  # a server that cannot resume: the same bytes over again
         if status == 416:  # what is there is no beginning of what the server has
             self.part.unlink(missing_ok=True)
-            raise _TryAgain(self.says(texts.NOT_RESUMED))
+            raise _TryAgain(self.says("{server} cannot go on with the download of {lora}: {by_hand}."))
         if status in (401, 403):
-            raise DownloadError(self.says(texts.REFUSED, status=status))
+            raise DownloadError(
+                self.says(
+                    "{server} refused {lora} (HTTP {status}): remove or renew HF_TOKEN or the saved login,"
+                    " which the file does not need, or {by_hand}.",
+                    status=status,
+                )
+            )
         if status in (404, 410):
             raise DownloadError(
-                self.says(texts.NOT_ON_SERVER, file=f"{self.lora.repo}/{self.lora.filename}", status=status)
+                self.says(
+                    "{server} does not have {file} (HTTP {status}): {by_hand}.",
+                    file=f"{self.lora.repo}/{self.lora.filename}",
+                    status=status,
+                )
             )
         if status == 429 or status >= 500:
             wait = _retry_after(response)
-            later = Text(texts.IN_SECONDS, seconds=wait) if wait else Text(texts.IN_MINUTES)
+            later = Text("in {seconds:.0f} seconds", seconds=wait) if wait else Text("in a few minutes")
             sentence = self.says(
-                texts.SERVER_BUSY if status == 429 else texts.SERVER_FAILED, status=status, later=later
+                (
+                    "{server} is asked for too much at the moment (HTTP {status}): try {lora} again {later}."
+                    if status == 429
+                    else "{server} has a problem of its own (HTTP {status}): try {lora} again {later}."
+                ),
+                status=status,
+                later=later,
             )
             if wait is not None and wait > LONGEST_WAIT:
                 raise DownloadError(sentence)
             raise _TryAgain(sentence, wait)
-        raise DownloadError(self.says(texts.WRONG_ANSWER, status=status))
+        raise DownloadError(
+            self.says("{server} answered HTTP {status} for {lora}: {by_hand}.", status=status)
+        )
 
-    def wrong_size(self, size: int, template: str = texts.WRONG_SIZE) -> DownloadError:
-        return DownloadError(self.says(template, offered=size, size=self.lora.size))
+    def wrong_size(self, size: int, is_all: bool = True) -> DownloadError:
+        """The server offers `size` bytes, or at least as many where these are not all."""
+        offered = Text("{size:,}", size=size) if is_all else Text("at least {size:,}", size=size)
+        return DownloadError(
+            self.says(
+                "{server} offers {offered} bytes as {lora}, which has {size:,}: see whether a login page or"
+                " HF_ENDPOINT answers in its place, or {by_hand}.",
+                offered=offered,
+                size=self.lora.size,
+            )
+        )
 
     def verify(self) -> None:
         """Reads the `.part` file back from the disk; deletes it and raises DownloadError when it is not the
@@ -269,7 +343,12 @@ class _Job:
         """
         if self.part.exists() and self.sha256(self.part) != self.lora.sha256:
             self.part.unlink(missing_ok=True)
-            raise DownloadError(self.says(texts.WRONG_CONTENT))
+            raise DownloadError(
+                self.says(
+                    "What arrived as {lora} is not the official file (its SHA-256 differs) and was deleted:"
+                    " try again, or {by_hand}."
+                )
+            )
 
     def sha256(self, path: Path) -> str:
         digest = hashlib.sha256()
@@ -287,7 +366,9 @@ class _Job:
 
     def stop_if_cancelled(self) -> None:
         if self.cancel():
-            raise DownloadCancelled(self.says(texts.CANCELLED))
+            raise DownloadCancelled(
+                self.says("The download of {lora} was cancelled: the next one goes on where it stopped.")
+            )
 
 
 class _TryAgain(Exception):
@@ -307,7 +388,9 @@ def _only_once(target: Path) -> Iterator[None]:
     key = target.absolute()
     with _under_way_lock:
         if key in _under_way:
-            raise DownloadError(Text(texts.UNDER_WAY, file=target.name))
+            raise DownloadError(
+                Text("{file} is being downloaded already: wait for it to finish.", file=target.name)
+            )
         _under_way.add(key)
     try:
         yield
@@ -323,14 +406,38 @@ def _as_sentences(job: _Job) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise DownloadError(Text(texts.NO_PACKAGE, package=error.name, by_hand=job.by_hand)) from error
+        raise DownloadError(
+            Text(
+                "This Python has no {package}: use the WebUI's own Python, or {by_hand}.",
+                package=error.name,
+                by_hand=job.by_hand,
+            )
+        ) from error
     except PermissionError as error:
-        raise DownloadError(Text(texts.NOT_WRITABLE, path=error.filename or folder)) from error
+        raise DownloadError(
+            Text(
+                "{path} may not be written: allow that, or close the program that has it open, then try"
+                " again.",
+                path=error.filename or folder,
+            )
+        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise DownloadError(Text(texts.DISK_FULL, folder=folder, lora=job.lora.name)) from error
+            raise DownloadError(
+                Text(
+                    "The disk of {folder} is full: make room, then try again; {lora} goes on where it"
+                    " stopped.",
+                    folder=folder,
+                    lora=job.lora.name,
+                )
+            ) from error
         raise DownloadError(
-            Text(texts.NOT_SAVED, lora=job.lora.name, folder=folder, error=str(error))
+            Text(
+                "{lora} cannot be saved in {folder} ({error}): correct that, or name another folder.",
+                lora=job.lora.name,
+                folder=folder,
+                error=str(error),
+            )
         ) from error
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.text import Text, Translations, translated
 
@@ -72,11 +71,11 @@ def lora_entry(
 ) -> str:
     """The entry of a LoRA with its family; it says so where the checkpoint is of another one."""
     if lora.family is None:
-        note = Text(texts.NOT_CHECKED)
+        note = Text("not checked")
     elif checkpoint in (None, lora.family):
         note = lora.family.label
     else:
-        note = Text(texts.NOT_FOR, family=lora.family.label, checkpoint=checkpoint.label)
+        note = Text("{family}, not for {checkpoint}", family=lora.family.label, checkpoint=checkpoint.label)
     return lora.name + SEPARATOR + translated(note, words or {})
 
 

@@ -28,7 +28,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora.header import (
     MAX_HEADER_BYTES as MAX_HEADER_BYTES,
@@ -83,12 +82,17 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise Unusable(Text(texts.IS_A_FOLDER))
+            raise Unusable(Text("is a folder: give the .safetensors file inside it"))
         if not stat.S_ISREG(status.st_mode):
-            raise Unusable(Text(texts.IS_NO_FILE))
+            raise Unusable(Text("is not an ordinary file: put the .safetensors file itself in its place"))
         size = status.st_size
         if path.suffix.lower() in PICKLE_ENDINGS:
-            raise Unusable(Text(texts.IS_A_PICKLE))
+            raise Unusable(
+                Text(
+                    "was not checked, because opening a file of this kind can run code: use the .safetensors"
+                    " version of it"
+                )
+            )
         header, data_bytes = read_header(path)
         table, metadata = split_metadata(header)
         layers = _layers_of_table(table)
@@ -99,28 +103,40 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
         return LoraFile(
             path,
             problem=_problem(
-                path, Text(texts.IS_A_DEAD_LINK if os.path.islink(path) else texts.IS_NOT_THERE)
+                path,
+                Text(
+                    "is a link to a file that is gone: put the file back or download it again"
+                    if os.path.islink(path)
+                    else "is not there: put the file back or download it again"
+                ),
             ),
         )
     except PermissionError:
-        return LoraFile(path, size=size, problem=_problem(path, Text(texts.IS_FORBIDDEN)))
+        return LoraFile(
+            path, size=size, problem=_problem(path, Text("cannot be read: allow the WebUI's user to read it"))
+        )
     except (
         OSError,
         ValueError,
     ) as error:  # ValueError: a name the system cannot hold, such as one with a NUL
         reason = getattr(error, "strerror", None) or error
         return LoraFile(
-            path, size=size, problem=_problem(path, Text(texts.IS_UNREADABLE, reason=str(reason)))
+            path,
+            size=size,
+            problem=_problem(
+                path,
+                Text("cannot be read ({reason}): check the disk and the file's name", reason=str(reason)),
+            ),
         )
 
 
 def _problem(path: Path, what: str) -> Text:
-    return Text(texts.FILE_PROBLEM, file=shown_name(path), what=what)
+    return Text("{file} {what}.", file=shown_name(path), what=what)
 
 
 def listed_problem(file: LoraFile) -> Text:
     """The problem of a file that has one, without the full stop: as part of another sentence."""
-    return Text(texts.FILE_PROBLEM_LISTED, **file.problem.values)
+    return Text("{file} {what}", **file.problem.values)
 
 
 def shown_name(path: str | os.PathLike[str]) -> str:
@@ -153,11 +169,22 @@ def _describe(
     """The verdict on a file whose header could be read, over `data_bytes` of weights."""
     problem = layers.foreign
     if layers.data_bytes > data_bytes:
-        problem = Text(texts.IS_CUT_OFF, there=data_bytes, size=layers.data_bytes)
+        problem = Text(
+            "is cut off: {there:,} of {size:,} bytes of weights are there; download it again",
+            there=data_bytes,
+            size=layers.data_bytes,
+        )
     elif layers.data_bytes < data_bytes:
-        problem = Text(texts.HAS_A_TAIL, bytes=data_bytes - layers.data_bytes)
+        problem = Text(
+            "is damaged ({bytes:,} bytes follow its last tensor): download it again",
+            bytes=data_bytes - layers.data_bytes,
+        )
     elif layers.incomplete:
-        problem = Text(texts.IS_INCOMPLETE, count=layers.incomplete, modules=layers.modules)
+        problem = Text(
+            "is incomplete ({count} of its {modules} layers lack half of their weights): download it again",
+            count=layers.incomplete,
+            modules=layers.modules,
+        )
     from_style_trainer = any(key.startswith(TRAINER_METADATA_PREFIXES) for key in metadata)
     looks_distilled = layers.is_whole_unet or (
         layers.is_plain_unet_lora and DISTILLATION_METADATA in metadata

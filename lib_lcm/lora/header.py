@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from lib_lcm import text as texts
 from lib_lcm.text import Text
 
 # The limit of the safetensors library itself; a header of this length has a million tensors.
@@ -26,10 +25,22 @@ class Unusable(Exception):
 
 
 _MISTAKEN_FOR_LORA = (
-    (re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.I), texts.IS_A_WEB_PAGE),
-    (re.compile(rb"version https://git-lfs"), texts.IS_A_GIT_POINTER),
-    (re.compile(rb"\s*[{\[]\s*[\"}{\[]"), texts.IS_A_TEXT_FILE),
-    (re.compile(rb"PK\x03\x04|\x80[\x02-\x05]"), texts.IS_A_RENAMED_PICKLE),
+    (
+        re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.I),
+        Text("is a web page saved under this name: download it again"),
+    ),
+    (
+        re.compile(rb"version https://git-lfs"),
+        Text("is a Git LFS pointer, not the LoRA itself: download it again"),
+    ),
+    (
+        re.compile(rb"\s*[{\[]\s*[\"}{\[]"),
+        Text("is a text file, perhaps a server's error message: download it again"),
+    ),
+    (
+        re.compile(rb"PK\x03\x04|\x80[\x02-\x05]"),
+        Text("is a PyTorch or zip file under a .safetensors name: use the .safetensors version of it"),
+    ),
 )
 _DTYPE_BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
@@ -45,24 +56,37 @@ def read_header(path: Path) -> tuple[bytes, int]:
         size = os.fstat(file.fileno()).st_size
         start = file.read(64)
         if not start:
-            raise Unusable(Text(texts.IS_EMPTY))
+            raise Unusable(Text("is empty: download it again"))
         length = int.from_bytes(start[:8], "little")
         if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(
             b"{"
         ):  # no header begins in another way
             for pattern, problem in _MISTAKEN_FOR_LORA:
                 if pattern.match(start.removeprefix(b"\xef\xbb\xbf")):
-                    raise Unusable(Text(problem))
+                    raise Unusable(problem)
             if len(start) < 8:
-                raise Unusable(Text(texts.IS_CUT_OFF_AFTER, size=size))
+                raise Unusable(Text("is cut off after {size} bytes: download it again", size=size))
             if length > MAX_HEADER_BYTES:
-                raise Unusable(Text(texts.IS_NOT_SAFETENSORS, length=length))
+                raise Unusable(
+                    Text(
+                        "is not a safetensors file (a header of {length:,} bytes): download it again",
+                        length=length,
+                    )
+                )
         if length > size - 8:
-            raise Unusable(Text(texts.IS_CUT_OFF_IN_HEADER, length=length, size=size))
+            raise Unusable(
+                Text(
+                    "is cut off: its header alone has {length:,} bytes, the file {size:,}; download it again",
+                    length=length,
+                    size=size,
+                )
+            )
         file.seek(8)
         header = file.read(length)
         if len(header) < length:
-            raise Unusable(Text(texts.BECAME_SHORTER))
+            raise Unusable(
+                Text("became shorter while it was read: wait until it is copied or download it again")
+            )
         return header, size - 8 - length
 
 
@@ -94,11 +118,11 @@ def split_metadata(header: bytes) -> tuple[str, dict[str, str]]:
                     metadata = content.pop("__metadata__")
                     table = json.dumps(content)
     except (ValueError, RecursionError):
-        raise Unusable(Text(texts.IS_NOT_JSON)) from None
+        raise Unusable(Text("is damaged (its header is not valid JSON): download it again")) from None
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise Unusable(Text(texts.METADATA_NOT_TEXT))
+        raise Unusable(Text("is damaged (its metadata is not text): download it again"))
     return table, metadata
 
 
@@ -109,9 +133,9 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
     try:
         content = json.loads(table, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise Unusable(Text(texts.IS_NOT_JSON)) from None
+        raise Unusable(Text("is damaged (its header is not valid JSON): download it again")) from None
     if not isinstance(content, dict):
-        raise Unusable(Text(texts.HEADER_NOT_OBJECT))
+        raise Unusable(Text("is damaged (its header is not a JSON object): download it again"))
     shapes: dict[str, list[int]] = {}
     spans = []
     names = 0
@@ -134,10 +158,20 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
             ):
                 raise ValueError
         except (TypeError, ValueError, KeyError):
-            raise Unusable(Text(texts.TENSOR_MISDESCRIBED, tensor=_shown(name))) from None
+            raise Unusable(
+                Text(
+                    "is damaged (its header describes {tensor} wrongly): download it again",
+                    tensor=_shown(name),
+                )
+            ) from None
         width = _DTYPE_BYTES.get(dtype)  # None: a type newer than this code, whose size is not checked
         if end - begin != count * width if width is not None else end < begin:
-            raise Unusable(Text(texts.TENSOR_OF_WRONG_LENGTH, tensor=_shown(name)))
+            raise Unusable(
+                Text(
+                    "is damaged (the shape and the length of {tensor} disagree): download it again",
+                    tensor=_shown(name),
+                )
+            )
         shapes[name] = shape
         names += 1 + len(info)
         spans.append((begin, end))
@@ -150,13 +184,19 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
         try:
             _STRICT_JSON.decode(table)
         except (ValueError, RecursionError):
-            raise Unusable(Text(texts.IS_NOT_JSON)) from None
+            raise Unusable(Text("is damaged (its header is not valid JSON): download it again")) from None
     if not in_order:
         spans.sort()
         position = 0
         for begin, end in spans:
             if begin != position:
-                raise Unusable(Text(texts.TENSORS_OVERLAP if begin < position else texts.TENSORS_HAVE_GAPS))
+                raise Unusable(
+                    Text(
+                        "is damaged (its tensors overlap): download it again"
+                        if begin < position
+                        else "is damaged (its tensors have gaps between them): download it again"
+                    )
+                )
             position = end
     return shapes, position
 
@@ -165,7 +205,9 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
         repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise Unusable(Text(texts.TENSOR_NAMED_TWICE, tensor=_shown(repeated)))
+        raise Unusable(
+            Text("is damaged (its header names {tensor} twice): download it again", tensor=_shown(repeated))
+        )
     return result
 
 

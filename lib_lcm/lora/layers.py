@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lib_lcm import text as texts
 from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
 from lib_lcm.lora.key_names import split_key
 from lib_lcm.lora.unet_layouts import (
@@ -125,15 +124,18 @@ def recognise(shapes: Mapping[str, list[int]], data_bytes: int) -> Layers:
 def _what_else(shapes: Mapping[str, list[int]]) -> str:
     """What a file without a single LoRA layer is, and what to do with it."""
     if not shapes:
-        return Text(texts.HAS_NO_WEIGHTS)
+        return Text("has no weights in it: download it again")
     if any(
         name.startswith(("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner."))
         for name in shapes
     ):
-        return Text(texts.IS_A_CHECKPOINT)
+        return Text("is a checkpoint, not a LoRA: move it to models/Stable-diffusion")
     if shapes.keys() <= {"emb_params", "clip_l", "clip_g"}:
-        return Text(texts.IS_AN_EMBEDDING)
-    return Text(texts.IS_NO_LORA, count=len(shapes))
+        return Text("is an embedding, not a LoRA: move it to the embeddings folder")
+    return Text(
+        "is not a LoRA (none of its {count} tensors is a LoRA's): move it out of the LoRA folder",
+        count=len(shapes),
+    )
 
 
 # ---- the family

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora.catalog import (
     FAMILIES_WITH_LORA,
@@ -30,7 +29,7 @@ from lib_lcm.lora.few_step_names import names_steps, other_method
 from lib_lcm.lora.file import PICKLE_ENDINGS, LoraFile, inspect_lora, listed_problem, shown_name
 from lib_lcm.lora.hashes import FileHashes, Version
 from lib_lcm.lora.tags import conventional_family
-from lib_lcm.text import Text, joined
+from lib_lcm.text import Text, listed
 
 # What the WebUIs list as LoRAs.
 LORA_ENDINGS = frozenset({".safetensors", ".pt", ".ckpt"})
@@ -198,8 +197,16 @@ class LoraLibrary:
         family = ModelFamily(family)
         if family not in FAMILIES_WITH_LORA:
             known = ", ".join(lora.family.label for lora in OFFICIAL_LORAS)
-            name = Text(texts.THIS_KIND_OF_CHECKPOINT) if family is ModelFamily.unknown else family.label
-            return Choice(family, problem=Text(texts.FAMILY_WITHOUT_LORA, family=name, known=known))
+            name = Text("This kind of checkpoint") if family is ModelFamily.unknown else family.label
+            return Choice(
+                family,
+                problem=Text(
+                    "{family} has no LCM-LoRA: load a checkpoint of another family ({known}), or choose a"
+                    " LoRA by name.",
+                    family=name,
+                    known=known,
+                ),
+            )
         ranked = self._ranked(family)
         if ranked:
             reason, file = ranked[0]
@@ -392,10 +399,16 @@ class LoraLibrary:
         ]
         said = {"family": family.label, "short": family.value}
         if misses:
-            return Text(texts.NO_USABLE_LORA_FOUND, misses=joined(misses[:3], texts.SEMICOLON), **said)
-        folder = str(self.lora_dirs[0]) if self.lora_dirs else Text(texts.THE_LORA_FOLDER)
+            return Text(
+                "No LCM-LoRA for {family} was found ({misses}): correct that, or download it with the LCM"
+                " panel's button or with `python install.py --download {short}`.",
+                misses=listed(misses[:3]),
+                **said,
+            )
+        folder = str(self.lora_dirs[0]) if self.lora_dirs else Text("the LoRA folder")
         return Text(
-            texts.NO_LORA_FOUND,
+            "No LCM-LoRA for {family} was found: download it with the LCM panel's button or with `python"
+            " install.py --download {short}`, or put {file} from {url} into {folder} as {name}.safetensors.",
             file=official.filename,
             url=official.url,
             folder=folder,
@@ -406,7 +419,7 @@ class LoraLibrary:
     def _not_listed(self, official: OfficialLora) -> Iterable[str]:
         for path in self._unlisted:
             if conventional_family(path.stem) is official.family:
-                yield Text(texts.NOT_A_SAFETENSORS_FILE, file=shown_name(path))
+                yield Text("{file} does not end in .safetensors", file=shown_name(path))
 
     def _misnamed(self, official: OfficialLora) -> Iterable[str]:
         for file in self._scanned():
@@ -421,16 +434,25 @@ class LoraLibrary:
                 if is_conventional or is_download:
                     yield listed_problem(file)
             elif is_conventional:
-                template = texts.MADE_FOR_OTHER_FAMILY if file.family else texts.NOT_MADE_FOR_FAMILY
                 yield Text(
-                    template, file=shown_name(file.path), family=(file.family or official.family).label
+                    (
+                        "{file} was made for {family}, whatever its name"
+                        if file.family
+                        else "{file} does not look made for {family}, whatever its name"
+                    ),
+                    file=shown_name(file.path),
+                    family=(file.family or official.family).label,
                 )
 
     def _other_distillations(self, family: ModelFamily) -> Iterable[str]:
         for file in self._scanned():
             method = other_method(self._places[file.path].relative)
             if file.family is family and file.is_lcm and method:
-                yield Text(texts.OTHER_METHOD, file=shown_name(file.path), method=method)
+                yield Text(
+                    '{file} is by its name a "{method}" LoRA, not an LCM-LoRA',
+                    file=shown_name(file.path),
+                    method=method,
+                )
 
 
 def _walk(folders: Iterable[Path]) -> Iterable[tuple[os.DirEntry[str], _Place]]:

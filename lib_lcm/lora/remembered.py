@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib_lcm import text as texts
 from lib_lcm.text import Text
 
 REPLACE_ATTEMPTS = 10
@@ -87,7 +86,11 @@ class RememberedLoras:
                 _write(self.path, json.dumps(loras, indent=4) + "\n")
             except OSError as error:
                 raise NotRemembered(
-                    Text(texts.REMEMBERED_NOT_WRITTEN, path=self.path, reason=str(error.strerror or error))
+                    Text(
+                        "{path} cannot be written ({reason}): allow that, then try again.",
+                        path=self.path,
+                        reason=str(error.strerror or error),
+                    )
                 ) from error
             self._state = None
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.text import Text
 
@@ -59,7 +58,7 @@ def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int)
     problem = None
     weight = 1.0
     if not positional:
-        problem = Text(texts.TAG_WITHOUT_NAME, tag=text, kind=kind)
+        problem = Text("The tag {tag!r} names no LoRA: write it as <{kind}:name:1>.", tag=text, kind=kind)
     else:
         try:
             # The UNet's multiplier follows the text encoder's unless it is given; the WebUI reads both, so
@@ -72,7 +71,12 @@ def _read_tag(kind: str, args: tuple[str, ...], text: str, start: int, end: int)
                 int(rank)
         except ValueError:
             weight = 1.0
-            problem = Text(texts.TAG_WITHOUT_NUMBER, tag=text, kind=kind, name=positional[0])
+            problem = Text(
+                "The tag {tag!r} has a weight that is not a number: write it as <{kind}:{name}:1>.",
+                tag=text,
+                kind=kind,
+                name=positional[0],
+            )
     return LoraTag(kind, positional[0] if positional else "", weight, text, start, end, problem)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora.catalog import FAMILIES_WITH_LORA
 from lib_lcm.lora.file import LoraFile, shown_name
@@ -117,8 +116,24 @@ def resolve_lora(
     if options.lora == AUTO and not typed:
         name = _few_step_lora(tags, family, loras)
         if name is not None:
-            template = texts.FEW_STEP_LORA if options.sampler == TCD else texts.FEW_STEP_LORA_WITH_LCM
-            return LoraUse(weight=options.weight, messages=(Text(template, lora=name),), reason=FROM_TAG)
+            return LoraUse(
+                weight=options.weight,
+                messages=(
+                    Text(
+                        (
+                            "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was"
+                            " added to it."
+                            if options.sampler == TCD
+                            else (
+                                "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA"
+                                " was added to it; try the sampler TCD with it."
+                            )
+                        ),
+                        lora=name,
+                    ),
+                ),
+                reason=FROM_TAG,
+            )
     fitting = [item for item in typed if item.file is not None and item.family is family]
     if fitting:
         found = LoraUse(fitting[-1].file, reason=FROM_TAG)
@@ -130,14 +145,25 @@ def resolve_lora(
     for item in typed:
         if item.family is not None and item.family is not family:
             used = loras.name_of(found.file)
-            template = texts.TAG_OF_OTHER_FAMILY
             messages.append(
                 Text(
-                    template, lora=item.tag.name, family=item.family.label, checkpoint=family.label, used=used
+                    "{lora} is an LCM-LoRA for {family} and the checkpoint is {checkpoint}: {used} was used"
+                    " instead, at the same weight.",
+                    lora=item.tag.name,
+                    family=item.family.label,
+                    checkpoint=family.label,
+                    used=used,
                 )
             )
     if len(typed) > 1:
-        messages.append(Text(texts.NAMED_SEVERAL_TIMES, count=len(typed), weight=typed[-1].tag.weight))
+        messages.append(
+            Text(
+                "The prompt names an LCM-LoRA {count} times: it was applied once, at the last weight,"
+                " {weight:g}.",
+                count=len(typed),
+                weight=typed[-1].tag.weight,
+            )
+        )
     # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever
     # kind it is
     meant = [
@@ -168,7 +194,12 @@ def _is_tag_of(tag: LoraTag, file: LoraFile | None, loras: Loras) -> bool:
 
 def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None) -> LoraUse:
     if family is ModelFamily.unknown:
-        return LoraUse(problem=Text(texts.CHECKPOINT_UNKNOWN))
+        return LoraUse(
+            problem=Text(
+                "The kind of the loaded checkpoint was not recognised, so no LCM-LoRA can be chosen for it;"
+                ' switch LCM off, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
+            )
+        )
     if options.lora != AUTO:
         file, problem = _named_file(options.lora, family, loras)
         # one of the usual names may stand for a file that is called otherwise
@@ -180,25 +211,43 @@ def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remember
         if gone is None:
             return LoraUse(file, reason=REMEMBERED)
     if family not in FAMILIES_WITH_LORA:
-        return LoraUse(problem=Text(texts.NO_LORA_FOR_FAMILY, family=family.label))
+        return LoraUse(
+            problem=Text(
+                "There is no LCM-LoRA for {family} checkpoints; switch LCM off, load an SD 1.5, SDXL or"
+                ' SSD-1B checkpoint, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.',
+                family=family.label,
+            )
+        )
     choice = loras.choose(family)
     if choice.file is None:
         return LoraUse(problem=choice.problem)
     messages = ()
     if gone is not None:
-        messages = (Text(texts.REMEMBERED_IS_GONE, lora=loras.name_of(choice.file), why=gone),)
+        messages = (
+            Text(
+                "What is remembered for this checkpoint cannot be used, so Auto took {lora}: {why}",
+                lora=loras.name_of(choice.file),
+                why=gone,
+            ),
+        )
     return LoraUse(choice.file, messages=messages, reason=choice.reason)
 
 
 def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile | None, str | None]:
     file = loras.find(name)
     if file is None:
-        return None, Text(texts.LORA_NOT_THERE, name=name)
+        return None, Text(
+            "LoRA {name!r} is not in the LoRA folder; choose another LCM-LoRA, or Auto.", name=name
+        )
     if file.problem is not None:
         return None, file.problem
     if file.family is not None and file.family is not family:
         return None, Text(
-            texts.LORA_OF_OTHER_FAMILY, name=name, family=file.family.label, checkpoint=family.label
+            "LoRA {name!r} is for {family} and the checkpoint is {checkpoint}; choose another LCM-LoRA, or"
+            " Auto.",
+            name=name,
+            family=file.family.label,
+            checkpoint=family.label,
         )
     return file, None
 
@@ -222,7 +271,14 @@ def why_not_held(file: LoraFile, matched: int | None) -> str | None:
     """
     if matched is None or matched >= LEAST_SHARE_MATCHED * file.modules:
         return None
-    return Text(texts.DID_NOT_HOLD, file=shown_name(file.path), matched=matched, modules=file.modules)
+    return Text(
+        "{file} did not take hold: the WebUI matched {matched} of its {modules} layers to the loaded model,"
+        " so the picture would not be LCM's; use the official file (the LCM panel's button gets it), or"
+        " another LCM-LoRA.",
+        file=shown_name(file.path),
+        matched=matched,
+        modules=file.modules,
+    )
 
 
 def why_partly_held(file: LoraFile, failed: int) -> str | None:
@@ -231,7 +287,14 @@ def why_partly_held(file: LoraFile, failed: int) -> str | None:
     """
     if file.modules - failed >= LEAST_SHARE_MATCHED * file.modules:
         return None
-    return Text(texts.PARTLY_HELD, file=shown_name(file.path), failed=failed, modules=file.modules)
+    return Text(
+        "{file} did not take hold: the WebUI could not change {failed} of its {modules} layers, most often"
+        " for want of memory, so the picture would not be LCM's; free memory and try again, or use another"
+        " LCM-LoRA.",
+        file=shown_name(file.path),
+        failed=failed,
+        modules=file.modules,
+    )
 
 
 def first_prompt(prompts: Sequence[str] | str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib_lcm import text as texts
 from lib_lcm.lora.use import Loras, lcm_tags
 from lib_lcm.options import SAMPLER_LABELS, Limits
 from lib_lcm.text import Text, joined
@@ -36,18 +35,32 @@ def unfit_pass(passes: Sequence[PlainPass], loras: Loras, limits: Limits) -> tup
         lora = last_lcm_lora(one.prompt, loras)
         unfit = [] if lora is None else _unfit(one, limits)
         if unfit:
-            steps = Text(texts.RANGE, low=limits.min_steps, high=limits.max_steps)
-            template = texts.LCM_LORA_IN_HIRES_WITHOUT_LCM if one.is_hires else texts.LCM_LORA_WITHOUT_LCM
-            return one, Text(template, lora=lora, unfit=joined(unfit), steps=steps, cfg=limits.max_cfg)
+            steps = Text("{low:g} to {high:g}", low=limits.min_steps, high=limits.max_steps)
+            return one, Text(
+                (
+                    "The prompt of the hires pass holds the LCM-LoRA {lora}, which does not work with that"
+                    " pass's {unfit}: tick LCM, or give that pass the sampler LCM with {steps} steps and CFG"
+                    " {cfg:g} at most."
+                    if one.is_hires
+                    else (
+                        "The prompt holds the LCM-LoRA {lora}, which does not work with {unfit}: tick LCM, or"
+                        " use the sampler LCM with {steps} steps and CFG {cfg:g} at most."
+                    )
+                ),
+                lora=lora,
+                unfit=joined(unfit),
+                steps=steps,
+                cfg=limits.max_cfg,
+            )
     return None
 
 
 def _unfit(one: PlainPass, limits: Limits) -> list[Text]:
     found = []
     if one.sampler not in SAMPLER_LABELS.values():
-        found.append(Text(texts.UNFIT_SAMPLER, sampler=one.sampler))
+        found.append(Text("sampler {sampler}", sampler=one.sampler))
     if one.steps > limits.max_steps:
-        found.append(Text(texts.STEPS, steps=one.steps))
+        found.append(Text("{steps} steps", steps=one.steps))
     if one.cfg > limits.max_cfg:
-        found.append(Text(texts.UNFIT_CFG, cfg=one.cfg))
+        found.append(Text("CFG scale {cfg:g}", cfg=one.cfg))
     return found

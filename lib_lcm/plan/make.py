@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.use import Loras, resolve_lora
@@ -224,7 +223,7 @@ def make_plan(
     cfg = (
         options.cfg
         if options.cfg is not None
-        else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, texts.CFG_NAME, changes)
+        else _clamped(request.cfg, limits.min_cfg, limits.max_cfg, Text("CFG"), changes)
     )
     if is_cfg_one(cfg):
         cfg = 1.0  # exactly: hosts that leave out the unconditional half by themselves compare with 1
@@ -232,28 +231,39 @@ def make_plan(
     wanted = (
         options.steps
         if options.steps is not None
-        else _clamped(request.first.steps, *step_bounds, texts.STEPS_NAME, changes)
+        else _clamped(request.first.steps, *step_bounds, Text("Steps"), changes)
     )
     hires_wanted = wanted
     if (
         request.hires is not None and request.hires.steps
     ):  # 0 means "as many as the first pass", in the WebUI and so here
-        hires_wanted = _clamped(request.hires.steps, *step_bounds, texts.HIRES_STEPS_NAME, changes)
+        hires_wanted = _clamped(request.hires.steps, *step_bounds, Text("Hires steps"), changes)
     if changes:
-        steps_range = Text(texts.RANGE, low=limits.min_steps, high=limits.max_steps)
-        cfg_range = Text(texts.RANGE, low=limits.min_cfg, high=limits.max_cfg)
-        messages.append(Text(texts.CHANGED, changes=joined(changes), steps=steps_range, cfg=cfg_range))
+        steps_range = Text("{low:g} to {high:g}", low=limits.min_steps, high=limits.max_steps)
+        cfg_range = Text("{low:g} to {high:g}", low=limits.min_cfg, high=limits.max_cfg)
+        messages.append(
+            Text(
+                "{changes}: LCM works with {steps} steps and a CFG scale of {cfg}.",
+                changes=joined(changes),
+                steps=steps_range,
+                cfg=cfg_range,
+            )
+        )
 
     sampler, schedule = SAMPLER_LABELS[options.sampler], options.schedule
     is_handed_over = schedule == WEBUI and sampler in host.own_samplers
     if options.sampler == TCD and schedule == WEBUI and not is_handed_over:
         schedule = TRAILING
         if host_scheduler is None:
-            messages.append(Text(texts.NO_TCD_OF_ITS_OWN))
+            messages.append(
+                Text('The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was used.')
+            )
 
     def planned(steps: int, strength: float, name: str) -> Pass:
         if not 0.0 <= strength <= 1.0:
-            problems.append(Text(texts.STRENGTH_OUTSIDE, strength=strength))
+            problems.append(
+                Text("The denoising strength is {strength:g}; it must be from 0 to 1.", strength=strength)
+            )
             return Pass(steps, (), strength)
         if host_scheduler is not None or (schedule == WEBUI and (options.sampler == TCD or strength < 1.0)):
             return Pass(steps, (), strength)
@@ -264,25 +274,29 @@ def make_plan(
             points = usable_steps(strength=strength)
             messages.append(
                 Text(
-                    texts.STRENGTH_LEAVES_FEWER,
+                    "Denoising strength {strength:g} leaves only {points} of the schedule's timesteps: {name}"
+                    " {before} → {after}.",
                     strength=strength,
                     points=points,
-                    name=term(name),
+                    name=name,
                     before=steps,
                     after=len(timesteps),
                 )
             )
         return Pass(len(timesteps), timesteps, strength)
 
-    first = planned(wanted, request.first.strength, texts.OF_THE_PASS)
+    first = planned(wanted, request.first.strength, Text("steps"))
     hires = (
-        None
-        if request.hires is None
-        else planned(hires_wanted, request.hires.strength, texts.OF_THE_HIRES_PASS)
+        None if request.hires is None else planned(hires_wanted, request.hires.strength, Text("hires steps"))
     )
     if host_scheduler is not None:
         messages.append(
-            Text(texts.SCHEDULE_BY_HAND, schedule=term(host_scheduler), automatic=term(AUTOMATIC_SCHEDULER))
+            Text(
+                'Schedule type "{schedule}" was picked by hand and is respected; choose "{automatic}" for the'
+                " timesteps that the LCM-LoRA was made for.",
+                schedule=term(host_scheduler),
+                automatic=term(AUTOMATIC_SCHEDULER),
+            )
         )
     is_editing = edits_image(host.is_image_editing, request.image_cfg)
     prompts = [(request.prompt, request.negative_prompt)]
@@ -300,10 +314,17 @@ def make_plan(
         for prompt, _ in on_loaded
     ]
     if any(one.ignores_negative_prompt for one in guided):
-        messages.append(Text(texts.NEGATIVE_PROMPT_IGNORED, cfg=limits.max_cfg))
+        messages.append(
+            Text(
+                "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it.",
+                cfg=limits.max_cfg,
+            )
+        )
     has_refiner = request.refiner not in NO_REFINER
     if has_refiner:
-        messages.append(Text(texts.REFINER_SKIPPED, refiner=request.refiner))
+        messages.append(
+            Text("The refiner {refiner} was skipped: there is no LCM-LoRA for it.", refiner=request.refiner)
+        )
     for one in uses:
         messages.extend(message for message in one.messages if message not in messages)
     problems.extend(one.problem for one in uses if one.problem)
@@ -369,14 +390,18 @@ def _hints(family: ModelFamily, passes) -> Iterator[str]:
             and asked.side >= GRID_SIDE
             and one.steps < GRID_STEPS
         ):
-            yield Text(texts.MORE_STEPS_AGAINST_GRID, side=asked.side, steps=steps_text(one.steps))
+            yield Text(
+                "SDXL at {side} pixels in {steps}: raise steps to 6–8 if you see a grid.",
+                side=asked.side,
+                steps=steps_text(one.steps),
+            )
 
 
 def _clamped(value, minimum, maximum, name: str, changes: list[Text]):
     """`value` within its bounds; a change is noted in `changes`."""
     within = min(max(value, minimum), maximum)
     if within != value:
-        changes.append(Text(texts.CHANGE, name=term(name), before=value, after=within))
+        changes.append(Text("{name} {before:g} → {after:g}", name=name, before=value, after=within))
     return within
 
 

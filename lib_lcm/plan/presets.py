@@ -7,8 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib_lcm.options import Limits
-from lib_lcm.text import CUSTOM
+from lib_lcm.text import Text
 
+CUSTOM = Text("Custom")
 PRESET_CFG = 1.0
 
 

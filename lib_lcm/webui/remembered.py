@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lib_lcm import text as texts
 from lib_lcm.lora.remembered import NotRemembered, RememberedLoras
 from lib_lcm.text import Text
 from lib_lcm.webui import host
@@ -49,6 +48,13 @@ def _checkpoint(model) -> str:
     sha256 = None if model is None else host.checkpoint_sha256(model)
     if sha256 is None:
         raise NotRemembered(
-            Text(texts.NOTHING_LOADED_TO_REMEMBER if model is None else texts.NO_HASH_TO_REMEMBER)
+            Text(
+                "Nothing can be remembered: no checkpoint is loaded."
+                if model is None
+                else (
+                    "Nothing can be remembered: the WebUI has no hash of this checkpoint (was it started with"
+                    " --no-hashing?)."
+                )
+            )
         )
     return sha256

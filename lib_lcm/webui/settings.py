@@ -4,11 +4,11 @@ nonsense (a config.json that was edited by hand): the default counts then.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora.catalog import OFFICIAL_LORAS
 from lib_lcm.options import (
@@ -20,11 +20,12 @@ from lib_lcm.options import (
     Defaults,
     Limits,
 )
+from lib_lcm.text import Text
 from lib_lcm.webui import host
 from modules import shared
 
 SECTION = ("lcm", "LCM")
-WARN, SWITCH_ON, NOTHING = texts.TAG_WARN, texts.TAG_SWITCH_ON, texts.TAG_NOTHING
+WARN, SWITCH_ON, NOTHING = Text("warn"), Text("switch LCM on"), Text("nothing")
 TYPED_TAG_CHOICES = (WARN, SWITCH_ON, NOTHING)
 STEPS_RANGE = (1, 50)
 CFG_RANGE = (1.0, 10.0)
@@ -34,35 +35,143 @@ FAMILIES = tuple(lora.family for lora in OFFICIAL_LORAS)
 DEFAULTS = Defaults()
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One row of Settings -> LCM. The WebUI puts `info` in parentheses beside the label."""
+
+    name: str
+    default: Any
+    label: str
+    info: str
+    component: tuple[Any, dict[str, Any] | None] = (None, None)
+
+
+def _slider(minimum: float, maximum: float, step: float):
+    return gr.Slider, {"minimum": minimum, "maximum": maximum, "step": step}
+
+
+def _radio(choices):
+    return gr.Radio, {"choices": list(choices)}
+
+
+_STEPS, _CFG = _slider(*STEPS_RANGE, 1), _slider(*CFG_RANGE, 0.1)
+
+BOUNDS = (
+    Setting(
+        "lcm_min_steps",
+        DEFAULT_LIMITS.min_steps,
+        "Fewest steps of an LCM generation",
+        "a request's own steps below it are raised",
+        _STEPS,
+    ),
+    Setting(
+        "lcm_max_steps",
+        DEFAULT_LIMITS.max_steps,
+        "Most steps of an LCM generation",
+        "a request's own steps above it are lowered; LCM gains nothing beyond 8",
+        _STEPS,
+    ),
+    Setting(
+        "lcm_min_cfg",
+        DEFAULT_LIMITS.min_cfg,
+        "Lowest CFG scale of an LCM generation",
+        "a request's own CFG scale below it is raised; 1 is the fastest",
+        _CFG,
+    ),
+    Setting(
+        "lcm_max_cfg",
+        DEFAULT_LIMITS.max_cfg,
+        "Highest CFG scale of an LCM generation",
+        "a request's own CFG scale above it is lowered; above 2 pictures burn",
+        _CFG,
+    ),
+)
+OF_FAMILY = (
+    Setting(
+        "lcm_steps",
+        DEFAULTS.steps,
+        "Steps for {family} checkpoints",
+        "what the accordion starts with when such a checkpoint is loaded, within the bounds above",
+        _STEPS,
+    ),
+    Setting(
+        "lcm_cfg",
+        DEFAULTS.cfg,
+        "CFG scale for {family} checkpoints",
+        "what the accordion starts with, within the bounds above",
+        _CFG,
+    ),
+    Setting(
+        "lcm_weight",
+        DEFAULTS.weight,
+        "LoRA weight for {family} checkpoints",
+        "what the accordion starts with, and an API request that gives no weight gets",
+        _slider(MIN_WEIGHT, MAX_WEIGHT, 0.05),
+    ),
+)
+"""One of each for every family with a published LoRA; each is called `name_FAMILY`."""
+OTHERS = (
+    Setting(
+        "lcm_schedule",
+        SCHEDULE_LABELS[TRAILING],
+        "Schedule",
+        "what the accordion starts with after Reload UI, and an API request that gives no schedule gets",
+        _radio(SCHEDULE_LABELS.values()),
+    ),
+    Setting(
+        "lcm_typed_tag",
+        WARN,
+        "An LCM-LoRA in the prompt while LCM is off",
+        "warn: where sampler, steps or CFG scale cannot work with it; switch LCM on: for this picture;"
+        " nothing: leave it alone",
+        _radio(TYPED_TAG_CHOICES),
+    ),
+    Setting(
+        "lcm_trailing_by_hand",
+        False,
+        'Use the trailing schedule for the sampler "LCM" picked by hand',
+        "with LCM off; without this the WebUI's own LCM sampler runs as it would without the extension",
+    ),
+    Setting(
+        "lcm_live_debounce",
+        DEFAULT_DEBOUNCE,
+        "Live: seconds without a change before a picture is drawn",
+        "less draws while you are still typing",
+        _slider(*DEBOUNCE_RANGE, 0.1),
+    ),
+    Setting(
+        "lcm_live_patience",
+        DEFAULT_PATIENCE,
+        "Live: seconds that a newer change waits for the picture in progress",
+        "after them that picture is interrupted; 0 interrupts at once",
+        _slider(*PATIENCE_RANGE, 0.5),
+    ),
+    Setting(
+        "lcm_download_mirror",
+        "",
+        "Download LCM-LoRAs from this copy of the Hugging Face Hub",
+        "empty: HF_ENDPOINT of the environment, or huggingface.co; what stands here wins over both and is not"
+        " sent your Hugging Face token",
+        (gr.Textbox, {"placeholder": "https://hf-mirror.com"}),
+    ),
+)
+
+
 def register() -> None:
     """Adds the section to the Settings page."""
-    steps, cfg = _slider(*STEPS_RANGE, 1), _slider(*CFG_RANGE, 0.1)
-    _add("lcm_min_steps", DEFAULT_LIMITS.min_steps, steps)
-    _add("lcm_max_steps", DEFAULT_LIMITS.max_steps, steps)
-    _add("lcm_min_cfg", DEFAULT_LIMITS.min_cfg, cfg)
-    _add("lcm_max_cfg", DEFAULT_LIMITS.max_cfg, cfg)
+    for row in BOUNDS:
+        _add(row.name, row.label, row)
     for family in FAMILIES:
-        _add("lcm_steps", DEFAULTS.steps, steps, family)
-        _add("lcm_cfg", DEFAULTS.cfg, cfg, family)
-        _add("lcm_weight", DEFAULTS.weight, _slider(MIN_WEIGHT, MAX_WEIGHT, 0.05), family)
-    _add("lcm_schedule", SCHEDULE_LABELS[TRAILING], (gr.Radio, {"choices": list(SCHEDULE_LABELS.values())}))
-    _add("lcm_typed_tag", WARN, (gr.Radio, {"choices": list(TYPED_TAG_CHOICES)}))
-    _add("lcm_trailing_by_hand", False)
-    _add("lcm_live_debounce", DEFAULT_DEBOUNCE, _slider(*DEBOUNCE_RANGE, 0.1))
-    _add("lcm_live_patience", DEFAULT_PATIENCE, _slider(*PATIENCE_RANGE, 0.5))
-    _add("lcm_download_mirror", "", (gr.Textbox, {"placeholder": "https://hf-mirror.com"}))
+        for row in OF_FAMILY:
+            _add(f"{row.name}_{family}", row.label.format(family=family.label), row)
+    for row in OTHERS:
+        _add(row.name, row.label, row)
 
 
-def _add(name: str, default, component=(None, None), family: ModelFamily | None = None) -> None:
-    said = texts.SETTINGS[name] if family is None else texts.FAMILY_SETTINGS[name]
-    label = said.label if family is None else said.label.format(family=family.label)
-    option = shared.OptionInfo(default, label, *component)
+def _add(name: str, label: str, row: Setting) -> None:
+    option = shared.OptionInfo(row.default, label, *row.component)
     option.section = SECTION
-    shared.opts.add_option(name if family is None else f"{name}_{family}", option.info(said.info))
-
-
-def _slider(minimum, maximum, step):
-    return gr.Slider, {"minimum": minimum, "maximum": maximum, "step": step}
+    shared.opts.add_option(name, option.info(row.info))
 
 
 def limits() -> Limits:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm import text as texts
 from lib_lcm.options import (
     AUTO,
     NONE,
@@ -57,7 +56,7 @@ class Axis:
         if self.option != "enabled":
             return x
         if x.strip().lower() not in BOOLEANS:
-            raise self._refusal(p, Text(texts.NEITHER_TRUE_NOR_FALSE, value=x))
+            raise self._refusal(p, Text("{value!r} is neither True nor False.", value=x))
         return BOOLEANS[x.strip().lower()]
 
     def apply(self, p, x: Any, xs: list[Any]) -> None:
@@ -77,10 +76,15 @@ class Axis:
             except OptionsError as error:
                 raise self._refusal(p, sentence_of(error)) from None
             if options.lora not in (AUTO, NONE) and networks.library().find(options.lora) is None:
-                raise self._refusal(p, Text(texts.NOT_IN_LORA_FOLDER, name=options.lora))
+                raise self._refusal(
+                    p,
+                    Text(
+                        "{name!r} is not in the LoRA folder; choose another name, or Auto.", name=options.lora
+                    ),
+                )
 
     def _refusal(self, p, problem: str) -> host.LcmRefusal:
-        return messages.refusal(p, Text(texts.AXIS_REFUSED, axis=PREFIX + self.label, problem=problem))
+        return messages.refusal(p, Text("{axis}: {problem}", axis=PREFIX + self.label, problem=problem))
 
 
 AXES = (

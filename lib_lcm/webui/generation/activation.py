@@ -18,7 +18,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from lib_lcm import text as texts
 from lib_lcm.lora.file import LoraFile, shown_name
 from lib_lcm.lora.tags import LORA_KINDS, LoraTag, tag_of_items
 from lib_lcm.lora.use import (
@@ -91,7 +90,13 @@ def activate(host_activate, p, tags) -> None:
     name = library().name_of(use.file)
     with host.reachable(use.file.path, name) as network_name:
         if network_name is None:
-            raise messages.refusal(p, Text(texts.NO_LORA_MACHINERY))
+            raise messages.refusal(
+                p,
+                Text(
+                    "The WebUI applies no LoRAs, so LCM cannot work: switch the built-in extension Lora on,"
+                    " or LCM off."
+                ),
+            )
         _complete(tags, typed, use, network_name)
         is_first_pass_of_ours = tags is p.extra_network_data and current.run_of(p) is not None
         if is_first_pass_of_ours:
@@ -197,5 +202,13 @@ def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
         if problem is None or not missing:
             return problem
     if missing:
-        return Text(texts.OTHER_LORA_MISSING, name=missing[0])
-    return Text(texts.LORA_NOT_APPLIED, file=shown_name(use.file.path))
+        return Text(
+            "The WebUI applied no LoRA at all, since {name!r} in the prompt is not in the LoRA folder:"
+            " correct or remove its tag.",
+            name=missing[0],
+        )
+    return Text(
+        "The WebUI did not apply {file} (its log says why), so the picture would not be LCM's: check that the"
+        " file is still there and whole.",
+        file=shown_name(use.file.path),
+    )

@@ -4,7 +4,6 @@ detailer's pass over a face.
 
 from __future__ import annotations
 
-from lib_lcm import text as texts
 from lib_lcm.text import Text
 from lib_lcm.webui import messages, settings
 from lib_lcm.webui.generation import current
@@ -23,13 +22,30 @@ def belongs_to(run: current.Run, p) -> bool:
     if p.sampler_name != run.plan.sampler:
         if p.cfg_scale <= limits.max_cfg:
             return True
-        messages.tell(shown, Text(texts.INNER_WITHOUT_LCM, sampler=p.sampler_name, cfg=p.cfg_scale))
+        messages.tell(
+            shown,
+            Text(
+                "The inner generation with {sampler} at CFG scale {cfg:g} is made without LCM and its LoRA.",
+                sampler=p.sampler_name,
+                cfg=p.cfg_scale,
+            ),
+        )
         return False
     steps = min(max(p.steps, limits.min_steps), limits.max_steps)
     cfg = min(p.cfg_scale, limits.max_cfg)
     if (steps, cfg) != (p.steps, p.cfg_scale):
         before = {"steps_before": p.steps, "cfg_before": p.cfg_scale}
         allowed = {"low": limits.min_steps, "high": limits.max_steps, "most": limits.max_cfg}
-        messages.tell(shown, Text(texts.INNER_CHANGED, steps=steps, cfg=cfg, **before, **allowed))
+        messages.tell(
+            shown,
+            Text(
+                "Inner generation: steps {steps_before} → {steps}, CFG scale {cfg_before:g} → {cfg:g}; LCM"
+                " works with {low} to {high} steps and CFG {most:g} at most.",
+                steps=steps,
+                cfg=cfg,
+                **before,
+                **allowed,
+            ),
+        )
         p.steps, p.cfg_scale = steps, cfg
     return True

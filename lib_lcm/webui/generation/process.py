@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib_lcm import text as texts
 from lib_lcm.lora.use import first_prompt
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan.lcm_off import PlainPass, last_lcm_lora, unfit_pass
@@ -73,7 +72,13 @@ class Generation:
             # The WebUI would swallow it and go on, with a picture that passes for LCM's.
             traceback.print_exc()
             current.begin(p, None)
-            messages.refuse(p, Text(texts.NOT_PREPARED, error=f"{type(error).__name__}: {error}"))
+            messages.refuse(
+                p,
+                Text(
+                    "LCM could not prepare this picture ({error}): switch LCM off, and please report this.",
+                    error=f"{type(error).__name__}: {error}",
+                ),
+            )
 
     def _begin(self, p, options: LcmOptions) -> None:
         registry.register()  # another extension may have put a sampler of our name in our place
@@ -83,7 +88,13 @@ class Generation:
             messages.refuse(p, plan.problem)
             return
         if plan.lora is not None and p.disable_extra_networks:
-            messages.refuse(p, Text(texts.LORAS_LEFT_OUT))
+            messages.refuse(
+                p,
+                Text(
+                    "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without"
+                    " its own: allow them."
+                ),
+            )
             return
         asked = {name: getattr(p, name, None) for name in RESTORED_FIELDS}
         apply_plan(p, plan)
@@ -149,7 +160,11 @@ def _warning_of_init_image(p) -> Text | None:
         or not infotext.was_made_with_lcm(parameters)
     ):
         return None
-    return Text(texts.LCM_PICTURE_WITHOUT_LCM, sampler=p.sampler_name)
+    return Text(
+        "The picture that this one starts from was made with LCM, and LCM is off, so the sampler {sampler}"
+        " runs without the LCM-LoRA: tick LCM.",
+        sampler=p.sampler_name,
+    )
 
 
 def plain_passes(p) -> list[PlainPass]:

@@ -12,7 +12,6 @@ import time
 
 import gradio as gr
 
-from lib_lcm import text as texts
 from lib_lcm.options import (
     DEFAULT_GAMMA,
     LCM,
@@ -26,6 +25,7 @@ from lib_lcm.options import (
     TCD,
 )
 from lib_lcm.plan import presets
+from lib_lcm.text import Text
 from lib_lcm.webui import host, settings
 from lib_lcm.webui import loras as networks
 from lib_lcm.webui.page import family_defaults, first_values, host_controls, live, status_panel
@@ -87,7 +87,7 @@ class Accordion:
         ) as enabled:
             self.status = gr.HTML("", elem_id=elem_id("status"))
             self.quality = gr.Radio(
-                presets.preset_labels(limits), label=texts.QUALITY, elem_id=elem_id("quality")
+                presets.preset_labels(limits), label=Text("Quality"), elem_id=elem_id("quality")
             )
             with ui_components.FormRow():
                 steps = slider("steps", limits.min_steps, limits.max_steps, built_in.steps, 1)
@@ -114,7 +114,7 @@ class Accordion:
         first_values.only_on_page(enabled)
         for control, option in zip(self.controls, OPTIONS, strict=True):
             host.set_tooltip(control, option.help)
-        host.set_tooltip(self.quality, texts.QUALITY_HELP)
+        host.set_tooltip(self.quality, Text("Sets steps and CFG scale. Moving a slider makes it Custom."))
         for component in (self.quality, self.ask, self.exchange, self.done, self.pasted):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [

@@ -22,8 +22,8 @@ import gradio as gr
 from fastapi import FastAPI, Request
 from PIL import Image, PngImagePlugin
 
-from lib_lcm import text as texts
 from lib_lcm.api.messages import RequestError, read_object
+from lib_lcm.text import Text
 from lib_lcm.webui import host
 from lib_lcm.webui.api.http import read_body, reply
 from modules import progress, shared
@@ -42,9 +42,15 @@ def create_controls(elem_id) -> None:
     """The tick and the line beside it, which javascript/lcm_live.js fills in. Neither is an argument of the
     script.
     """
-    tick = gr.Checkbox(False, label=texts.LIVE, elem_id=elem_id("live"))
+    tick = gr.Checkbox(False, label=Text("Live"), elem_id=elem_id("live"))
     tick.do_not_save_to_config = True  # a page must not begin to draw when it is opened
-    host.set_tooltip(tick, texts.LIVE_HELP)
+    host.set_tooltip(
+        tick,
+        Text(
+            "A new picture follows whatever you change, with a fixed seed and without saving. Press Generate"
+            " to keep one."
+        ),
+    )
     mark = " data-lcm-holds-back" if host.gradio_holds_back_presses() else ""
     gr.HTML(f'<div class="lcm-live-status"{mark}></div>', elem_id=elem_id("live_status"))
 
@@ -193,12 +199,12 @@ def _save(image: Image.Image, task: LiveTask) -> Path:
         or Path(tempfile.gettempdir()) / "gradio"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    texts = PngImagePlugin.PngInfo()
+    information = PngImagePlugin.PngInfo()
     for key, value in image.info.items():
         if isinstance(key, str) and isinstance(value, str):
-            texts.add_text(key, value)
+            information.add_text(key, value)
     path = folder / task.filename
-    image.save(path, pnginfo=texts, compress_level=1)
+    image.save(path, pnginfo=information, compress_level=1)
     image.already_saved_as = str(path)  # every host shows a picture from there, and makes no file of its own
     return path
 

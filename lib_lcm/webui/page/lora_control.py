@@ -14,7 +14,6 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from lib_lcm import text as texts
 from lib_lcm.families import ModelFamily
 from lib_lcm.lora.catalog import LICENCE, OfficialLora, official_lora
 from lib_lcm.lora.download import DownloadError, download_lora
@@ -50,9 +49,21 @@ class LoraControl:
         with ui_components.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
-        host.set_tooltip(self.refresh, texts.REFRESH_HELP)
-        host.set_tooltip(self.remember, texts.REMEMBER_HELP)
-        host.set_tooltip(self.download, texts.DOWNLOAD_HELP)
+        host.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))
+        host.set_tooltip(
+            self.remember,
+            Text(
+                "For this checkpoint, Auto then means this LCM-LoRA: on the page, in prompts and over the"
+                " API, until you press it again."
+            ),
+        )
+        host.set_tooltip(
+            self.download,
+            Text(
+                "Downloads the official LCM-LoRA for this checkpoint into the LoRA folder and verifies it; a"
+                " download that broke off goes on from there."
+            ),
+        )
         for component in (self.refresh, self.remember, self.download):
             component.do_not_save_to_config = True
 
@@ -149,9 +160,9 @@ def meaning_of_auto(model, family: ModelFamily) -> str:
     """What Auto means for a loaded model, in a few words, a `Text` where they are not a name alone."""
     use = resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
     if use.problem is not None:
-        return Text(texts.NONE_FOUND_FOR, family=family.label)
+        return Text("none found for {family}", family=family.label)
     name = NO_LORA if use.file is None else networks.library().name_of(use.file)
-    return Text(texts.REMEMBERED_ENTRY, lora=name) if use.reason == REMEMBERED else name
+    return Text("{lora}, remembered", lora=name) if use.reason == REMEMBERED else name
 
 
 # --- remembering --------------------------------------------------------------------------------------------
@@ -188,10 +199,10 @@ def remember_button(entry: str | None):
     if model is None or (option == AUTO and before is None):
         return gr.update(visible=False)
     if option in (AUTO, before):
-        return gr.update(visible=True, value=_named(texts.FORGET, lora=_shown(before)))
+        return gr.update(visible=True, value=_named("Forget {lora} for this checkpoint", lora=_shown(before)))
     if _problem_of(option, model) is not None:
         return gr.update(visible=False)
-    return gr.update(visible=True, value=_named(texts.REMEMBER, lora=_shown(option)))
+    return gr.update(visible=True, value=_named("Remember {lora} for this checkpoint", lora=_shown(option)))
 
 
 def _option(entry: str) -> str:
@@ -230,5 +241,11 @@ def download_button():
     if lora is None:
         return gr.update(visible=False)
     return gr.update(
-        visible=True, value=_named(texts.DOWNLOAD, lora=lora.name, megabytes=lora.size / 1e6, licence=LICENCE)
+        visible=True,
+        value=_named(
+            "Download {lora} ({megabytes:.0f} MB, licence {licence})",
+            lora=lora.name,
+            megabytes=lora.size / 1e6,
+            licence=LICENCE,
+        ),
     )

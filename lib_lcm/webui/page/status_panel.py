@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib_lcm import text as texts
 from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
 from lib_lcm.plan.lcm_off import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.plan.make import PassRequest, Plan, Request, hires_side, make_plan
@@ -69,7 +68,11 @@ def answer(asked: Asked) -> Answer:
     is_switched_on = tag is not None and settings.typed_tag() == settings.SWITCH_ON
     role, warning = "prompt", None
     if is_switched_on:
-        warning = Text(texts.SWITCHED_ON_BY_TAG, lora=tag)
+        warning = Text(
+            "The LCM-LoRA {lora} in the prompt switches LCM on (Settings → LCM), with the WebUI's own steps"
+            " and CFG scale.",
+            lora=tag,
+        )
     elif not is_ticked and settings.typed_tag() != settings.NOTHING:
         unfit = unfit_pass(_plain_passes(asked), networks.library(), limits)
         if unfit is not None:
@@ -86,7 +89,10 @@ def answer(asked: Asked) -> Answer:
     if model is None or not host.is_selected(
         model, host.checkpoint_of(asked.controls.get("override_settings") or [])
     ):
-        line = translated(Text(texts.NO_CHECKPOINT_YET), words)
+        line = translated(
+            Text("The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts."),
+            words,
+        )
         covered = (
             _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
         )
@@ -94,7 +100,7 @@ def answer(asked: Asked) -> Answer:
     plan = make_plan(options, _request(asked, options), host_facts(model), limits)
     line = status_line(plan, words)
     if not (is_ticked or is_switched_on):
-        line = translated(Text(texts.LCM_IS_OFF, status=line), words)
+        line = translated(Text("LCM is off. With it: {status}", status=line), words)
         return Answer(line, _shown([asked.problem, warning], words), noted=prompt_notes)
     shown = _shown([asked.problem, warning, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
@@ -213,9 +219,9 @@ def _notes(plan: Plan, asked: Asked, is_switched_on: bool, words) -> list[tuple[
     """
     notes = []
     if plan.ignores_negative_prompt:
-        notes.append(("negative_prompt", translated(texts.IGNORED_AT_CFG_ONE, words)))
+        notes.append(("negative_prompt", translated(Text("LCM: ignored at CFG 1"), words)))
     if plan.hires_ignores_negative_prompt and asked.controls["hires_negative_prompt"].strip():
-        notes.append(("hires_negative_prompt", translated(texts.IGNORED_AT_CFG_ONE, words)))
+        notes.append(("hires_negative_prompt", translated(Text("LCM: ignored at CFG 1"), words)))
     if plan.hires is not None and plan.hires.steps != asked.controls.get("hires_steps"):
         notes.append(("hires_steps", f"LCM: {plan.hires.steps}"))
     if is_switched_on:
