@@ -1,9 +1,9 @@
 """The one script that the WebUI loads; everything is in lib_lcm.webui."""
 
 try:
-    from lib_lcm.webui import host
+    from lib_lcm.webui.host import server
 
-    _missing = host.missing_parts()
+    _missing = server.missing_parts()
     if not _missing:
         from lib_lcm.webui import script
 except (

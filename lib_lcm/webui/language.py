@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lib_lcm.text import Translations, is_same_language
-from lib_lcm.webui import host
+from lib_lcm.webui.host import languages, server
 
 OWN_DIR = Path(__file__).parents[2] / "localizations"
 
@@ -17,11 +17,11 @@ def translations() -> Translations:
 
     Ours first, under the language of any pack ("zh_CN", "zh-Hans (Stable)"), then what the pack says itself.
     """
-    name = host.setting("localization", "None")
+    name = server.setting("localization", "None")
     if name in (None, "", "None"):
         return {}
     found: dict[str, str] = {}
-    for path in [*_own_files(name), *host.localization_files(name)]:
+    for path in [*_own_files(name), *languages.files(name)]:
         found.update(_read(path, _changed_at(path)))
     return found
 
@@ -37,9 +37,9 @@ def lend_to_packs() -> None:
 
     A pack's own words go before ours, which have some in common with the WebUI's ("Steps").
     """
-    for name in host.localization_names():
+    for name in languages.names():
         for path in _own_files(name):
-            host.lend_localization(name, path)
+            languages.lend(name, path)
 
 
 def _changed_at(path: Path) -> float:

@@ -6,7 +6,7 @@ from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA, ListedLora
 from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.use import option_name
-from lib_lcm.webui import host
+from lib_lcm.webui.host import networks
 
 
 class WebuiLibrary(LoraLibrary):
@@ -15,7 +15,7 @@ class WebuiLibrary(LoraLibrary):
     """
 
     def find(self, name: str) -> LoraFile | None:
-        path = host.network_path(name)
+        path = networks.path_of(name)
         file = None if path is None else self.at(path)
         return file if file is not None else super().find(name)
 
@@ -26,9 +26,9 @@ _library: WebuiLibrary | None = None
 def library() -> WebuiLibrary:
     """The LoRA folders of this WebUI. Files may come and go; the library looks again by itself."""
     global _library
-    dirs = host.lora_dirs()
+    dirs = networks.lora_dirs()
     if _library is None or list(_library.lora_dirs) != dirs:
-        _library = WebuiLibrary(dirs, sha256_of=host.file_sha256)
+        _library = WebuiLibrary(dirs, sha256_of=networks.file_sha256)
     return _library
 
 

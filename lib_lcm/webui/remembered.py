@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib_lcm.lora.remembered import NotRemembered, RememberedLoras
 from lib_lcm.text import Text
-from lib_lcm.webui import host
+from lib_lcm.webui.host import models, server
 
 FILE_NAME = "lcm-loras.json"
 
@@ -14,11 +14,11 @@ _store: RememberedLoras | None = None
 def store() -> RememberedLoras:
     """What this WebUI remembers, in a file beside its settings."""
     global _store
-    path = host.data_folder() / FILE_NAME
+    path = server.data_folder() / FILE_NAME
     if _store is None or _store.path != path:
         _store = RememberedLoras(path)
         if _store.problem is not None:
-            host.log(_store.problem)
+            server.log(_store.problem)
     return _store
 
 
@@ -31,12 +31,12 @@ def lora_of(model) -> str | None:
     """What Auto means for a loaded model, as the option `lora` has it; None where nothing is remembered, or
     no model is loaded.
     """
-    return None if model is None else store().get(host.checkpoint_sha256(model))
+    return None if model is None else store().get(models.checkpoint_sha256(model))
 
 
 def remember(model, lora: str) -> None:
     """From now on Auto means `lora` for this model's checkpoint. Raises NotRemembered with one sentence."""
-    store().remember(_checkpoint(model), lora, name=host.checkpoint_name(model) or "")
+    store().remember(_checkpoint(model), lora, name=models.checkpoint_name(model) or "")
 
 
 def forget(model) -> None:
@@ -45,7 +45,7 @@ def forget(model) -> None:
 
 
 def _checkpoint(model) -> str:
-    sha256 = None if model is None else host.checkpoint_sha256(model)
+    sha256 = None if model is None else models.checkpoint_sha256(model)
     if sha256 is None:
         raise NotRemembered(
             Text(

@@ -7,10 +7,11 @@ from contextlib import suppress
 import gradio as gr
 
 from lib_lcm.options import SCRIPT_TITLE
-from lib_lcm.webui import host, language, settings, xyz_grid
+from lib_lcm.webui import language, settings, xyz_grid
 from lib_lcm.webui.api import routes as api
 from lib_lcm.webui.generation import activation
 from lib_lcm.webui.generation.process import Generation
+from lib_lcm.webui.host import page
 from lib_lcm.webui.page import first_values, live
 from lib_lcm.webui.page.accordion import Accordion
 from lib_lcm.webui.page.host_controls import HostControls
@@ -57,7 +58,7 @@ class LcmScript(scripts.Script):
         self._accordion = Accordion(self.elem_id, self._controls())
         self.infotext_fields = self._accordion.infotext_fields
         self.paste_field_names = self._accordion.paste_field_names
-        host.save_as_its_tick(self._accordion.enabled, self.filename)
+        page.save_as_its_tick(self._accordion.enabled, self.filename)
         if self._has_page:
             # The API makes controls that no page has, and takes their values, at this moment, for what a
             # request leaves out.

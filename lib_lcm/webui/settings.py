@@ -21,7 +21,7 @@ from lib_lcm.options import (
     Limits,
 )
 from lib_lcm.text import Text
-from lib_lcm.webui import host
+from lib_lcm.webui.host import server
 from modules import shared
 
 SECTION = ("lcm", "LCM")
@@ -211,19 +211,19 @@ def typed_tag() -> str:
 
 def trailing_by_hand() -> bool:
     """Whether the host's own LCM sampler, picked by hand, is to use the trailing schedule too."""
-    return host.setting("lcm_trailing_by_hand", False) is True
+    return server.setting("lcm_trailing_by_hand", False) is True
 
 
 def download_mirror() -> str:
     """The address of a copy of the Hugging Face Hub, "" where none is set. One that is no address is refused
     by the download.
     """
-    value = host.setting("lcm_download_mirror", "")
+    value = server.setting("lcm_download_mirror", "")
     return value.strip() if isinstance(value, str) else ""
 
 
 def _number(name: str, default: float, minimum: float, maximum: float) -> float:
-    value = host.setting(name, default)
+    value = server.setting(name, default)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number and minimum <= value <= maximum else default  # NaN lies nowhere
 
@@ -233,5 +233,5 @@ def _whole(name: str, default: int, minimum: int, maximum: int) -> int:
 
 
 def _choice(name: str, choices: tuple[str, ...], default: str) -> str:
-    value: Any = host.setting(name, default)
+    value: Any = server.setting(name, default)
     return value if value in choices else default

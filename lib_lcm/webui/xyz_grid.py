@@ -21,8 +21,8 @@ from lib_lcm.options import (
     options_from_args,
 )
 from lib_lcm.text import Text, sentence_of
-from lib_lcm.webui import host, messages, settings
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import loras, messages, settings
+from lib_lcm.webui.host import server
 
 PREFIX = "[LCM] "
 INDEX = {option.name: index for index, option in enumerate(OPTIONS)}
@@ -75,7 +75,7 @@ class Axis:
                 options = options_from_args([{"enabled": True, self.option: value}], settings.limits())
             except OptionsError as error:
                 raise self._refusal(p, sentence_of(error)) from None
-            if options.lora not in (AUTO, NONE) and networks.library().find(options.lora) is None:
+            if options.lora not in (AUTO, NONE) and loras.library().find(options.lora) is None:
                 raise self._refusal(
                     p,
                     Text(
@@ -83,7 +83,7 @@ class Axis:
                     ),
                 )
 
-    def _refusal(self, p, problem: str) -> host.LcmRefusal:
+    def _refusal(self, p, problem: str) -> messages.LcmRefusal:
         return messages.refusal(p, Text("{axis}: {problem}", axis=PREFIX + self.label, problem=problem))
 
 
@@ -92,7 +92,7 @@ AXES = (
     Axis("weight", "Weight", float),
     Axis("steps", "Steps", int),
     Axis("cfg", "CFG scale", float),
-    Axis("lora", "LoRA", str, networks.lora_choices),
+    Axis("lora", "LoRA", str, loras.lora_choices),
     Axis("schedule", "Schedule", str, lambda: list(SCHEDULE_LABELS.values())),
     Axis("sampler", "Sampler", str, lambda: list(SAMPLER_LABELS.values())),
     Axis("gamma", "TCD gamma", float),
@@ -111,7 +111,7 @@ def register() -> None:
     """Adds the axes to the script's list, in place of those of an earlier load. Without that script there is
     nothing to do.
     """
-    module = host.xyz_grid_module()
+    module = server.xyz_grid_module()
     if module is None:
         return
     labels = {PREFIX + axis.label for axis in AXES}

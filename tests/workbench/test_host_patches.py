@@ -19,7 +19,7 @@ shared_cmd_options.configure(port=0, data_dir={data!r}, ckpt_dir={data!r}, lora_
 from pathlib import Path
 from modules import extra_networks
 import networks
-from lib_lcm.webui import host
+from lib_lcm.webui.host import networks
 networks.list_available_networks()
 """
 
@@ -44,20 +44,20 @@ def test_the_activation_of_networks_is_the_hosts_own_again(tmp_path):
         """
         own = extra_networks.activate
         seen = []
-        host.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
-        host.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
+        networks.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
+        networks.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
         extra_networks.activate(None, {"lora": []})
         assert seen == [(own, {"lora": []})], "wrapped once, however often it is asked for"
-        host.unwrap_activate()
+        networks.unwrap_activate()
         assert extra_networks.activate is own
 
         # another extension wraps ours; ours goes first
         called = []
         extra_networks.activate = lambda p, tags: called.append("own")
-        host.wrap_activate(lambda activate, p, tags: called.append("ours") or activate(p, tags))
+        networks.wrap_activate(lambda activate, p, tags: called.append("ours") or activate(p, tags))
         ours = extra_networks.activate
         extra_networks.activate = theirs = lambda p, tags: called.append("theirs") or ours(p, tags)
-        host.unwrap_activate()
+        networks.unwrap_activate()
         assert extra_networks.activate is theirs, "theirs is left alone"
         extra_networks.activate(None, {})
         assert called == ["theirs", "own"]
@@ -81,17 +81,17 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
         for family in ("sd15", "sdxl"):
             path = folder / family / "weights.safetensors"
             try:
-                with host.reachable(path, f"{family}/weights") as name:
-                    assert name == f"{family}/weights" and host.network_path(name) == path
+                with networks.reachable(path, f"{family}/weights") as name:
+                    assert name == f"{family}/weights" and networks.path_of(name) == path
                     networks.list_available_networks()
-                    assert host.network_path(name) == path, "the host looked at its folder again"
+                    assert networks.path_of(name) == path, "the host looked at its folder again"
                     entry = networks.available_network_aliases[name]
                     entry.read_hash()
                     assert entry.shorthash in networks.available_network_hash_lookup
                     raise KeyError
             except KeyError:
                 pass
-            assert host.network_path(name) is None
+            assert networks.path_of(name) is None
             assert networks.list_available_networks is look_again
             for name in names:
                 assert getattr(networks, name).keys() == before[name].keys(), name

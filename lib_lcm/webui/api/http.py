@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from lib_lcm.api.messages import RequestError, without_folders
 from lib_lcm.options import shown_value
-from lib_lcm.webui import host
+from lib_lcm.webui.host import networks, server
 
 MAX_BODY = 1_000_000
 DRAINED_BODY = 32_000_000
@@ -23,7 +23,7 @@ def reply(content: dict[str, Any], status: int = 200, headers: dict[str, str] | 
     """`content` as JSON, without the names of this machine's folders."""
     if status == 401:
         headers = {"WWW-Authenticate": "Basic"}
-    content = without_folders(content, host.lora_dirs(), host.private_folders())
+    content = without_folders(content, networks.lora_dirs(), server.private_folders())
     # a request's text may hold half a surrogate pair, which UTF-8 cannot write: "\\ud800" is JSON for it
     text = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return Response(text, status, headers, "application/json")

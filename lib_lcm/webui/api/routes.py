@@ -31,10 +31,10 @@ from lib_lcm.options import (
     shown_value,
 )
 from lib_lcm.plan.make import make_plan
-from lib_lcm.webui import host, remembered, settings
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import loras, remembered, settings
 from lib_lcm.webui.api.http import read_body, reply
 from lib_lcm.webui.generation.process import host_facts, is_switched_on_by
+from lib_lcm.webui.host import models, networks, prompts, samplers, server
 from lib_lcm.webui.sampling import registry
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
@@ -58,7 +58,7 @@ downloads = Downloads()
 
 def add_routes(demo, app: FastAPI) -> None:
     """Adds the routes to the WebUI's app; nothing where the WebUI was started without its API."""
-    if not host.has_api():
+    if not server.has_api():
         return
     methods: dict[str, list[str]] = {}
     for path, method, answer, body in (
@@ -80,12 +80,12 @@ def add_routes(demo, app: FastAPI) -> None:
 
 def status() -> dict[str, Any]:
     """What this WebUI has and what LCM would use for the loaded checkpoint."""
-    model = host.loaded_model()
-    family = None if model is None else host.model_family(model)
+    model = models.loaded()
+    family = None if model is None else models.family_of(model)
     use = (
         None
         if family is None
-        else resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+        else resolve_lora("", LcmOptions(enabled=True), family, loras.library(), remembered.lora_of(model))
     )
     limits = settings.limits()
     return {
@@ -94,9 +94,9 @@ def status() -> dict[str, Any]:
             "name": SAMPLER_LABELS[LCM],
             "webui_has_its_own": SAMPLER_LABELS[LCM] in registry.own_samplers(),
         },
-        "checkpoint": None if model is None else host.checkpoint_name(model),
+        "checkpoint": None if model is None else models.checkpoint_name(model),
         "family": None if family is None else family.value,
-        "lora": None if use is None or use.file is None else networks.library().name_of(use.file),
+        "lora": None if use is None or use.file is None else loras.library().name_of(use.file),
         "lora_reason": None if use is None or use.reason is None else REASONS[use.reason],
         "problem": NO_MODEL if use is None else use.problem,
         "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
@@ -111,11 +111,11 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
         options = options_from_args(question.args, settings.limits())
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
-    prompts = host.styled(vars(question.request), list(question.styles))
+    styled = prompts.styled(vars(question.request), list(question.styles))
     request = replace(
         question.request,
-        **prompts,
-        scheduler=host.requested_schedule(question.sampler, question.request.scheduler),
+        **styled,
+        scheduler=samplers.requested_schedule(question.sampler, question.request.scheduler),
     )
     if not options.enabled and is_switched_on_by(request.prompt):
         options = LcmOptions(enabled=True)
@@ -124,23 +124,23 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
             "enabled": False,
             "status": "LCM is off: the WebUI makes this picture as it would without the extension.",
         }
-    model = host.loaded_model()
+    model = models.loaded()
     if model is None:
         raise RequestError(409, NO_MODEL)
-    if not host.is_selected(model, question.checkpoint):
-        names = {"wanted": host.selected_name(question.checkpoint), "loaded": host.checkpoint_name(model)}
+    if not models.is_selected(model, question.checkpoint):
+        names = {"wanted": models.selected_name(question.checkpoint), "loaded": models.checkpoint_name(model)}
         raise RequestError(409, OTHER_MODEL.format(**names))
     made = make_plan(options, request, host_facts(model), settings.limits())
     return {
         "enabled": True,
-        "checkpoint": host.checkpoint_name(model),
+        "checkpoint": models.checkpoint_name(model),
         **made.as_dict(),
         "lora_reason": None if made.lora_reason is None else REASONS[made.lora_reason],
     }
 
 
 def _first_args(is_img2img: bool) -> list[Any]:
-    script = host.script_of(SCRIPT_TITLE, is_img2img)
+    script = server.script_of(SCRIPT_TITLE, is_img2img)
     return [] if script is None else script.first_args()
 
 
@@ -151,7 +151,7 @@ def download_states() -> dict[str, Any]:
 
 def _download_state(lora: OfficialLora) -> dict[str, Any]:
     state = downloads.state(lora)
-    file = networks.library().choose(lora.family).file
+    file = loras.library().choose(lora.family).file
     return {
         "family": lora.family.value,
         "name": lora.name,
@@ -175,7 +175,7 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
         raise RequestError(
             422, f"'family' is {shown_value(body.get('family'))}; it must be one of {families}."
         )
-    folders = host.lora_dirs()
+    folders = networks.lora_dirs()
     if not folders:
         raise RequestError(409, "This WebUI has no LoRA folder: create models/Lora, then try again.")
     downloads.start(lora, folders[0], settings.download_mirror())
@@ -183,7 +183,7 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lcm_loras() -> list[dict[str, Any]]:
-    library = networks.library()
+    library = loras.library()
     return [{"name": option_name(file, library), "family": file.family.value} for file in library.lcm_loras()]
 
 
@@ -231,7 +231,7 @@ def _check_password(header: str | None) -> None:
     """Raises RequestError 401 unless the Authorization header fits one of the pairs of --api-auth, or there
     are none.
     """
-    pairs = host.api_passwords()
+    pairs = server.api_passwords()
     if not pairs:
         return
     scheme, _, encoded = (header or "").partition(" ")

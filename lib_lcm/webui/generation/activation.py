@@ -29,8 +29,9 @@ from lib_lcm.lora.use import (
     why_partly_held,
 )
 from lib_lcm.text import Text
-from lib_lcm.webui import host, messages, remembered
+from lib_lcm.webui import messages, remembered
 from lib_lcm.webui.generation import current, inner
+from lib_lcm.webui.host import models, networks
 from lib_lcm.webui.loras import library
 from lib_lcm.webui.page import paste as infotext
 from modules import shared
@@ -44,12 +45,12 @@ _applied: tuple[current.Run, LoraFile] | None = None
 
 def install() -> None:
     """From now on the tags of LCM generations are completed. Doing it again changes nothing."""
-    host.wrap_activate(activate)
+    networks.wrap_activate(activate)
 
 
 def uninstall() -> None:
     """The WebUI activates networks as it did before."""
-    host.unwrap_activate()
+    networks.unwrap_activate()
 
 
 def activate(host_activate, p, tags) -> None:
@@ -65,7 +66,7 @@ def activate(host_activate, p, tags) -> None:
     run = current.run_around(p)
     if (
         run is None
-        or not host.are_own_tags(p, tags)
+        or not networks.are_own_tags(p, tags)
         or (current.is_inner(p) and not inner.belongs_to(run, p))
     ):
         host_activate(p, tags)
@@ -73,7 +74,7 @@ def activate(host_activate, p, tags) -> None:
     typed = _typed(tags)
     tags_typed = [tag for tag, _ in typed]
     use = resolve_lora(
-        tags_typed, run.options, host.model_family(p.sd_model), library(), remembered.lora_of(p.sd_model)
+        tags_typed, run.options, models.family_of(p.sd_model), library(), remembered.lora_of(p.sd_model)
     )
     if use.problem is not None:
         raise messages.refusal(p, use.problem)
@@ -84,11 +85,11 @@ def activate(host_activate, p, tags) -> None:
         return
     _notice_replaced(p, use.file)
     if any(_is_gone(tag.name) for tag in other_tags(tags_typed, library(), use.file)):
-        host.forget_networks(
+        networks.forget(
             p.sd_model
         )  # Forge and reForge go on with a file that they remember, which may be a second LCM-LoRA
     name = library().name_of(use.file)
-    with host.reachable(use.file.path, name) as network_name:
+    with networks.reachable(use.file.path, name) as network_name:
         if network_name is None:
             raise messages.refusal(
                 p,
@@ -107,7 +108,7 @@ def activate(host_activate, p, tags) -> None:
         host_activate(p, tags)
     problem = _why_not_applied(p, use, tags_typed)
     if problem is not None:
-        host.forget_networks(p.sd_model)
+        networks.forget(p.sd_model)
         raise messages.refusal(p, problem)
     if use.weight:
         _applied = (run, use.file)
@@ -120,9 +121,9 @@ def check_applied() -> None:
     if _applied is None or _applied[0] is not current.run():
         return
     file = _applied[1]
-    failed = host.layers_failed(file.path)
+    failed = networks.layers_failed(file.path)
     if failed:
-        host.forget_networks(
+        networks.forget(
             shared.sd_model
         )  # else the host takes those layers for done, and says nothing of them from now on
         problem = why_partly_held(file, failed)
@@ -135,7 +136,7 @@ def _typed(tags) -> list[tuple[LoraTag, object]]:
     found = []
     for kind in LORA_KINDS:
         for params in tags.get(kind, ()):
-            found.extend(host.replaced_by(params) or [(tag_of_items(kind, params.items), params)])
+            found.extend(networks.replaced_by(params) or [(tag_of_items(kind, params.items), params)])
     return found
 
 
@@ -152,13 +153,13 @@ def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
             ]
     replaced = [pair for pair, keep in zip(typed, is_other, strict=True) if not keep]
     tags.setdefault("lora", []).append(
-        host.network_params(network_name, use.weight, replaced, _lcm_lora_of_setting())
+        networks.tag_params(network_name, use.weight, replaced, _lcm_lora_of_setting())
     )
 
 
 def _lcm_lora_of_setting() -> str | None:
     """The LoRA of the WebUI's setting "Add network to prompt" where that is an LCM-LoRA."""
-    name = host.added_network()
+    name = networks.added_network()
     return name if name is not None and lcm_among([tag_of_items("lora", [name])], library()) else None
 
 
@@ -173,12 +174,12 @@ def _notice_replaced(p, file: LoraFile) -> None:
     state = (status.st_size, status.st_mtime_ns)
     if _read.setdefault(file.path, state) != state:
         _read[file.path] = state
-        host.forget_networks(p.sd_model)
+        networks.forget(p.sd_model)
 
 
 def _is_gone(name: str) -> bool:
     """Whether the WebUI has listed a file of this name that was deleted since."""
-    path = host.network_path(name)
+    path = networks.path_of(name)
     return path is not None and not path.is_file()
 
 
@@ -186,7 +187,7 @@ def _is_there(name: str) -> bool:
     """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted
     since.
     """
-    path = host.network_path(name)
+    path = networks.path_of(name)
     return path is not None and path.is_file()
 
 
@@ -195,9 +196,9 @@ def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
     missing = [
         tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)
     ]
-    if host.is_network_loaded(use.file.path):
+    if networks.is_loaded(use.file.path):
         problem = (
-            why_not_held(use.file, host.layers_matched(p.sd_model, use.file.path)) if use.weight else None
+            why_not_held(use.file, networks.layers_matched(p.sd_model, use.file.path)) if use.weight else None
         )
         if problem is None or not missing:
             return problem

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lib_lcm.options import LcmOptions
 from lib_lcm.plan.make import Plan
-from lib_lcm.webui import host
+from lib_lcm.webui.host import generations
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def begin(p, run: Run | None) -> None:
     """
     end(p)
     _drop_dead()
-    _stack.append(_Entry(weakref.ref(p), host.job_mark(), run))
+    _stack.append(_Entry(weakref.ref(p), generations.job_mark(), run))
 
 
 def end(p) -> None:
@@ -96,5 +96,5 @@ def _drop_dead() -> None:
     """One that broke off does not reach `end`: it is over when its processing object is gone or the WebUI has
     begun another job.
     """
-    job = host.job_mark()
+    job = generations.job_mark()
     _stack[:] = [entry for entry in _stack if entry.processing() is not None and entry.job == job]

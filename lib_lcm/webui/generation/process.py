@@ -23,9 +23,9 @@ from lib_lcm.plan.make import (
     make_plan,
 )
 from lib_lcm.text import Text, sentence_of
-from lib_lcm.webui import host, messages, remembered, settings
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import loras, messages, remembered, settings
 from lib_lcm.webui.generation import current
+from lib_lcm.webui.host import generations, models, samplers
 from lib_lcm.webui.page import paste as infotext
 from lib_lcm.webui.sampling import registry
 
@@ -126,7 +126,7 @@ class Generation:
             return LcmOptions(enabled=True)
         if settings.typed_tag() == settings.NOTHING:
             return None
-        unfit = unfit_pass(plain_passes(p), networks.library(), settings.limits())
+        unfit = unfit_pass(plain_passes(p), loras.library(), settings.limits())
         warning = _warning_of_init_image(p) if unfit is None else unfit[1]
         if warning is not None:
             messages.tell(p, warning)
@@ -188,29 +188,27 @@ def is_switched_on_by(prompt: str) -> bool:
     """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an
     LCM-LoRA in it.
     """
-    return (
-        settings.typed_tag() == settings.SWITCH_ON and last_lcm_lora(prompt, networks.library()) is not None
-    )
+    return settings.typed_tag() == settings.SWITCH_ON and last_lcm_lora(prompt, loras.library()) is not None
 
 
 def host_facts(model) -> HostFacts:
     """What plans for a loaded model are made from, besides options and request."""
-    family = host.model_family(model)
+    family = models.family_of(model)
     return HostFacts(
         family,
-        networks.library(),
+        loras.library(),
         registry.own_samplers(),
         remembered.lora_of(model),
         settings.defaults(family),
-        is_image_editing=host.is_image_editing(model),
-        leaves_out_uncond=host.computes_cond_only_at_cfg_one(model),
-        is_on_grid=host.own_lcm_is_on_grid(model),
+        is_image_editing=models.is_image_editing(model),
+        leaves_out_uncond=models.computes_cond_only_at_cfg_one(model),
+        is_on_grid=models.own_lcm_is_on_grid(model),
     )
 
 
 def _first(prompts: Sequence[str] | str) -> str:
     """The first of a generation's prompts, as it is drawn."""
-    return host.without_comments(first_prompt(prompts))
+    return prompts.without_comments(first_prompt(prompts))
 
 
 def request_of(p) -> Request:
@@ -229,7 +227,7 @@ def request_of(p) -> Request:
         hires=hires,
         prompt=_first(p.all_prompts),
         negative_prompt=_first(p.all_negative_prompts),
-        scheduler=host.asked_schedule(p.sampler_name, getattr(p, "scheduler", None)),
+        scheduler=samplers.asked_schedule(p.sampler_name, getattr(p, "scheduler", None)),
         refiner=(
             getattr(p, "refiner_checkpoint", None)
             if getattr(p, "refiner_checkpoint_info", None) is not None
@@ -251,13 +249,13 @@ def apply_plan(p, plan: Plan) -> None:
     p.cfg_scale = (
         int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg
     )  # "CFG scale: 1" in the infotext, not 1.0
-    host.set_known(
+    generations.set_known(
         p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER
     )  # else the infotext would name one that was not used
     if plan.hires is not None:
         p.hr_second_pass_steps = plan.hires.steps
         p.hr_sampler_name = None
-        host.set_known(p, hr_scheduler=None, hr_cfg=plan.cfg)
+        generations.set_known(p, hr_scheduler=None, hr_cfg=plan.cfg)
     if plan.skips_refiner:
         # `refiner_checkpoint` stays: ControlNet decides by it, before and after us, in which of two callbacks
         # it acts

@@ -26,8 +26,8 @@ from lib_lcm.options import (
 )
 from lib_lcm.plan import presets
 from lib_lcm.text import Text
-from lib_lcm.webui import host, settings
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import loras, settings
+from lib_lcm.webui.host import models, page, prompts
 from lib_lcm.webui.page import family_defaults, first_values, host_controls, live, status_panel
 from lib_lcm.webui.page import paste as infotext
 from lib_lcm.webui.page.host_controls import HostControls
@@ -107,14 +107,14 @@ class Accordion:
         self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
         self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
         _follow_settings(steps, cfg, weight, schedule, gamma)
-        host.change_page_config(
+        page.change_page_config(
             self.exchange,
             lambda: {"value": json.dumps({"known": {"family": family_defaults.loaded_family().value}})},
         )
         first_values.only_on_page(enabled)
         for control, option in zip(self.controls, OPTIONS, strict=True):
-            host.set_tooltip(control, option.help)
-        host.set_tooltip(self.quality, Text("Sets steps and CFG scale. Moving a slider makes it Custom."))
+            page.set_tooltip(control, option.help)
+        page.set_tooltip(self.quality, Text("Sets steps and CFG scale. Moving a slider makes it Custom."))
         for component in (self.quality, self.ask, self.exchange, self.done, self.pasted):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [
@@ -135,7 +135,7 @@ class Accordion:
     def connect(self) -> None:
         """Makes the accordion work, when the WebUI has made all of its own controls."""
         components = self.host_controls.components
-        typed = {name for names in host.PROMPTS for name in names}
+        typed = {name for names in prompts.PROMPTS for name in names}
         for role, component in components.items():
             if role == "scaled_size":
                 # gradio 4 reports a text as changed with every event, ours too: javascript/lcm.js watches
@@ -205,10 +205,10 @@ class Accordion:
         if asked["token"] is None:
             return [gr.update()] * len(self.answered)
         known = asked["known"]
-        with networks.library().seen_once():
+        with loras.library().seen_once():
             value = dict(zip(OPTION, values[: len(self.controls)], strict=True))
-            model = host.selected_model()
-            family = known["family"] if model is None else host.model_family(model).value
+            model = models.selected()
+            family = known["family"] if model is None else models.family_of(model).value
             moved = family_defaults.followed(value, known["family"], family)
             value |= moved
             controls = dict(zip(self.host_controls.components, values[len(self.controls) :], strict=True))

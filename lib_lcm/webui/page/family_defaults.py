@@ -5,7 +5,8 @@ are moved.
 from __future__ import annotations
 
 from lib_lcm.families import ModelFamily
-from lib_lcm.webui import host, settings
+from lib_lcm.webui import settings
+from lib_lcm.webui.host import models
 
 FOLLOWING = ("steps", "cfg", "weight")
 """The options whose sliders follow the family."""
@@ -13,8 +14,8 @@ FOLLOWING = ("steps", "cfg", "weight")
 
 def loaded_family() -> ModelFamily:
     """The loaded checkpoint's family; SD 1.5 while none is loaded."""
-    model = host.loaded_model()
-    return ModelFamily.sd15 if model is None else host.model_family(model)
+    model = models.loaded()
+    return ModelFamily.sd15 if model is None else models.family_of(model)
 
 
 def followed(options: dict, before: str, now: str) -> dict:

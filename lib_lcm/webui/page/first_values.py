@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm.webui import host
+from lib_lcm.webui.host import page
 
 Bounds = tuple[float, float]
 
@@ -52,7 +52,7 @@ def follow_settings(
     has the `bounds()`.
     """
     first = _FirstValue(control, built_in, setting, bounds)
-    host.change_page_config(control, first.attributes)
+    page.change_page_config(control, first.attributes)
     _following[id(control)] = first
 
 

@@ -24,8 +24,8 @@ from PIL import Image, PngImagePlugin
 
 from lib_lcm.api.messages import RequestError, read_object
 from lib_lcm.text import Text
-from lib_lcm.webui import host
 from lib_lcm.webui.api.http import read_body, reply
+from lib_lcm.webui.host import generations, page, server
 from modules import progress, shared
 
 STOP_ROUTE = "/internal/lcm/live-stop"
@@ -44,14 +44,14 @@ def create_controls(elem_id) -> None:
     """
     tick = gr.Checkbox(False, label=Text("Live"), elem_id=elem_id("live"))
     tick.do_not_save_to_config = True  # a page must not begin to draw when it is opened
-    host.set_tooltip(
+    page.set_tooltip(
         tick,
         Text(
             "A new picture follows whatever you change, with a fixed seed and without saving. Press Generate"
             " to keep one."
         ),
     )
-    mark = " data-lcm-holds-back" if host.gradio_holds_back_presses() else ""
+    mark = " data-lcm-holds-back" if page.gradio_holds_back_presses() else ""
     gr.HTML(f'<div class="lcm-live-status"{mark}></div>', elem_id=elem_id("live_status"))
 
 
@@ -122,9 +122,9 @@ class LiveRuns:
         p.do_not_save_grid = True
         p.n_iter = 1
         p.batch_size = 1
-        host.leave_init_image_unsaved(p)
+        generations.leave_init_image_unsaved(p)
         if withdrawn:
-            host.stop_before_first_step(p)
+            generations.stop_before_first_step(p)
 
     def end(self, p, processed) -> None:
         """The generation is over: puts its picture where only the page finds it. For an unfinished one the
@@ -135,7 +135,7 @@ class LiveRuns:
                 return
             task, self._task, self._processing = self._task, None, None
             session = self._session(task)
-        if processed.images and not host.is_interrupted():
+        if processed.images and not generations.is_interrupted():
             shown = _Shown(processed.images[0], processed.infotexts[0])
             path = _save(shown.image, task)
             with self._lock:
@@ -194,7 +194,7 @@ def _save(image: Image.Image, task: LiveTask) -> Path:
     and fast.
     """
     folder = Path(
-        host.setting("temp_dir", "")
+        server.setting("temp_dir", "")
         or os.environ.get("GRADIO_TEMP_DIR")
         or Path(tempfile.gettempdir()) / "gradio"
     )

@@ -22,8 +22,8 @@ from lib_lcm.lora.remembered import NotRemembered
 from lib_lcm.lora.use import REMEMBERED, resolve_lora
 from lib_lcm.options import AUTO, NONE, OPTIONS, LcmOptions
 from lib_lcm.text import Text, sentence_of, translated
-from lib_lcm.webui import host, language, remembered, settings
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import language, loras, remembered, settings
+from lib_lcm.webui.host import models, networks, page
 from modules import ui_components
 
 REFRESH_SYMBOL = "\U0001f504"
@@ -39,7 +39,7 @@ class LoraControl:
             # As long as the page has not asked what they mean, the entries say what is always so: saved
             # defaults are compared with them.
             self.dropdown = gr.Dropdown(
-                entries(networks.listed_loras(), words=language.translations()),
+                entries(loras.listed_loras(), words=language.translations()),
                 value=AUTO_LABEL,
                 allow_custom_value=True,
                 label=OPTION.label,
@@ -49,15 +49,15 @@ class LoraControl:
         with ui_components.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
-        host.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))
-        host.set_tooltip(
+        page.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))
+        page.set_tooltip(
             self.remember,
             Text(
                 "For this checkpoint, Auto then means this LCM-LoRA: on the page, in prompts and over the"
                 " API, until you press it again."
             ),
         )
-        host.set_tooltip(
+        page.set_tooltip(
             self.download,
             Text(
                 "Downloads the official LCM-LoRA for this checkpoint into the LoRA folder and verifies it; a"
@@ -85,7 +85,7 @@ class LoraControl:
                 if lora is not None:
                     download_lora(
                         lora,
-                        host.lora_dirs()[0],
+                        networks.lora_dirs()[0],
                         mirror=settings.download_mirror(),
                         progress=lambda done, total: progress(done / total, desc=lora.name),
                     )
@@ -116,7 +116,7 @@ def _with_progress(function: Callable):
     """`function(progress)` as gradio calls it, which shows the progress. Without its queue gradio can not,
     and refuses to start.
     """
-    if not host.queues_page():
+    if not page.queues_page():
         return lambda: function(lambda *args, **kwargs: None)
 
     def with_progress(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
@@ -149,19 +149,19 @@ def entries_now() -> list[str]:
     """The drop-down's entries for the selected checkpoint; without what they mean for it while it is not
     loaded.
     """
-    model = host.selected_model()
+    model = models.selected()
     if model is None:
-        return entries(networks.listed_loras(), words=language.translations())
-    family = host.model_family(model)
-    return entries(networks.listed_loras(), family, meaning_of_auto(model, family), language.translations())
+        return entries(loras.listed_loras(), words=language.translations())
+    family = models.family_of(model)
+    return entries(loras.listed_loras(), family, meaning_of_auto(model, family), language.translations())
 
 
 def meaning_of_auto(model, family: ModelFamily) -> str:
     """What Auto means for a loaded model, in a few words, a `Text` where they are not a name alone."""
-    use = resolve_lora("", LcmOptions(enabled=True), family, networks.library(), remembered.lora_of(model))
+    use = resolve_lora("", LcmOptions(enabled=True), family, loras.library(), remembered.lora_of(model))
     if use.problem is not None:
         return Text("none found for {family}", family=family.label)
-    name = NO_LORA if use.file is None else networks.library().name_of(use.file)
+    name = NO_LORA if use.file is None else loras.library().name_of(use.file)
     return Text("{lora}, remembered", lora=name) if use.reason == REMEMBERED else name
 
 
@@ -172,7 +172,7 @@ def toggle_remembered(entry: str) -> None:
     """What the remember button does. Raises NotRemembered, also for a LoRA that cannot be used with the
     selected checkpoint.
     """
-    model = host.selected_model()
+    model = models.selected()
     option = _option(entry)
     if option in (AUTO, remembered.lora_of(model)):
         remembered.forget(model)
@@ -186,7 +186,7 @@ def toggle_remembered(entry: str) -> None:
 def _problem_of(option: str, model) -> str | None:
     """Why the option cannot be used with a loaded model."""
     return resolve_lora(
-        "", LcmOptions(enabled=True, lora=option), host.model_family(model), networks.library()
+        "", LcmOptions(enabled=True, lora=option), models.family_of(model), loras.library()
     ).problem
 
 
@@ -194,7 +194,7 @@ def remember_button(entry: str | None):
     """Says what the button would do: remember what is chosen, forget what is remembered; hidden where it
     could do neither.
     """
-    model = host.selected_model()
+    model = models.selected()
     option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
     if model is None or (option == AUTO and before is None):
         return gr.update(visible=False)
@@ -226,11 +226,11 @@ def missing_lora() -> OfficialLora | None:
     """The official LCM-LoRA for the selected checkpoint's family, once it is loaded, where the LoRA folder
     has none that serves it.
     """
-    model = host.selected_model()
-    lora = None if model is None else official_lora(host.model_family(model))
+    model = models.selected()
+    lora = None if model is None else official_lora(models.family_of(model))
     return (
         lora
-        if lora is not None and networks.library().choose(lora.family).file is None and host.lora_dirs()
+        if lora is not None and loras.library().choose(lora.family).file is None and networks.lora_dirs()
         else None
     )
 

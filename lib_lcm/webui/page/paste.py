@@ -7,8 +7,8 @@ from __future__ import annotations
 from lib_lcm.options import LCM, SAMPLER_LABELS
 from lib_lcm.plan import infotext
 from lib_lcm.plan.make import Plan
-from lib_lcm.webui import host, remembered
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import loras, remembered
+from lib_lcm.webui.host import server
 from lib_lcm.webui.sampling import registry
 
 KEYS = infotext.KEYS
@@ -17,15 +17,15 @@ was_made_with_lcm = infotext.was_made_with_lcm
 
 def parameters(plan: Plan) -> dict[str, str]:
     """What is added to the picture's generation parameters."""
-    return infotext.parameters(plan, networks.library())
+    return infotext.parameters(plan, loras.library())
 
 
 def _reader(name: str):
     def read(pasted):
         context = {"is_auto_the_best": remembered.is_empty()} if name == "lora" else {}
         if SAMPLER_LABELS[LCM] not in registry.own_samplers():
-            pasted = infotext.completed(pasted, networks.library(), host.version())
-        return infotext.RESTORE[name](pasted, networks.library(), **context)
+            pasted = infotext.completed(pasted, loras.library(), server.version())
+        return infotext.RESTORE[name](pasted, loras.library(), **context)
 
     return read
 

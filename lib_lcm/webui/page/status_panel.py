@@ -18,9 +18,9 @@ from lib_lcm.plan.lcm_off import PlainPass, last_lcm_lora, unfit_pass
 from lib_lcm.plan.make import PassRequest, Plan, Request, hires_side, make_plan
 from lib_lcm.plan.status import status_line
 from lib_lcm.text import Text, sentence_of, translated
-from lib_lcm.webui import host, language, settings
-from lib_lcm.webui import loras as networks
+from lib_lcm.webui import language, loras, settings
 from lib_lcm.webui.generation.process import host_facts
+from lib_lcm.webui.host import models, prompts, samplers
 from lib_lcm.webui.page import host_controls
 
 SAME_SAMPLER = (None, "", "Use same sampler")
@@ -64,7 +64,7 @@ def answer(asked: Asked) -> Answer:
     limits = settings.limits()
     asked = _with_styles(asked)
     is_ticked = bool(asked.args[0])
-    tag = None if is_ticked else last_lcm_lora(asked.controls["prompt"], networks.library())
+    tag = None if is_ticked else last_lcm_lora(asked.controls["prompt"], loras.library())
     is_switched_on = tag is not None and settings.typed_tag() == settings.SWITCH_ON
     role, warning = "prompt", None
     if is_switched_on:
@@ -74,7 +74,7 @@ def answer(asked: Asked) -> Answer:
             lora=tag,
         )
     elif not is_ticked and settings.typed_tag() != settings.NOTHING:
-        unfit = unfit_pass(_plain_passes(asked), networks.library(), limits)
+        unfit = unfit_pass(_plain_passes(asked), loras.library(), limits)
         if unfit is not None:
             role = "hires_prompt" if unfit[0].is_hires and asked.controls["hires_prompt"] else "prompt"
             warning = unfit[1]
@@ -85,9 +85,9 @@ def answer(asked: Asked) -> Answer:
         )
     except OptionsError as error:
         return Answer(translated(sentence_of(error), words), noted=prompt_notes, is_refusal=is_ticked)
-    model = host.loaded_model()
-    if model is None or not host.is_selected(
-        model, host.checkpoint_of(asked.controls.get("override_settings") or [])
+    model = models.loaded()
+    if model is None or not models.is_selected(
+        model, models.checkpoint_of(asked.controls.get("override_settings") or [])
     ):
         line = translated(
             Text("The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts."),
@@ -129,7 +129,7 @@ def render(given: Answer, controls: host_controls.HostControls) -> str:
 def _with_styles(asked: Asked) -> Asked:
     """The tab with its styles in the prompts, which a style may give a LoRA's tag or a negative prompt."""
     controls = asked.controls
-    return replace(asked, controls={**controls, **host.styled(controls, controls.get("styles"))})
+    return replace(asked, controls={**controls, **prompts.styled(controls, controls.get("styles"))})
 
 
 def _plain_passes(asked: Asked) -> list[PlainPass]:
@@ -173,7 +173,7 @@ def _request(asked: Asked, options: LcmOptions) -> Request:
         hires=hires,
         prompt=controls["prompt"],
         negative_prompt=controls["negative_prompt"],
-        scheduler=host.asked_schedule(controls.get("sampler"), controls.get("scheduler")),
+        scheduler=samplers.asked_schedule(controls.get("sampler"), controls.get("scheduler")),
         refiner=controls.get("refiner_checkpoint") if controls.get("refiner") else None,
         image_cfg=_number(controls.get("image_cfg"), 1.0),
         hires_prompt=controls["hires_prompt"],

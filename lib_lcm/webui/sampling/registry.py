@@ -5,8 +5,9 @@ when ours go.
 from __future__ import annotations
 
 from lib_lcm.options import LCM, SAMPLER_LABELS, TCD, WEBUI
-from lib_lcm.webui import host, settings
+from lib_lcm.webui import settings
 from lib_lcm.webui.generation import activation, current
+from lib_lcm.webui.host import samplers
 from modules import sd_samplers, sd_samplers_common
 
 ALIASES = {SAMPLER_LABELS[LCM]: ["k_lcm"], SAMPLER_LABELS[TCD]: ["k_tcd"]}
@@ -30,7 +31,7 @@ class LcmSamplerConstructor:
         run = current.run()
         sampler = self._sampler(run, sd_model)
         if run is not None:
-            host.after_sampling(sampler, activation.check_applied)
+            samplers.after_sampling(sampler, activation.check_applied)
         return sampler
 
     def _sampler(self, run, sd_model):
@@ -89,7 +90,7 @@ def register() -> None:
     """
     changed = [name for name in SAMPLER_LABELS.values() if _register(name)]
     if changed:
-        host.look_at_samplers_again()
+        samplers.look_again()
 
 
 def _register(name: str) -> bool:
@@ -141,7 +142,7 @@ def unregister() -> None:
             del sd_samplers.all_samplers_map[name]
         else:
             sd_samplers.all_samplers_map[name] = ours.constructor.own
-    host.look_at_samplers_again()
+    samplers.look_again()
 
 
 def _place(entry) -> int:

@@ -19,8 +19,8 @@ from lib_lcm.sampling.schedules import (
     tcd_jumps,
     webui_timesteps,
 )
-from lib_lcm.webui import host
 from lib_lcm.webui.generation import current
+from lib_lcm.webui.host import samplers
 from lib_lcm.webui.sampling import registry
 from lib_lcm.webui.sampling.cfg_denoiser import CondRowsFirst, LcmCFGDenoiser
 from modules import sd_samplers_kdiffusion, shared
@@ -103,7 +103,9 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
             # The generators of all noise but the first start from it. A host that has an LCM sampler of its
             # own lists it without "uses_ensd", so it would be missing in the infotext.
             self.p.extra_generation_params["ENSD"] = shared.opts.eta_noise_seed_delta
-        return self._take_steps(model, x, sigmas, extra_args, callback, disable, host.noise_sampler(self.p))
+        return self._take_steps(
+            model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
+        )
 
     def _take_steps(self, model, x, sigmas, *args):
         """The steps themselves; `args` are what `sample_lcm` and `sample_tcd` have in common after
@@ -115,7 +117,7 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
         """Whether this sampler decides the noise levels."""
         if p.sampler_noise_scheduler_override or self.uses_host_schedule:
             return False
-        return self.has_plan or host.schedule_of_pass(p) is None
+        return self.has_plan or samplers.schedule_of_pass(p) is None
 
     def _is_trailing(self, p) -> bool:
         return self._is_ours(p) and self.schedule == TRAILING
@@ -123,7 +125,7 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
     @cached_property
     def _table(self) -> torch.Tensor:
         """The model's noise levels, float32 on the CPU, fetched from its device once."""
-        return host.sigma_table(self.model_wrap).detach().float().cpu()
+        return samplers.sigma_table(self.model_wrap).detach().float().cpu()
 
     def _sigmas_at(self, timesteps) -> torch.Tensor:
         """Noise levels at the timesteps and the last one, float32 on the CPU, where the host keeps its

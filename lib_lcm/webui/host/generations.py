@@ -1,0 +1,102 @@
+"""One generation of the WebUI: its processing object, its job, how it is refused or stopped."""
+
+from __future__ import annotations
+
+from lib_lcm.webui.host import server
+from modules import shared
+
+
+def set_known(p, **fields) -> None:
+    """Sets those fields of a generation that this WebUI has: `scheduler` is there since 1.9, `hr_cfg` on
+    Forge and reForge alone.
+    """
+    for name, value in fields.items():
+        if hasattr(p, name):
+            setattr(p, name, value)
+
+
+def is_for_api(p) -> bool:
+    """Whether a generation was asked for over the API, not on the page."""
+    return bool(getattr(p, "is_api", False))
+
+
+def job_mark() -> object:
+    """Another one for each job of the WebUI: the task where it has a name, else when it began, which an
+    interrogation changes too.
+    """
+    task = getattr(server.module_of_webui("progress"), "current_task", None)
+    return (
+        task
+        if task is not None
+        else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
+    )
+
+
+def is_interrupted() -> bool:
+    """Whether the user has stopped the job that is going on."""
+    return bool(shared.state.interrupted)
+
+
+def comment(p, sentence: str) -> bool:
+    """Shows a sentence under the picture, once. Returns whether it was not there yet, as far as is known."""
+    comments = getattr(p, "comments", None)
+    is_new = not isinstance(comments, dict) or sentence not in comments
+    if hasattr(p, "comment"):
+        p.comment(sentence)
+    return is_new
+
+
+def refuse(p, refusal: Exception) -> None:
+    """Makes the generation fail with this exception.
+
+    The WebUI swallows an exception raised in a script's callback, so it is raised from the next thing that
+    the WebUI itself calls on the processing object: `init`, after process().
+    """
+
+    def fail(*args, **kwargs):
+        p.__dict__.pop("init", None)
+        raise refusal
+
+    p.init = fail
+
+
+def stop_before_first_step(p) -> None:
+    """Ends a generation that is about to begin, without an error and without a call of the UNet."""
+    from modules import scripts
+
+    if hasattr(scripts.Script, "on_mask_blend"):
+        shared.state.interrupt()
+        return
+
+    # A1111 1.6, which lacks that callback (as 1.7 does): stopped before its first picture, it ends with "list
+    # index out of range".
+    def sample(*args, **kwargs):
+        p.__dict__.pop("sample", None)
+        shared.state.interrupt()
+        return p.sample(*args, **kwargs)
+
+    p.sample = sample
+
+
+def leave_init_image_unsaved(p) -> None:
+    """Makes the generation pass over the setting "Save init images when using img2img", which no field of a
+    request can switch off.
+
+    It is read in `init`, and not put into the request's `override_settings`: those of a server.setting that
+    config.json lacks stay.
+    """
+    name = "save_init_img"
+    if not server.setting(name, False):
+        return
+
+    def init(*args, **kwargs):
+        p.__dict__.pop("init", None)
+        values = shared.opts.data
+        before = values.get(name)
+        values[name] = False
+        try:
+            return p.init(*args, **kwargs)
+        finally:
+            values[name] = before
+
+    p.init = init

@@ -1,0 +1,172 @@
+"""The loaded model: which it is, its family, and what its kind of host does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
+from lib_lcm.webui.host import server
+from modules import shared
+
+
+def loaded():
+    """The loaded model, or None where none is: asking must not start a load, which can take a minute."""
+    from modules import sd_models
+
+    data = getattr(sd_models, "model_data", None)
+    model = getattr(data, "sd_model", None) if data is not None else None
+    # Forge holds a placeholder before the first load
+    return model if model is not None and _unet(model) is not None else None
+
+
+def selected():
+    """The loaded model where it is the selected checkpoint, which the next generation will use; else None.
+    See `is_selected`.
+    """
+    model = loaded()
+    return model if model is not None and is_selected(model) else None
+
+
+def is_selected(model, override: str | None = None) -> bool:
+    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a
+    refiner stays after one.
+
+    `override` is the checkpoint that a request's `override_settings` ask for in its place.
+    """
+    selected = _selected_checkpoint(override)
+    loaded = getattr(model, "sd_checkpoint_info", None)
+    return selected is None or loaded is None or selected.filename == loaded.filename
+
+
+def selected_name(override: str | None = None) -> str | None:
+    """The name of the checkpoint that a generation started now would use; see `is_selected`."""
+    return getattr(_selected_checkpoint(override), "model_name", None)
+
+
+def checkpoint_of(overrides: Iterable[str]) -> str | None:
+    """The checkpoint that a tab's "Override settings" name, which a pasted picture brings, as in "Model hash:
+    9958cbd195".
+    """
+    option = shared.opts.data_labels.get("sd_model_checkpoint")
+    label = getattr(option, "infotext", None)  # "Model hash" on A1111, "Model" on Forge
+    parts = (str(override).partition(":") for override in overrides)
+    return next((value.strip() for name, _, value in parts if name == label), None)
+
+
+def _selected_checkpoint(override: str | None):
+    from modules import sd_models
+
+    # an override counts by one of a checkpoint's own names alone, and not at all by any other
+    overriding = sd_models.checkpoint_aliases.get(override)
+    return overriding or sd_models.get_closet_checkpoint_match(
+        server.setting("sd_model_checkpoint", None) or ""
+    )
+
+
+def _unet(model):
+    """The UNet module of a model, or None where it has none (a transformer, a placeholder)."""
+    forge = getattr(model, "forge_objects", None)
+    if forge is not None:
+        return getattr(forge.unet.model, "diffusion_model", None)
+    return getattr(getattr(model, "model", None), "diffusion_model", None)
+
+
+_FAMILY_OF_CONFIG = {
+    # Forge and reForge name the architecture that they detected in the checkpoint; names that are not here
+    # are unknown
+    "SD15": ModelFamily.sd15,
+    "SD15_instructpix2pix": ModelFamily.sd15,
+    "SD20": ModelFamily.sd2,
+    "SD21UnclipL": ModelFamily.sd2,
+    "SD21UnclipH": ModelFamily.sd2,
+    "SDXL": ModelFamily.sdxl,
+    "SDXL_instructpix2pix": ModelFamily.sdxl,
+    "SSD1B": ModelFamily.ssd1b,
+    "SDXLRefiner": ModelFamily.sdxl_refiner,
+    "SD3": ModelFamily.sd3,
+    "Flux": ModelFamily.flux,
+    "FluxSchnell": ModelFamily.flux,
+}
+
+
+def family_of(model) -> ModelFamily:
+    """The family of a loaded model, from its architecture, never from its file's name."""
+    forge = getattr(model, "forge_objects", None)
+    config = getattr(model, "model_config", None) or (
+        getattr(forge.unet.model, "model_config", None) if forge is not None else None
+    )
+    if config is not None:
+        return _FAMILY_OF_CONFIG.get(type(config).__name__, ModelFamily.unknown)
+    if getattr(model, "is_sd3", False):
+        return ModelFamily.sd3
+    unet = _unet(model)
+    family = FAMILY_OF_CROSS_ATTENTION_WIDTH.get(_cross_attention_width(unet), ModelFamily.unknown)
+    if family is ModelFamily.sdxl and _is_ssd1b(model, unet):
+        return ModelFamily.ssd1b
+    return family
+
+
+def _cross_attention_width(unet) -> int | None:
+    for name, module in unet.named_modules() if unet is not None else ():
+        if name.endswith("attn2.to_k"):
+            return module.weight.shape[1]
+    return None
+
+
+def _is_ssd1b(model, unet) -> bool:
+    if hasattr(model, "is_ssd"):  # A1111 1.7 and later
+        return bool(model.is_ssd)
+    middle = getattr(unet, "middle_block", None)  # SSD-1B is SDXL without attention in the middle
+    return middle is not None and not any(name.endswith("attn2.to_k") for name, _ in middle.named_modules())
+
+
+def computes_cond_only_at_cfg_one(model) -> bool:
+    """Whether the host leaves out the unconditional half by itself at CFG 1 (Forge and reForge do; A1111
+    computes both).
+    """
+    return _is_of_forge(model)
+
+
+def own_lcm_is_on_grid(model) -> bool:
+    """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone (A1111;
+    Forge and reForge tell any).
+    """
+    return not _is_of_forge(model)
+
+
+def _is_of_forge(model) -> bool:
+    return hasattr(model, "forge_objects")
+
+
+def is_image_editing(model) -> bool:
+    """Whether the checkpoint is an image-editing one (InstructPix2Pix), whose guidance has three terms."""
+    return getattr(model, "cond_stage_key", None) == "edit"
+
+
+_CODE_OF_HOST = {"ldm", "sgm", "torch", "modules", "networks"}
+
+
+def is_unet_hooked(model) -> bool:
+    """Whether another extension's code stands in the place of the UNet's `forward`, or of its group
+    norms'.
+    """
+    unet = _unet(model)
+    # an extension that was there and went may have left the class's own method behind as the object's
+    if unet is None or getattr(unet.forward, "__func__", None) is not type(unet).forward:
+        return True
+    norms = {type(module) for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)}
+    return any(kind.forward.__module__.partition(".")[0] not in _CODE_OF_HOST for kind in norms)
+
+
+def checkpoint_name(model) -> str | None:
+    """The name of a loaded model's checkpoint, as the WebUI lists it, without folder and ending."""
+    return getattr(getattr(model, "sd_checkpoint_info", None), "model_name", None)
+
+
+def checkpoint_sha256(model) -> str | None:
+    """The SHA-256 of a loaded model's checkpoint file; None where the WebUI does not compute it
+    (--no-hashing).
+    """
+    return getattr(getattr(model, "sd_checkpoint_info", None), "sha256", None)

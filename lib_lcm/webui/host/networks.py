@@ -1,0 +1,255 @@
+"""The WebUI's LoRA machinery: which files it knows, how it is given one, and whether that took hold."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+import modules.extra_networks as extra_networks  # so that the error names it on a WebUI from before it
+from lib_lcm.options import shown_number
+from lib_lcm.webui.host import server
+from modules import shared
+
+
+def lora_dirs() -> list[Path]:
+    """The folders in which this WebUI looks for LoRAs."""
+    found = []
+    for name in ("lora_dir", "lyco_dir_backcompat", "lyco_dir"):
+        value = getattr(shared.cmd_opts, name, None)
+        if value and Path(value).is_dir() and Path(value) not in found:
+            found.append(Path(value))
+    return found
+
+
+def _networks():
+    """The module of the built-in LoRA extension, which is imported under a top-level name; None where it is
+    disabled.
+    """
+    return sys.modules.get("networks")
+
+
+def path_of(name: str) -> Path | None:
+    """The file that a tag's name means to the host's LoRA machinery, or None."""
+    networks = _networks()
+    if networks is None:
+        return None
+    if name.lower() in networks.forbidden_network_aliases:  # several files have it as their alias
+        entry = networks.available_networks.get(name)
+    else:
+        entry = networks.available_network_aliases.get(name)
+    return None if entry is None else Path(entry.filename)
+
+
+@contextmanager
+def reachable(path: Path, name: str):
+    """While inside, the host's LoRA machinery finds the file under the name that this gives; None where there
+    is no machinery.
+
+    The host lists files by their names without folders, so of two with the same name it knows one. The other
+    gets an entry of its own under `name`, for as long as this lasts.
+    """
+    networks = _networks()
+    if networks is None:
+        yield None
+        return
+    listed = _listed_name(networks, path)
+    if listed is None:  # dropped into the folder since the host last looked
+        networks.list_available_networks()
+        listed = _listed_name(networks, path)
+    if listed == name:
+        yield listed
+        return
+    aliases = networks.available_network_aliases
+    taken = {*aliases, *networks.forbidden_network_aliases}
+    name = next(free for free in (name, path.name, str(path)) if taken.isdisjoint((free, free.lower())))
+    by_hash = dict(networks.available_network_hash_lookup)
+    # the class is in a module of its own, which the hosts' networks.py imports
+    entry = getattr(networks, "network", networks).NetworkOnDisk(name, str(path))
+    look_again = networks.list_available_networks
+
+    def look_again_and_keep():
+        look_again()
+        aliases[name] = entry
+
+    aliases[name] = entry
+    networks.list_available_networks = (
+        look_again_and_keep  # it empties the list, and is called for another tag's unknown name
+    )
+    try:
+        yield name
+    finally:
+        networks.list_available_networks = look_again
+        aliases.pop(name, None)
+        for key in [key for key, value in networks.available_network_hash_lookup.items() if value is entry]:
+            if key in by_hash:
+                networks.available_network_hash_lookup[key] = by_hash[key]
+            else:
+                del networks.available_network_hash_lookup[key]
+
+
+def _listed_name(networks, path: Path) -> str | None:
+    """The name under which the host knows this file and, whichever way it looks names up, no other."""
+    entry = networks.available_networks.get(path.stem)
+    same = entry is not None and networks.available_network_aliases.get(path.stem) is entry
+    return path.stem if same and _canonical(entry.filename) == _canonical(path) else None
+
+
+def _canonical(path) -> Path:
+    return Path(path).resolve()
+
+
+def tag_params(name: str, weight: float, replaced: list, added: str | None):
+    """The host's parameters of one LoRA tag, as if parsed; the name may hold what a tag cannot (":", "=",
+    ">").
+
+    `replaced` is what `replaced_by` gives back. `added` is the LoRA of the setting "Add network to prompt"
+    where this tag stands for it: the host adds that one unless a tag's first item is its name, while what it
+    loads is the first positional one.
+    """
+    values = [name, shown_number(weight)]
+    params = extra_networks.ExtraNetworkParams(items=values if added in (None, name) else [added, *values])
+    params.positional, params.named = values, {}
+    params.lcm_replaced = replaced
+    return params
+
+
+def replaced_by(params) -> list | None:
+    """What `tag_params` was given as `replaced`; None for parameters that are not from there."""
+    return getattr(params, "lcm_replaced", None)
+
+
+def are_own_tags(p, tags) -> bool:
+    """Whether tags are those of a prompt of this generation; the host also activates none at all while it
+    loads a model.
+    """
+    return tags is not None and any(
+        tags is getattr(p, name, None) for name in ("extra_network_data", "hr_extra_network_data")
+    )
+
+
+def added_network() -> str | None:
+    """The LoRA of the WebUI's server.setting "Add network to prompt"."""
+    name = server.setting("sd_lora", None)
+    return None if name in (None, "", "None") else name
+
+
+class _Activate:
+    """In the place of `modules.extra_networks.activate`."""
+
+    def __init__(self, original):
+        self.original = original
+        self.replacement = None
+
+    def __call__(self, p, extra_network_data):
+        if self.replacement is None:
+            return self.original(p, extra_network_data)
+        return self.replacement(self.original, p, extra_network_data)
+
+
+_wrapper: _Activate | None = None
+
+
+def wrap_activate(replacement) -> None:
+    """The host's activation of networks becomes `replacement(host's own, p, tags)`. Doing it again changes
+    nothing.
+    """
+    global _wrapper
+    if _wrapper is None:
+        _wrapper = _Activate(extra_networks.activate)
+        extra_networks.activate = _wrapper
+    _wrapper.replacement = replacement
+
+
+def unwrap_activate() -> None:
+    """The host's own activation of networks again. Where another extension has wrapped ours since, ours stays
+    as a mere passage.
+    """
+    global _wrapper
+    if _wrapper is None:
+        return
+    _wrapper.replacement = None
+    if extra_networks.activate is _wrapper:
+        extra_networks.activate = _wrapper.original
+        _wrapper = None
+
+
+def is_loaded(path: Path) -> bool:
+    """Whether the host reports the file among the networks that are applied right now."""
+    return bool(_loaded_networks(path))
+
+
+def _loaded_networks(path: Path) -> list:
+    networks = _networks()
+    wanted = _canonical(path)
+    return (
+        []
+        if networks is None
+        else [net for net in networks.loaded_networks if _canonical(net.network_on_disk.filename) == wanted]
+    )
+
+
+def layers_matched(model, path: Path) -> int | None:
+    """To how many layers of the model the host applies the loaded file; None where it does not tell."""
+    # as they will be when the networks are active; until the activation is over, `forge_objects` are those
+    # without networks
+    forge = getattr(model, "forge_objects_after_applying_lora", None)
+    if forge is None:  # A1111: layers by name
+        return max((len(net.modules) for net in _loaded_networks(path)), default=0)
+    patchers = [forge.unet, getattr(forge.clip, "patcher", None)]
+    if hasattr(forge.unet, "lora_patches"):  # Forge: (file, weight, ...) -> patches by layer
+        wanted = _canonical(path)
+        every = [item for patcher in patchers for item in getattr(patcher, "lora_patches", {}).items()]
+        return sum(len(patches) for key, patches in every if _canonical(key[0]) == wanted)
+    if (
+        hasattr(forge.unet, "patches") and not forge.unet.patches
+    ):  # reForge: by layer, whichever file they are of
+        return 0
+    return None
+
+
+def layers_failed(path: Path) -> int:
+    """Into how many of the layers that the host has computed since the networks were activated it could not
+    put the loaded file.
+
+    A1111 changes a layer's weights when that layer is first computed. Where this fails, mostly for want of
+    memory, it goes on with the layer as it was, and only counts. Forge fails; reForge writes to its log what
+    nothing can count.
+    """
+    errors = getattr(getattr(_networks(), "extra_network_lora", None), "errors", {})
+    return sum(errors.get(name, 0) for name in {net.name for net in _loaded_networks(path)})
+
+
+def forget(model) -> None:
+    """Makes the host read LoRA files again: no network is loaded then, and none is remembered."""
+    networks = _networks()
+    if networks is None:
+        return
+    networks.load_networks([], [], [], [])
+    networks.networks_in_memory.clear()
+    cached = getattr(networks, "load_lora_state_dict", None)  # Forge, reForge: by the file's name alone
+    if hasattr(cached, "cache_clear"):
+        cached.cache_clear()
+    forge = getattr(model, "forge_objects", None)
+    for patcher in (forge.unet, getattr(forge.clip, "patcher", None)) if forge is not None else ():
+        loader = getattr(patcher, "lora_loader", None)
+        if hasattr(
+            loader, "loaded_hash"
+        ):  # Forge compares names and weights to know whether they are in the model's weights
+            loader.loaded_hash = "read again"
+    # A1111 does the same for each layer
+    for module in model.modules() if isinstance(model, torch.nn.Module) else ():
+        if getattr(module, "network_current_names", ()):
+            module.network_current_names = ("read again",)
+
+
+def file_sha256(path: Path) -> str | None:
+    """SHA-256 of a file through the host's cache of hashes, which outlives the WebUI; None where hashing is
+    switched off.
+    """
+    from modules import hashes
+
+    # by its whole path: several official files have one name
+    return hashes.sha256(str(path), f"lora/{path}", use_addnet_hash=False)

@@ -1,0 +1,56 @@
+"""The page's gradio, and what the WebUI puts around it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import gradio as gr
+
+from modules import shared
+
+
+def gradio_holds_back_presses() -> bool:
+    """Whether the page's gradio calls a button's function only when it has answered earlier presses: Forge's
+    gradio 4, one at a time.
+    """
+    return "default_concurrency_limit" in inspect.signature(gr.Blocks.queue).parameters
+
+
+def change_page_config(component, attributes) -> None:
+    """What the page is told of the component has `attributes()` in it, asked for as late as the page is put
+    together.
+
+    By then the WebUI has put saved defaults into the component; before, and while a page is built in parts,
+    it has not.
+    """
+    get_config = component.get_config
+
+    def changed(*args, **kwargs):
+        return {**get_config(*args, **kwargs), **attributes()}
+
+    component.get_config = changed
+
+
+def set_tooltip(component, text: str) -> None:
+    """Shows `text` while the mouse is over the component; the hosts' own JavaScript reads this attribute."""
+    # what one sees of an InputAccordion is its accordion; the component itself is a hidden checkbox
+    getattr(component, "accordion", component).webui_tooltip = text
+
+
+def save_as_its_tick(component, script_file: str) -> None:
+    """Makes a saved tick of the InputAccordion open it on a fresh page, where its tick is not shown otherwise
+    (A1111 1.7, 1.8).
+    """
+    # what A1111 1.9 and later do themselves: the state of the accordion is looked up under the name that the
+    # tick is saved under
+    accordion = getattr(component, "accordion", None)
+    if accordion is not None:
+        accordion.custom_script_source = os.path.basename(script_file)
+
+
+def queues_page() -> bool:
+    """Whether what the page asks goes through gradio's queue, without which there is no progress to be
+    shown.
+    """
+    return not getattr(shared.cmd_opts, "no_gradio_queue", False)

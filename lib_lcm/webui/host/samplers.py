@@ -1,0 +1,97 @@
+"""The WebUI's samplers: their registry, noise levels, schedules and noise."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
+from lib_lcm.webui.host import server
+
+
+def sigma_table(denoiser) -> torch.Tensor:
+    """The model's noise levels, ascending, one per training timestep. `denoiser` is the host's k-diffusion
+    wrapper.
+    """
+    return denoiser.sigmas
+
+
+def noise_sampler(p):
+    """A k-diffusion noise sampler that draws from the generation's own per-image generators, so that batches
+    equal single images.
+    """
+    return lambda sigma, sigma_next: p.rng.next()
+
+
+def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
+    """The schedule of a generation as the WebUI's drop-down has it; None where there is none and where it is
+    the sampler's own affair.
+
+    The API takes a schedule's internal name as well ("karras"). For some samplers of its own, reForge makes
+    "Normal" of "Automatic" before any script sees the generation, so there the two are one.
+    """
+    schedulers = server.module_of_webui("sd_schedulers")
+    if schedulers is None:  # A1111 before 1.9 has no such drop-down, and its API does not look at the field
+        return None
+    known = getattr(schedulers, "schedulers_map", {})
+    label = getattr(known.get(schedule), "label", schedule)
+    if label == "Normal":
+        alter = getattr(sys.modules.get("modules_forge.forge_alter_samplers"), "samplers_data_alter", ())
+        if any(one.name.lower() == (sampler or "").lower() for one in alter):
+            return None
+    return None if label in ("", AUTOMATIC_SCHEDULER) else label
+
+
+SAME_SCHEDULER = (None, "", "Use same scheduler")
+
+
+def schedule_of_pass(p) -> str | None:
+    """The schedule of the pass that `p` is in, which the hires pass may have of its own; see
+    `asked_schedule`.
+    """
+    own = getattr(p, "hr_scheduler", None) if getattr(p, "is_hr_pass", False) else None
+    return asked_schedule(p.sampler_name, getattr(p, "scheduler", None) if own in SAME_SCHEDULER else own)
+
+
+def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
+    """The same for a request over the API, where the name of a sampler may end in that of a schedule ("DPM++
+    2M Karras").
+    """
+    split = getattr(server.module_of_webui("sd_samplers"), "get_sampler_and_scheduler", None)
+    if sampler and split is not None:
+        sampler, schedule = split(sampler, schedule)
+    return asked_schedule(sampler, schedule)
+
+
+def effective_cfg(denoiser, cond_scale: float) -> float:
+    """The CFG scale of a step as the host will use it: extensions may set a factor on its denoiser."""
+    return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic) A1111's spelling
+
+
+def look_again() -> None:
+    """Makes the WebUI take notice of changes in its registry of samplers."""
+    from modules import sd_samplers
+
+    sd_samplers.set_samplers()
+    cached = getattr(
+        sd_samplers, "get_sampler_and_scheduler", None
+    )  # 1.9 and later remember names that they did not find
+    if hasattr(cached, "cache_clear"):
+        cached.cache_clear()
+
+
+def after_sampling(sampler, check) -> None:
+    """`check()` is called when this sampler of the host has sampled, in every pass; what it raises ends the
+    generation.
+    """
+    launch = getattr(sampler, "launch_sampling", None)
+    if launch is None:  # another extension's sampler, which need not be the host's kind
+        return
+
+    def launch_and_check(*args, **kwargs):
+        samples = launch(*args, **kwargs)
+        check()
+        return samples
+
+    sampler.launch_sampling = launch_and_check
