@@ -11,12 +11,11 @@ from lib_lcm.webui import language, settings, xyz_grid
 from lib_lcm.webui.api import routes as api
 from lib_lcm.webui.generation import activation
 from lib_lcm.webui.generation.process import Generation
-from lib_lcm.webui.host import page
+from lib_lcm.webui.host import page, scripts
 from lib_lcm.webui.page import first_values, live
 from lib_lcm.webui.page.accordion import Accordion
 from lib_lcm.webui.page.host_controls import HostControls
 from lib_lcm.webui.sampling import registry
-from modules import script_callbacks, scripts
 
 
 class LcmScript(scripts.Script):
@@ -38,7 +37,7 @@ class LcmScript(scripts.Script):
         return SCRIPT_TITLE
 
     def show(self, is_img2img):
-        return scripts.AlwaysVisible
+        return scripts.ALWAYS_VISIBLE
 
     def after_component(self, component, **kwargs):
         """Notes the WebUI's own controls as they are made, ours being somewhere among them, and connects ours
@@ -96,24 +95,31 @@ def install() -> None:
     """
     registry.register()
     activation.install()
-    script_callbacks.on_ui_settings(settings.register)
-    script_callbacks.on_before_ui(language.lend_to_packs)
-    script_callbacks.on_app_started(lambda demo, app: first_values.settle_all())
-    script_callbacks.on_app_started(api.add_routes)
-    script_callbacks.on_app_started(lambda demo, app: registry.register())
-    script_callbacks.on_app_started(live.add_routes)
-    script_callbacks.on_script_unloaded(registry.unregister)
-    script_callbacks.on_script_unloaded(activation.uninstall)
+    scripts.call(
+        ui_settings=settings.register,
+        before_ui=language.lend_to_packs,
+        app_started=_app_started,
+        script_unloaded=_script_unloaded,
+    )
+
+
+def _app_started(demo, app) -> None:
+    """The page is there; by now all extensions have had their say."""
+    first_values.settle_all()
+    api.add_routes(demo, app)
+    registry.register()
+    live.add_routes(demo, app)
+
+
+def _script_unloaded() -> None:
+    registry.unregister()
+    activation.uninstall()
 
 
 def uninstall() -> None:
     """Takes back what `install` got done before it failed; the page then has no accordion, and our JavaScript
     leaves it alone.
     """
-    for undo in (
-        registry.unregister,
-        activation.uninstall,
-        lambda: script_callbacks.remove_current_script_callbacks(),
-    ):
+    for undo in (registry.unregister, activation.uninstall, scripts.call_no_more):
         with suppress(Exception):
             undo()

@@ -22,7 +22,6 @@ from lib_lcm.options import (
 )
 from lib_lcm.text import Text
 from lib_lcm.webui.host import server
-from modules import shared
 
 SECTION = ("lcm", "LCM")
 WARN, SWITCH_ON, NOTHING = Text("warn"), Text("switch LCM on"), Text("nothing")
@@ -169,9 +168,7 @@ def register() -> None:
 
 
 def _add(name: str, label: str, row: Setting) -> None:
-    option = shared.OptionInfo(row.default, label, *row.component)
-    option.section = SECTION
-    shared.opts.add_option(name, option.info(row.info))
+    server.add_setting(SECTION, name, row.default, label, row.info, row.component)
 
 
 def limits() -> Limits:

@@ -22,7 +22,7 @@ from lib_lcm.options import (
 )
 from lib_lcm.text import Text, sentence_of
 from lib_lcm.webui import loras, messages, settings
-from lib_lcm.webui.host import server
+from lib_lcm.webui.host import scripts
 
 PREFIX = "[LCM] "
 INDEX = {option.name: index for index, option in enumerate(OPTIONS)}
@@ -111,7 +111,7 @@ def register() -> None:
     """Adds the axes to the script's list, in place of those of an earlier load. Without that script there is
     nothing to do.
     """
-    module = server.xyz_grid_module()
+    module = scripts.xyz_grid()
     if module is None:
         return
     labels = {PREFIX + axis.label for axis in AXES}

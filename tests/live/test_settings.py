@@ -94,14 +94,15 @@ with tempfile.TemporaryDirectory() as folder:
     sys.path.insert(0, {root!r})
     from lib_lcm.options import DEFAULT_LIMITS, Defaults
     from lib_lcm.webui import settings
-    assert not any(name.startswith("lcm_") for name in settings.shared.opts.data_labels)
+    from modules import shared
+    assert not any(name.startswith("lcm_") for name in shared.opts.data_labels)
     assert settings.limits() == DEFAULT_LIMITS
     assert settings.defaults("sdxl") == Defaults() == settings.defaults(None)
     others = settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()
     assert others == ("warn", False, "")
     settings.register()
-    options = {name: option for name,
-    option in settings.shared.opts.data_labels.items() if name.startswith("lcm_")}
+    labels = shared.opts.data_labels
+    options = {name: option for name, option in labels.items() if name.startswith("lcm_")}
     unexplained = [name for name, option in options.items() if not option.comment_after]
     assert len(options) >= 19 and unexplained == [], unexplained
 """

@@ -19,7 +19,7 @@ shared_cmd_options.configure(port=0, data_dir={data!r}, ckpt_dir={data!r}, lora_
 from pathlib import Path
 from modules import extra_networks
 import networks
-from lib_lcm.webui.host import networks
+from lib_lcm.webui.host import networks as host_networks
 networks.list_available_networks()
 """
 
@@ -44,20 +44,20 @@ def test_the_activation_of_networks_is_the_hosts_own_again(tmp_path):
         """
         own = extra_networks.activate
         seen = []
-        networks.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
-        networks.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
+        host_networks.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
+        host_networks.wrap_activate(lambda activate, p, tags: seen.append((activate, tags)))
         extra_networks.activate(None, {"lora": []})
         assert seen == [(own, {"lora": []})], "wrapped once, however often it is asked for"
-        networks.unwrap_activate()
+        host_networks.unwrap_activate()
         assert extra_networks.activate is own
 
         # another extension wraps ours; ours goes first
         called = []
         extra_networks.activate = lambda p, tags: called.append("own")
-        networks.wrap_activate(lambda activate, p, tags: called.append("ours") or activate(p, tags))
+        host_networks.wrap_activate(lambda activate, p, tags: called.append("ours") or activate(p, tags))
         ours = extra_networks.activate
         extra_networks.activate = theirs = lambda p, tags: called.append("theirs") or ours(p, tags)
-        networks.unwrap_activate()
+        host_networks.unwrap_activate()
         assert extra_networks.activate is theirs, "theirs is left alone"
         extra_networks.activate(None, {})
         assert called == ["theirs", "own"]
@@ -81,17 +81,17 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
         for family in ("sd15", "sdxl"):
             path = folder / family / "weights.safetensors"
             try:
-                with networks.reachable(path, f"{family}/weights") as name:
-                    assert name == f"{family}/weights" and networks.path_of(name) == path
+                with host_networks.reachable(path, f"{family}/weights") as name:
+                    assert name == f"{family}/weights" and host_networks.path_of(name) == path
                     networks.list_available_networks()
-                    assert networks.path_of(name) == path, "the host looked at its folder again"
+                    assert host_networks.path_of(name) == path, "the host looked at its folder again"
                     entry = networks.available_network_aliases[name]
                     entry.read_hash()
                     assert entry.shorthash in networks.available_network_hash_lookup
                     raise KeyError
             except KeyError:
                 pass
-            assert networks.path_of(name) is None
+            assert host_networks.path_of(name) is None
             assert networks.list_available_networks is look_again
             for name in names:
                 assert getattr(networks, name).keys() == before[name].keys(), name
@@ -104,14 +104,14 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
         tmp_path,
         """
         from modules import sd_samplers, sd_samplers_common
-        from lib_lcm.webui.sampling import registry
+        from lib_lcm.webui.sampling import own, registry
         before = list(sd_samplers.all_samplers)
         assert [entry.name for entry in before].count("LCM") == 1
         registry.register()
         registry.register()
         names = [entry.name for entry in sd_samplers.all_samplers]
         assert names == [entry.name for entry in before] + ["TCD"]
-        assert registry.own_samplers() == {"LCM"}
+        assert own.own_samplers() == {"LCM"}
         registry.unregister()
         assert sd_samplers.all_samplers == before and "TCD" not in sd_samplers.all_samplers_map
 
@@ -124,11 +124,11 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
             registry.register()
         ours = sd_samplers.all_samplers[2]
         assert ours is sd_samplers.all_samplers_map["TCD"] is not theirs and ours.options == theirs.options
-        assert registry.own_samplers() == {"LCM", "TCD"}
+        assert own.own_samplers() == {"LCM", "TCD"}
         # no generation of LCM's is running
         assert ours.constructor("model") == "their sampler" and made == ["model"]
         registry.unregister()
         assert sd_samplers.all_samplers[2] is theirs is sd_samplers.all_samplers_map["TCD"]
-        assert registry.own_samplers() == {"LCM", "TCD"}
+        assert own.own_samplers() == {"LCM", "TCD"}
         """,
     )

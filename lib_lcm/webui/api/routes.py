@@ -34,8 +34,8 @@ from lib_lcm.plan.make import make_plan
 from lib_lcm.webui import loras, remembered, settings
 from lib_lcm.webui.api.http import read_body, reply
 from lib_lcm.webui.generation.process import host_facts, is_switched_on_by
-from lib_lcm.webui.host import models, networks, prompts, samplers, server
-from lib_lcm.webui.sampling import registry
+from lib_lcm.webui.host import models, networks, prompts, samplers, scripts, server
+from lib_lcm.webui.sampling.own import own_samplers
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
 OTHER_MODEL = (
@@ -92,7 +92,7 @@ def status() -> dict[str, Any]:
         "version": __version__,
         "sampler": {
             "name": SAMPLER_LABELS[LCM],
-            "webui_has_its_own": SAMPLER_LABELS[LCM] in registry.own_samplers(),
+            "webui_has_its_own": SAMPLER_LABELS[LCM] in own_samplers(),
         },
         "checkpoint": None if model is None else models.checkpoint_name(model),
         "family": None if family is None else family.value,
@@ -140,7 +140,7 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_args(is_img2img: bool) -> list[Any]:
-    script = server.script_of(SCRIPT_TITLE, is_img2img)
+    script = scripts.script_of(SCRIPT_TITLE, is_img2img)
     return [] if script is None else script.first_args()
 
 

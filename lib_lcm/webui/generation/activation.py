@@ -34,7 +34,6 @@ from lib_lcm.webui.generation import current, inner
 from lib_lcm.webui.host import models, networks
 from lib_lcm.webui.loras import library
 from lib_lcm.webui.page import paste as infotext
-from modules import shared
 
 _read: dict[Path, tuple[int, int]] = {}
 """Size and time of change that LoRA files had when the WebUI was last given them."""
@@ -124,7 +123,7 @@ def check_applied() -> None:
     failed = networks.layers_failed(file.path)
     if failed:
         networks.forget(
-            shared.sd_model
+            models.in_use()
         )  # else the host takes those layers for done, and says nothing of them from now on
         problem = why_partly_held(file, failed)
         if problem is not None:

@@ -25,9 +25,10 @@ from lib_lcm.plan.make import (
 from lib_lcm.text import Text, sentence_of
 from lib_lcm.webui import loras, messages, remembered, settings
 from lib_lcm.webui.generation import current
-from lib_lcm.webui.host import generations, models, samplers
+from lib_lcm.webui.host import generations, models, prompts, samplers
 from lib_lcm.webui.page import paste as infotext
 from lib_lcm.webui.sampling import registry
+from lib_lcm.webui.sampling.own import own_samplers
 
 RESTORED_FIELDS = ("steps", "refiner_switch_at")
 """What a plan changes in the processing object that the next plan for the same one must find as it was."""
@@ -197,7 +198,7 @@ def host_facts(model) -> HostFacts:
     return HostFacts(
         family,
         loras.library(),
-        registry.own_samplers(),
+        own_samplers(),
         remembered.lora_of(model),
         settings.defaults(family),
         is_image_editing=models.is_image_editing(model),
@@ -206,9 +207,9 @@ def host_facts(model) -> HostFacts:
     )
 
 
-def _first(prompts: Sequence[str] | str) -> str:
+def _first(all_prompts: Sequence[str] | str) -> str:
     """The first of a generation's prompts, as it is drawn."""
-    return prompts.without_comments(first_prompt(prompts))
+    return prompts.without_comments(first_prompt(all_prompts))
 
 
 def request_of(p) -> Request:

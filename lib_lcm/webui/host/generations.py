@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lib_lcm.webui.host import server
-from modules import shared
+from modules import progress, shared
 
 
 def set_known(p, **fields) -> None:
@@ -30,6 +30,16 @@ def job_mark() -> object:
         if task is not None
         else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
     )
+
+
+def current_task() -> str | None:
+    """The name of the job that is going on, where the page gave it one."""
+    return progress.current_task
+
+
+def interrupt() -> None:
+    """Ends the job that is going on, as the page's own Interrupt does."""
+    shared.state.interrupt()
 
 
 def is_interrupted() -> bool:

@@ -21,6 +21,11 @@ def loaded():
     return model if model is not None and _unet(model) is not None else None
 
 
+def in_use():
+    """The model of the generation that is going on."""
+    return shared.sd_model
+
+
 def selected():
     """The loaded model where it is the selected checkpoint, which the next generation will use; else None.
     See `is_selected`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from lib_lcm.webui.host import server
+from lib_lcm.webui.host import scripts, server
 from modules import shared
 
 PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_prompt"))
@@ -31,7 +31,7 @@ def without_comments(prompt: str) -> str:
     """A prompt without its comments ("# ..."), which the WebUI (1.8 and later) takes out itself, mostly after
     our script has run.
     """
-    module = sys.modules.get("modules.processing_scripts.comments") or server.script_module(
+    module = sys.modules.get("modules.processing_scripts.comments") or scripts.module_of(
         "comments.py", "strip_comments"
     )  # the first: Forge
     strip = getattr(module, "strip_comments", None)

@@ -8,6 +8,10 @@ import torch
 
 from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
 from lib_lcm.webui.host import server
+from modules import sd_samplers
+from modules.sd_samplers_common import SamplerData as SamplerData
+from modules.sd_samplers_kdiffusion import CFGDenoiserKDiffusion as CFGDenoiserKDiffusion
+from modules.sd_samplers_kdiffusion import KDiffusionSampler as KDiffusionSampler
 
 
 def sigma_table(denoiser) -> torch.Tensor:
@@ -69,10 +73,18 @@ def effective_cfg(denoiser, cond_scale: float) -> float:
     return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic) A1111's spelling
 
 
+def registered() -> list:
+    """The WebUI's list of samplers itself."""
+    return sd_samplers.all_samplers
+
+
+def by_name() -> dict:
+    """The WebUI's samplers that are in effect, by name: the map itself."""
+    return sd_samplers.all_samplers_map
+
+
 def look_again() -> None:
     """Makes the WebUI take notice of changes in its registry of samplers."""
-    from modules import sd_samplers
-
     sd_samplers.set_samplers()
     cached = getattr(
         sd_samplers, "get_sampler_and_scheduler", None

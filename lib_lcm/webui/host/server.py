@@ -65,14 +65,6 @@ def api_passwords() -> list[str]:
     return [pair for pair in (getattr(shared.cmd_opts, "api_auth", None) or "").split(",") if pair]
 
 
-def script_of(title: str, is_img2img: bool):
-    """The always-on script of that title, or None."""
-    from modules import scripts
-
-    runner = scripts.scripts_img2img if is_img2img else scripts.scripts_txt2img
-    return next((script for script in runner.alwayson_scripts if script.title() == title), None)
-
-
 def data_folder() -> Path:
     """The folder of this WebUI's own files: config.json, ui-config.json, styles.csv."""
     from modules import paths_internal
@@ -91,23 +83,6 @@ def private_folders() -> list[Path]:
     ]
 
 
-def xyz_grid_module():
-    """The loaded module of the built-in script "X/Y/Z plot", or None where there is none."""
-    return script_module("xyz_grid.py", "axis_options")
-
-
-def script_module(file_name: str, attribute: str):
-    """The loaded module of a script of the WebUI's, or None where there is none; scripts are loaded outside
-    `sys.modules`.
-    """
-    from modules import scripts
-
-    for data in scripts.scripts_data:
-        if Path(data.path).name == file_name and hasattr(data.module, attribute):
-            return data.module
-    return None
-
-
 def log(sentence: str) -> None:
     """Writes a sentence to the WebUI's log, which on Windows may not be able to hold an arrow or a file
     name's letters.
@@ -117,6 +92,15 @@ def log(sentence: str) -> None:
         print(text)
     except UnicodeEncodeError:
         print(text.encode("ascii", "replace").decode())
+
+
+def add_setting(section: tuple[str, str], name: str, default, label: str, info: str, component) -> None:
+    """Adds a setting to a section (id, title) of the Settings page. `component` is (class, arguments) of
+    gradio.
+    """
+    option = shared.OptionInfo(default, label, *component)
+    option.section = section
+    shared.opts.add_option(name, option.info(info))
 
 
 def setting(name: str, default):

@@ -32,7 +32,6 @@ from lib_lcm.webui.page import family_defaults, first_values, host_controls, liv
 from lib_lcm.webui.page import paste as infotext
 from lib_lcm.webui.page.host_controls import HostControls
 from lib_lcm.webui.page.lora_control import LoraControl, entry_now, remember_button, row_for
-from modules import ui_components
 
 OPTION = {option.name: option for option in OPTIONS}
 
@@ -82,19 +81,17 @@ class Accordion:
                 list(labels.values()), value=labels[value], label=OPTION[name].label, elem_id=elem_id(name)
             )
 
-        with ui_components.InputAccordion(
-            False, label=OPTION["enabled"].label, elem_id=elem_id("enabled")
-        ) as enabled:
+        with page.InputAccordion(False, label=OPTION["enabled"].label, elem_id=elem_id("enabled")) as enabled:
             self.status = gr.HTML("", elem_id=elem_id("status"))
             self.quality = gr.Radio(
                 presets.preset_labels(limits), label=Text("Quality"), elem_id=elem_id("quality")
             )
-            with ui_components.FormRow():
+            with page.FormRow():
                 steps = slider("steps", limits.min_steps, limits.max_steps, built_in.steps, 1)
                 cfg = slider("cfg", limits.min_cfg, limits.max_cfg, built_in.cfg, 0.1)
             weight = slider("weight", MIN_WEIGHT, MAX_WEIGHT, built_in.weight, 0.05)
             self.lora = LoraControl(elem_id)
-            with ui_components.FormRow():
+            with page.FormRow():
                 schedule = radio("schedule", SCHEDULE_LABELS, built_in.schedule)
                 sampler = radio("sampler", SAMPLER_LABELS, LCM)
                 gamma = slider("gamma", MIN_GAMMA, MAX_GAMMA, DEFAULT_GAMMA, 0.05, visible=False)

@@ -26,7 +26,6 @@ from lib_lcm.api.messages import RequestError, read_object
 from lib_lcm.text import Text
 from lib_lcm.webui.api.http import read_body, reply
 from lib_lcm.webui.host import generations, page, server
-from modules import progress, shared
 
 STOP_ROUTE = "/internal/lcm/live-stop"
 FILES_KEPT = 3
@@ -109,7 +108,7 @@ class LiveRuns:
         """Before anything of a generation is prepared: where it is a live run, makes it one picture that is
         not saved.
         """
-        task = live_task(progress.current_task)
+        task = live_task(generations.current_task())
         if task is None:
             return
         with self._lock:
@@ -165,9 +164,9 @@ class LiveRuns:
                 self._remove_files(session, files_kept)
             # both: a run that broke off did not reach `end`. Then it is this run, and no other job, that an
             # interrupt reaches.
-            if self._task == task == live_task(progress.current_task):
+            if self._task == task == live_task(generations.current_task()):
                 if also_running:
-                    shared.state.interrupt()
+                    generations.interrupt()
                 return "interrupted" if also_running else "running"
             session = self._session(task)
             session.withdrawn = max(session.withdrawn, task.number)

@@ -24,7 +24,6 @@ from lib_lcm.options import AUTO, NONE, OPTIONS, LcmOptions
 from lib_lcm.text import Text, sentence_of, translated
 from lib_lcm.webui import language, loras, remembered, settings
 from lib_lcm.webui.host import models, networks, page
-from modules import ui_components
 
 REFRESH_SYMBOL = "\U0001f504"
 OPTION = next(option for option in OPTIONS if option.name == "lora")
@@ -35,7 +34,7 @@ class LoraControl:
 
     def __init__(self, elem_id: Callable[[str], str]):
         """Draws the row. `elem_id` makes an element id from a short name."""
-        with ui_components.FormRow():
+        with page.FormRow():
             # As long as the page has not asked what they mean, the entries say what is always so: saved
             # defaults are compared with them.
             self.dropdown = gr.Dropdown(
@@ -45,8 +44,8 @@ class LoraControl:
                 label=OPTION.label,
                 elem_id=elem_id("lora"),
             )
-            self.refresh = ui_components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
-        with ui_components.FormRow():
+            self.refresh = page.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
+        with page.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
         page.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))

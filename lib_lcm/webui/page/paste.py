@@ -9,7 +9,7 @@ from lib_lcm.plan import infotext
 from lib_lcm.plan.make import Plan
 from lib_lcm.webui import loras, remembered
 from lib_lcm.webui.host import server
-from lib_lcm.webui.sampling import registry
+from lib_lcm.webui.sampling.own import own_samplers
 
 KEYS = infotext.KEYS
 was_made_with_lcm = infotext.was_made_with_lcm
@@ -23,7 +23,7 @@ def parameters(plan: Plan) -> dict[str, str]:
 def _reader(name: str):
     def read(pasted):
         context = {"is_auto_the_best": remembered.is_empty()} if name == "lora" else {}
-        if SAMPLER_LABELS[LCM] not in registry.own_samplers():
+        if SAMPLER_LABELS[LCM] not in own_samplers():
             pasted = infotext.completed(pasted, loras.library(), server.version())
         return infotext.RESTORE[name](pasted, loras.library(), **context)
 

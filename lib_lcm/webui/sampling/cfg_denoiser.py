@@ -18,20 +18,19 @@ import torch
 
 from lib_lcm.plan.make import edits_image, is_cond_enough
 from lib_lcm.webui.host import models, samplers
-from modules import sd_samplers_kdiffusion, shared
 
 ROW_NUMBERS = "lcm_row_numbers"
 """Among the conditionings of a call: which rows of the step its rows are, int64 [rows]."""
 
 
-class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
+class LcmCFGDenoiser(samplers.CFGDenoiserKDiffusion):
     """The host's CFG denoiser around an inner model that can run the conditional rows alone."""
 
     @property
     def inner_model(self):
         if self.model_wrap is None:
             denoiser = super().inner_model
-            if not models.computes_cond_only_at_cfg_one(shared.sd_model):
+            if not models.computes_cond_only_at_cfg_one(models.in_use()):
                 # A subclass, not a wrapper: the refiner reads `.sigmas`, other extensions get this object in
                 # their callbacks.
                 kind = type(denoiser)
@@ -53,7 +52,7 @@ class LcmCFGDenoiser(sd_samplers_kdiffusion.CFGDenoiserKDiffusion):
     def _is_cond_enough(self, uncond=None, cond=None, cond_scale=None, *args, **kwargs) -> bool:
         """Whether the result is the conditional prediction alone, for all images of the batch."""
         cfg = samplers.effective_cfg(self, cond_scale)
-        is_editing = edits_image(models.is_image_editing(shared.sd_model), self.image_cfg_scale)
+        is_editing = edits_image(models.is_image_editing(models.in_use()), self.image_cfg_scale)
         return all(is_cond_enough(cfg, [part.weight for part in parts], is_editing) for parts in cond.batch)
 
 
@@ -97,7 +96,7 @@ class CondRowsFirst:
         """The host's own call."""
         cond = kwargs.get("cond")
         is_between = "forward" in vars(self)
-        is_batch_fixed = is_between and models.is_unet_hooked(shared.sd_model)
+        is_batch_fixed = is_between and models.is_unet_hooked(models.in_use())
         if self.cond_rows is not None and isinstance(cond, dict) and not is_batch_fixed:
             first, self._numbered = self._numbered, self._numbered + len(input)
             # on the CPU, where reading them waits for nothing

@@ -20,13 +20,12 @@ from lib_lcm.sampling.schedules import (
     webui_timesteps,
 )
 from lib_lcm.webui.generation import current
-from lib_lcm.webui.host import samplers
-from lib_lcm.webui.sampling import registry
+from lib_lcm.webui.host import models, samplers, server
 from lib_lcm.webui.sampling.cfg_denoiser import CondRowsFirst, LcmCFGDenoiser
-from modules import sd_samplers_kdiffusion, shared
+from lib_lcm.webui.sampling.own import own_sampler
 
 
-class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
+class ConsistencySampler(samplers.KDiffusionSampler):
     """Samples at the timesteps of the running plan; what a step does is the subclasses' concern.
 
     Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing
@@ -60,7 +59,7 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
             # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
             # a consistency model does nothing.
-            own = registry.own_sampler(SAMPLER_LABELS[LCM], shared.sd_model)
+            own = own_sampler(SAMPLER_LABELS[LCM], models.in_use())
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
             return self._sigmas_at(webui_timesteps(steps))
@@ -75,7 +74,7 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
         if self._is_trailing(p):
             self._pass_timesteps = lcm_timesteps(steps)
             steps = len(self._pass_timesteps)
-            if not shared.opts.sgm_noise_multiplier:
+            if not server.setting("sgm_noise_multiplier", False):
                 # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has
                 # variance 1 + sigma^2.
                 sigma = self._sigmas_at(self._pass_timesteps)[0].item()
@@ -99,10 +98,11 @@ class ConsistencySampler(sd_samplers_kdiffusion.KDiffusionSampler):
 
     def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
         """The sampler function that the host calls: our steps with the generation's own noise."""
-        if shared.opts.eta_noise_seed_delta:
+        delta = server.setting("eta_noise_seed_delta", 0)
+        if delta:
             # The generators of all noise but the first start from it. A host that has an LCM sampler of its
             # own lists it without "uses_ensd", so it would be missing in the infotext.
-            self.p.extra_generation_params["ENSD"] = shared.opts.eta_noise_seed_delta
+            self.p.extra_generation_params["ENSD"] = delta
         return self._take_steps(
             model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
         )
