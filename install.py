@@ -61,7 +61,7 @@ def terminal_progress(name: str, size: int) -> Callable[[int, int], None]:
 
 def main(arguments: list[str]) -> int:
     """Carries out the command line; returns 0 when every file asked for is in place, 1 otherwise."""
-    choices = [*(lora.family.value for lora in OFFICIAL_LORAS), "all"]
+    choices = [*(lora.family.name for lora in OFFICIAL_LORAS), "all"]
     parser = argparse.ArgumentParser(
         description="Downloads the official LCM-LoRAs into the WebUI's LoRA folder."
     )
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
         )
         return 1
     wanted = [
-        lora for lora in OFFICIAL_LORAS if lora.family.value in options.download or "all" in options.download
+        lora for lora in OFFICIAL_LORAS if lora.family.name in options.download or "all" in options.download
     ]
     failed = False
     for lora in wanted:

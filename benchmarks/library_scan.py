@@ -21,7 +21,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from benchmarks.clock import CPU, WALL, save
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SDXL
 from lib_lcm.lora import file as lora_files
 from lib_lcm.lora import key_names as lora_names
 from lib_lcm.lora.library import LoraLibrary
@@ -90,11 +90,8 @@ def main(arguments: list[str]) -> None:
             library = LoraLibrary(folder)
             first.append(seconds(library.scan))
             later.append(seconds(library.scan))
-            choosing.append(seconds(partial(library.choose, ModelFamily.sdxl)))
-            assert (
-                len(library.files) == options.files
-                and library.choose(ModelFamily.sdxl).file.name == "lcm_sdxl_mine"
-            )
+            choosing.append(seconds(partial(library.choose, SDXL)))
+            assert len(library.files) == options.files and library.choose(SDXL).file.name == "lcm_sdxl_mine"
     figures = {"files": options.files, "all_different": options.all_different}
     for name, times, limit in (
         ("first_scan", first, FIRST_LIMIT),

@@ -1,28 +1,31 @@
-"""LcmOptions: every setting of one generation, its bounds, and its names in the API, the page and the
-infotext, in one table.
+"""The options of one generation. A row of `OPTIONS` is all that parser, API, page, X/Y/Z plot, infotext and
+settings need to know of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
 
-from lib_lcm.lora.entries import option_of
+from lib_lcm import methods
+from lib_lcm.methods import LCM, TCD, Method
 from lib_lcm.text import Text
 
 SCRIPT_TITLE = "LCM"
 """The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""
 
-AUTO = "auto"
-NONE = "none"
-TRAILING = "trailing"
-WEBUI = "webui"
+AUTO, NONE = "auto", "none"
+AUTO_LABEL, NO_LORA = "Auto", "None"
+"""How the page and infotexts write these two values of the option "lora"."""
+ENTRY_SEPARATOR = "\u00a0\u00b7\u00a0"
+"""Between the option and the note in an entry of the LoRA drop-down: no file's name holds it by chance."""
+
+TRAILING, WEBUI = "trailing", "webui"
 SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
-LCM = "lcm"
-TCD = "tcd"
-SAMPLER_LABELS = {LCM: "LCM", TCD: "TCD"}
+SAMPLER_LABELS = {"lcm": "LCM", "tcd": "TCD"}
 """Option "sampler" -> the sampler's name on the page, in the WebUI's list of samplers and in its infotext."""
 
 
@@ -32,8 +35,8 @@ class OptionsError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """The range in which LCM works: what a request is clamped to, and what an LCM option must lie in. Both
-    are settings.
+    """The range in which a method works: what a request is brought into, and what an LCM option must lie
+    in.
     """
 
     min_steps: int = 1
@@ -42,169 +45,356 @@ class Limits:
     max_cfg: float = 2.0
 
 
-DEFAULT_LIMITS = Limits()
+LimitsOf = Callable[[Method], Limits]
+
+
+def limits_of(method: Method) -> Limits:
+    """The range of the method's recipe."""
+    assert method.recipe is not None
+    return Limits(*method.recipe.steps[:2], *method.recipe.cfg[:2])
+
+
+DEFAULT_LIMITS = limits_of(LCM)
+
+# --- kinds of values ----------------------------------------------------------------------------------------
+
+
+class Kind:
+    """What values an option has. `None` is never one: it means that nothing was given."""
+
+    def allowed(self, limits: Limits) -> str:
+        """The values in words, as part of a sentence."""
+        raise NotImplementedError
+
+    def read(self, value: Any, limits: Limits) -> Any:
+        """A value from page or API. Raises ValueError for one that is not allowed."""
+        raise NotImplementedError
+
+    def shown(self, value: Any) -> Any:
+        """A value as the page and infotexts have it."""
+        return value
+
+    def pasted(self, text: str) -> Any:
+        """A value from an infotext, as the page has it; None for nonsense."""
+        return text
+
+
+@dataclass(frozen=True)
+class Boolean(Kind):
+    def allowed(self, limits: Limits) -> str:
+        return Text("true or false")
+
+    def read(self, value: Any, limits: Limits) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """From `low` to `high`, or within these two fields of `Limits` where they are names; `step` is the
+    slider's.
+    """
+
+    low: float | str
+    high: float | str
+    step: float
+    is_whole: bool = False
+
+    def bounds(self, limits: Limits) -> tuple[float, float]:
+        low, high = (getattr(limits, end) if isinstance(end, str) else end for end in (self.low, self.high))
+        return low, high
+
+    def allowed(self, limits: Limits) -> str:
+        low, high = self.bounds(limits)
+        if self.is_whole:
+            return Text("a whole number from {low} to {high}", low=low, high=high)
+        return Text("a number from {low:g} to {high:g}", low=low, high=high)
+
+    def read(self, value: Any, limits: Limits) -> float:
+        low, high = self.bounds(limits)
+        # NaN fails the comparison, infinities and very large whole numbers lie outside it
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError
+        if not self.is_whole:
+            return float(value)
+        if value != int(value):  # a slider of the page may send 4.0 for 4
+            raise ValueError
+        return int(value)
+
+    def pasted(self, text: str) -> float | None:
+        number = number_in(text)
+        if self.is_whole:
+            return int(number) if number is not None and number == int(number) else None
+        return number
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of the keys of `labels`, in any case; the page shows the labels."""
+
+    labels: Mapping[str, str]
+
+    def allowed(self, limits: Limits) -> str:
+        quoted = (f'"{choice}"' for choice in self.labels)
+        return reduce(lambda one, other: Text("{one} or {other}", one=one, other=other), quoted)
+
+    def read(self, value: Any, limits: Limits) -> str:
+        if not isinstance(value, str) or value.lower() not in self.labels:
+            raise ValueError
+        return value.lower()
+
+    def shown(self, value: Any) -> str:
+        return self.labels[value]
+
+    def pasted(self, text: str) -> str | None:
+        return self.labels.get(text.lower())
+
+
+@dataclass(frozen=True)
+class LoraName(Kind):
+    """The name of a LoRA, or "auto" or "none"; the page sends an entry of its drop-down."""
+
+    def allowed(self, limits: Limits) -> str:
+        return Text('"auto", "none" or the name of a LoRA')
+
+    def read(self, value: Any, limits: Limits) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError
+        return lora_option(value)
+
+
+def option_of(entry: str) -> str:
+    """The option that an entry of the LoRA drop-down stands for; any other text is the option itself."""
+    if entry.startswith(AUTO_LABEL + ENTRY_SEPARATOR):
+        return AUTO_LABEL
+    return entry.rpartition(ENTRY_SEPARATOR)[0] or entry
+
+
+def lora_option(entry: str) -> str:
+    """The same, with the two words that are no names as the option has them."""
+    option = option_of(entry)
+    return option.lower() if option.lower() in (AUTO, NONE) else option
+
+
+# --- the table ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Option:
-    """One row of the table: an attribute of LcmOptions and what it is called elsewhere.
+    """One row.
 
-    `infotext` is the key in a picture's generation parameters, None where the WebUI's own key (Steps, CFG
-    scale) serves.
+    `default` is what the option is where nothing is given; None where the request's own value is used (steps,
+    CFG scale) or the default of the settings. `first` is what the page starts with. `infotext` is the key in
+    a picture's generation parameters, None where the WebUI's own key (Steps, CFG scale) serves. `axis` names
+    it in X/Y/Z plot. `setting` is (label, info) of the setting for `first`, one for each family where the
+    label has "{family}" in it.
     """
 
     name: str
+    default: Any
     label: str
     help: str
-    infotext: str | None = None
+    kind: Kind
+    first: Any
+    axis: str
+    infotext: str | None
+    setting: tuple[str, str] | None
+
+    @property
+    def is_of_family(self) -> bool:
+        """Whether each family has a setting of its own for it."""
+        return self.setting is not None and "{family}" in self.setting[0]
+
+    def read(self, value: Any, limits: Limits = DEFAULT_LIMITS) -> Any:
+        """A value from page or API. Raises OptionsError."""
+        try:
+            return self.kind.read(value, limits)
+        except (ValueError, OverflowError):
+            allowed = self.kind.allowed(limits)
+            raise OptionsError(
+                Text(
+                    "LCM option '{name}' is {value}; it must be {allowed}.",
+                    name=self.name,
+                    value=shown_value(value),
+                    allowed=allowed,
+                )
+            ) from None
 
 
-OPTIONS: tuple[Option, ...] = (
-    Option("enabled", "LCM", "Make pictures in 2 to 8 steps with an LCM-LoRA and the LCM sampler."),
-    Option(
-        "weight",
-        "LoRA weight",
-        "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.",
-        "LCM weight",
-    ),
-    Option("steps", "Steps", "Sampling steps: 4 is the usual choice, 1 a sketch, 8 the finest."),
-    Option(
-        "cfg",
-        "CFG scale",
-        "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the"
-        " work.",
-    ),
-    Option(
-        "lora",
-        "LCM-LoRA",
-        "Auto takes what fits the checkpoint; None is for checkpoints that are LCMs themselves.",
-        "LCM LoRA",
-    ),
-    Option(
-        "schedule",
-        "Schedule",
-        "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own"
-        " LCM sampler.",
-        "LCM schedule",
-    ),
-    Option(
-        "sampler",
-        "Sampler",
-        "LCM is what LCM-LoRAs were made for; TCD is for the LoRAs of TCD and Hyper-SD, and keeps more"
-        " detail.",
-    ),
-    Option(
-        "gamma",
-        "TCD gamma",
-        "How much of the noise a TCD step renews: 0 none, 1 all; 0.3 is the usual choice, and more steps can"
-        " do with more.",
-        "LCM gamma",
-    ),
-)
-"""In the order of the page and of the API's positional arguments. New options are appended, never inserted.
-"""
-
-MIN_WEIGHT, MAX_WEIGHT = 0.0, 1.5
-MIN_GAMMA, MAX_GAMMA = 0.0, 1.0
-DEFAULT_GAMMA = 0.3
-"""Of TCD's authors, and of diffusers (`eta` of `TCDScheduler.step`)."""
+def row(
+    label: str,
+    help: str,
+    kind: Kind,
+    default: Any = None,
+    *,
+    first: Any = None,
+    axis: str | None = None,
+    infotext: str | None = None,
+    setting: tuple[str, str] | None = None,
+) -> Any:
+    """The field of `LcmOptions` for a row; see `Option`. `first` is the default, and `axis` the label, if not
+    given.
+    """
+    first = default if first is None else first
+    row = {"label": label, "help": help, "kind": kind, "first": first, "axis": axis or label}
+    return field(default=default, metadata={**row, "infotext": infotext, "setting": setting})
 
 
 @dataclass(frozen=True)
 class LcmOptions:
-    """What the user asked of LCM for one generation.
+    """What the user asked of LCM for one generation, in the order of the page and of the API's positional
+    arguments.
 
-    `steps` and `cfg` are None where the request's own values are to be used, clamped to the LCM range;
-    `weight` and `schedule` are None where nothing was asked for, and then `Defaults` has them. `lora` is
-    "auto" (which may be remembered for the checkpoint), "none" or the name of a LoRA; `schedule` is
-    "trailing" or "webui"; `sampler` is "lcm" or "tcd". `gamma` is how much of the noise TCD renews in each
-    step, 0 to 1; LCM has no use for it.
+    New options are appended, never inserted. `gamma` is how much of the noise TCD renews in each step; LCM
+    has no use for it.
     """
 
-    enabled: bool = False
-    weight: float | None = None
-    steps: int | None = None
-    cfg: float | None = None
-    lora: str = AUTO
-    schedule: str | None = None
-    sampler: str = LCM
-    gamma: float = DEFAULT_GAMMA
+    enabled: bool = row(
+        "LCM",
+        "Make pictures in 2 to 8 steps with an LCM-LoRA and the LCM sampler.",
+        Boolean(),
+        False,
+        axis="Enabled",
+    )
+    weight: float | None = row(
+        "LoRA weight",
+        "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.",
+        Number(0.0, 1.5, 0.05),
+        first=LCM.recipe.weight,
+        axis="Weight",
+        infotext="LCM weight",
+        setting=(
+            "LoRA weight for {family} checkpoints",
+            "what the accordion starts with, and an API request that gives no weight gets",
+        ),
+    )
+    steps: int | None = row(
+        "Steps",
+        "Sampling steps: 4 is the usual choice, 1 a sketch, 8 the finest.",
+        Number("min_steps", "max_steps", 1, is_whole=True),
+        first=LCM.recipe.steps[2],
+        setting=(
+            "Steps for {family} checkpoints",
+            "what the accordion starts with when such a checkpoint is loaded, within the bounds above",
+        ),
+    )
+    cfg: float | None = row(
+        "CFG scale",
+        "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the"
+        " work.",
+        Number("min_cfg", "max_cfg", 0.1),
+        first=LCM.recipe.cfg[2],
+        setting=(
+            "CFG scale for {family} checkpoints",
+            "what the accordion starts with, within the bounds above",
+        ),
+    )
+    lora: str = row(
+        "LCM-LoRA",
+        "Auto takes what fits the checkpoint; None is for checkpoints that are LCMs themselves.",
+        LoraName(),
+        AUTO,
+        first=AUTO_LABEL,
+        axis="LoRA",
+        infotext="LCM LoRA",
+    )
+    schedule: str | None = row(
+        "Schedule",
+        "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own"
+        " LCM sampler.",
+        Choice(SCHEDULE_LABELS),
+        first=TRAILING,
+        infotext="LCM schedule",
+        setting=(
+            "Schedule",
+            "what the accordion starts with after Reload UI, and an API request that gives no schedule gets",
+        ),
+    )
+    sampler: str = row(
+        "Sampler",
+        "LCM is what LCM-LoRAs were made for; TCD is for the LoRAs of TCD and Hyper-SD, and keeps more"
+        " detail.",
+        Choice(SAMPLER_LABELS),
+        LCM.recipe.sampler,
+    )
+    gamma: float = row(
+        "TCD gamma",
+        "How much of the noise a TCD step renews: 0 none, 1 all; 0.3 is the usual choice, and more steps can"
+        " do with more.",
+        Number(0.0, 1.0, 0.05),
+        TCD.recipe.gamma,
+        infotext="LCM gamma",
+    )
+
+    def filled(self, defaults: Mapping[str, Any]) -> LcmOptions:
+        """The same with the defaults of the settings (name -> value) for what was not given, steps and CFG
+        scale aside.
+        """
+        names = {name for name in defaults if name not in FROM_REQUEST and getattr(self, name) is None}
+        return replace(self, **{name: defaults[name] for name in names})
+
+    @property
+    def method(self) -> Method:
+        """The method whose recipe counts."""
+        return methods.sampled_by(self.sampler)
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """What the page starts with for checkpoints of one family, and what stands for a weight or a schedule
-    that is not given. Settings.
-    """
-
-    steps: int = 4
-    cfg: float = 1.0
-    weight: float = 1.0
-    schedule: str = TRAILING
-
-    def fill(self, options: LcmOptions) -> LcmOptions:
-        """The options with a weight and a schedule."""
-        return replace(
-            options,
-            weight=self.weight if options.weight is None else options.weight,
-            schedule=self.schedule if options.schedule is None else options.schedule,
-        )
+FROM_REQUEST = ("steps", "cfg")
+"""Options that stand for a value of the request itself."""
 
 
-def options_from_args(args: Sequence[Any], limits: Limits = DEFAULT_LIMITS) -> LcmOptions:
+def rows_of(options: type) -> tuple[Option, ...]:
+    """The table that the fields of a class like `LcmOptions` make."""
+    return tuple(Option(name=one.name, default=one.default, **one.metadata) for one in fields(options))
+
+
+OPTIONS = rows_of(LcmOptions)
+OPTION = {option.name: option for option in OPTIONS}
+FIRST = {option.name: option.first for option in OPTIONS if option.setting}
+"""What the page starts with, and what stands for a weight or a schedule that is not given, before any
+setting.
+"""
+
+
+def options_from_args(args: Sequence[Any], limits: LimitsOf = limits_of) -> LcmOptions:
     """The options from a script's arguments as the page and the API send them.
 
     Either the values of OPTIONS in order, trailing ones left out, or one object whose keys are the options'
-    names. Raises OptionsError for an unknown key, a wrong type or a value outside the bounds. The other
-    values are not looked at while LCM is off, so a request that does not use LCM cannot fail here.
+    names. Raises OptionsError for an unknown key, a wrong type or a value outside the bounds, which `limits`
+    says for a method. The other values are not looked at while LCM is off, so a request that does not use LCM
+    cannot fail here.
     """
     if len(args) > 0 and isinstance(args[0], Mapping):
         values = dict(args[0])
-        names = [option.name for option in OPTIONS]
-        unknown = [key for key in values if key not in names]
+        unknown = [key for key in values if key not in OPTION]
         if unknown:
             raise OptionsError(
                 Text(
                     "LCM option {name!r} is unknown; the options are {names}.",
                     name=unknown[0],
-                    names=", ".join(names),
+                    names=", ".join(OPTION),
                 )
             )
     else:
-        values = {option.name: value for option, value in zip(OPTIONS, args, strict=False)}
-    enabled = _boolean("enabled", values.get("enabled", False))
-    if not enabled:
+        values = dict(zip(OPTION, args, strict=False))
+    given = {name: value for name, value in values.items() if value is not None}
+    if not OPTION["enabled"].read(given.get("enabled", False)):
         return LcmOptions()
-    return LcmOptions(
-        enabled=True,
-        weight=_optional(values, "weight", lambda v: _number("weight", v, MIN_WEIGHT, MAX_WEIGHT)),
-        steps=_optional(values, "steps", lambda v: _integer("steps", v, limits.min_steps, limits.max_steps)),
-        cfg=_optional(values, "cfg", lambda v: _number("cfg", v, limits.min_cfg, limits.max_cfg)),
-        lora=_name("lora", _default(values, "lora", AUTO), (AUTO, NONE)),
-        schedule=_optional(values, "schedule", lambda v: _choice("schedule", v, tuple(SCHEDULE_LABELS))),
-        sampler=_choice("sampler", _default(values, "sampler", LCM), tuple(SAMPLER_LABELS)),
-        gamma=_number("gamma", _default(values, "gamma", DEFAULT_GAMMA), MIN_GAMMA, MAX_GAMMA),
-    )
+    sampler = OPTION["sampler"].read(given.get("sampler", LcmOptions.sampler))
+    bounds = limits(methods.sampled_by(sampler))
+    return LcmOptions(**{name: OPTION[name].read(value, bounds) for name, value in given.items()})
 
 
-def _default(values: Mapping, key: str, default: Any) -> Any:
-    value = values.get(key)
-    return default if value is None else value
-
-
-def _optional(values: Mapping, key: str, check) -> Any:
-    value = values.get(key)
-    return None if value is None else check(value)
+# --- values in texts ----------------------------------------------------------------------------------------
 
 
 def shown_value(value: Any) -> str:
     """A value out of a request as it can stand in a sentence: short, and one line."""
     try:
         text = repr(value)
-    except (
-        RecursionError,
-        ValueError,
-    ):  # nested as deep as Python can read but not write; a number of thousands of digits
+    except (RecursionError, ValueError):
+        # nested as deep as Python can read but not write; a number of thousands of digits
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -215,51 +405,10 @@ def shown_number(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-def _boolean(name: str, value: Any) -> bool:
-    if value is None:  # what the API passes for an argument whose default it does not know
-        return False
-    if isinstance(value, bool):
-        return value
-    raise _refused(name, value, Text("true or false"))
-
-
-def _number(name: str, value: Any, minimum: float, maximum: float) -> float:
-    # NaN fails the comparison, infinities and very large whole numbers lie outside it
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= maximum:
-        raise _refused(name, value, Text("a number from {low:g} to {high:g}", low=minimum, high=maximum))
-    return float(value)
-
-
-def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
-    # a slider of the page may send 4.0 for 4
-    number = not isinstance(value, bool) and isinstance(value, (int, float))
-    if not number or not minimum <= value <= maximum or value != int(value):
-        raise _refused(name, value, Text("a whole number from {low} to {high}", low=minimum, high=maximum))
-    return int(value)
-
-
-def _name(name: str, value: Any, keywords: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _refused(name, value, Text('"auto", "none" or the name of a LoRA'))
-    value = option_of(value)  # the page sends the drop-down's entry
-    return value.lower() if value.lower() in keywords else value
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if isinstance(value, str) and value.lower() in choices:
-        return value.lower()
-    quoted = (f'"{choice}"' for choice in choices)
-    raise _refused(
-        name, value, reduce(lambda one, other: Text("{one} or {other}", one=one, other=other), quoted)
-    )
-
-
-def _refused(name: str, value: Any, allowed: str) -> OptionsError:
-    return OptionsError(
-        Text(
-            "LCM option '{name}' is {value}; it must be {allowed}.",
-            name=name,
-            value=shown_value(value),
-            allowed=allowed,
-        )
-    )
+def number_in(text: str | None) -> float | None:
+    """The number that a text is; None where it is none, or no finite one."""
+    try:
+        number = None if text is None else float(text)
+    except ValueError:
+        return None
+    return number if number is not None and math.isfinite(number) else None

@@ -40,12 +40,14 @@ def sentences() -> set[str]:
 
 def settings() -> list[tuple[str, str]]:
     """(label, info) of the rows of Settings -> LCM, once for each family where a row is of families."""
-    rows = [tuple(ast.literal_eval(arg) for arg in call.args[2:4]) for call in _calls(("Setting",))]
-    labels = [lora.family.label for lora in OFFICIAL_LORAS]
+    written = [call.args[2:4] for call in _calls(("Setting",))]
+    rows = [(label.value, info.value) for label, info in written if isinstance(label, ast.Constant)]
+    rows += [option.setting for option in OPTIONS if option.setting]
+    families = [lora.family.label for lora in OFFICIAL_LORAS]
     return [
         (label.format(family=family), info)
         for label, info in rows
-        for family in (labels if "{family}" in label else labels[:1])
+        for family in (families if "{family}" in label else families[:1])
     ]
 
 

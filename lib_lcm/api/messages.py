@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lib_lcm.options import shown_value
-from lib_lcm.plan.make import PassRequest, Request, hires_side
+from lib_lcm.plan.request import Request, read_request
 
 MAX_DEPTH = 32
 MAX_PROMPT = 20_000
@@ -92,18 +92,23 @@ def _check_depth(value: Any) -> None:
 
 @dataclass(frozen=True)
 class PlanQuestion:
-    """What a dry run is asked about: the script's arguments, complete, and the request around them.
+    """What a dry run is asked about: the script's arguments, complete, and the fields of the request around
+    them.
 
     `styles` are names of saved styles, which are not in the prompts yet; `checkpoint` is the one that
-    `override_settings` ask for; `sampler` may name a schedule in its end.
+    `override_settings` ask for; `values["sampler_name"]` may name a schedule in its end.
     """
 
     args: list[Any]
-    request: Request
+    values: dict[str, Any]
     is_img2img: bool
     styles: tuple[str, ...] = ()
     checkpoint: str | None = None
-    sampler: str | None = None
+
+    @property
+    def request(self) -> Request:
+        """The request as it stands, without its styles."""
+        return read_request(self.values, is_img2img=self.is_img2img)
 
 
 def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence[Any]]) -> PlanQuestion:
@@ -120,40 +125,33 @@ def plan_question(body: Mapping[str, Any], first_args: Callable[[bool], Sequence
             "'infotext' is not read here: send the fields that it stands for, prompt, steps and the others.",
         )
     is_img2img = body.get("init_images") is not None
+    strength = DEFAULT_IMG2IMG_STRENGTH if is_img2img else None
+    names = (
+        "prompt",
+        "negative_prompt",
+        "hr_prompt",
+        "hr_negative_prompt",
+        "scheduler",
+        "refiner_checkpoint",
+    )
+    values: dict[str, Any] = {name: _text(body, name) for name in (*names, "hr_checkpoint_name")}
+    values |= {
+        "sampler_name": _text(body, "sampler_name") or _text(body, "sampler_index"),
+        "steps": _whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS),
+        "cfg_scale": _number(body, "cfg_scale", DEFAULT_CFG, -MAX_CFG, MAX_CFG),
+        "image_cfg_scale": _number(body, "image_cfg_scale", None, -MAX_CFG, MAX_CFG) if is_img2img else None,
+        "denoising_strength": _number(body, "denoising_strength", strength, 0.0, 1.0),
+        "width": _whole(body, "width", DEFAULT_SIDE, 1, MAX_SIDE),
+        "height": _whole(body, "height", DEFAULT_SIDE, 1, MAX_SIDE),
+        "enable_hr": _boolean(body, "enable_hr"),
+        "hr_second_pass_steps": _whole(body, "hr_second_pass_steps", 0, 0, MAX_STEPS),
+        "hr_scale": _number(body, "hr_scale", DEFAULT_HIRES_SCALE, 0.0, MAX_HIRES_SCALE),
+        "hr_resize_x": _whole(body, "hr_resize_x", 0, 0, MAX_SIDE),
+        "hr_resize_y": _whole(body, "hr_resize_y", 0, 0, MAX_SIDE),
+    }
     args = _script_args(body)
-    strength = _number(body, "denoising_strength", None, 0.0, 1.0)
-    is_hires = _boolean(body, "enable_hr") and not is_img2img
-    if is_img2img:
-        first_strength = DEFAULT_IMG2IMG_STRENGTH if strength is None else strength
-    else:
-        first_strength = 1.0
-    width, height = (_whole(body, name, DEFAULT_SIDE, 1, MAX_SIDE) for name in ("width", "height"))
-    hires_steps = _whole(body, "hr_second_pass_steps", 0, 0, MAX_STEPS)
-    hires_scale = _number(body, "hr_scale", DEFAULT_HIRES_SCALE, 0.0, MAX_HIRES_SCALE)
-    hires_size = (_whole(body, name, 0, 0, MAX_SIDE) for name in ("hr_resize_x", "hr_resize_y"))
-    hires = PassRequest(
-        hires_steps,
-        1.0 if strength is None else strength,
-        hires_side(width, height, hires_scale, *hires_size),
-    )
-    request = Request(
-        first=PassRequest(
-            _whole(body, "steps", DEFAULT_STEPS, 1, MAX_STEPS), first_strength, max(width, height)
-        ),
-        cfg=_number(body, "cfg_scale", DEFAULT_CFG, -MAX_CFG, MAX_CFG),
-        hires=hires if is_hires else None,
-        prompt=_text(body, "prompt") or "",
-        negative_prompt=_text(body, "negative_prompt") or "",
-        scheduler=_text(body, "scheduler"),
-        refiner=_text(body, "refiner_checkpoint"),
-        image_cfg=_number(body, "image_cfg_scale", None, -MAX_CFG, MAX_CFG) if is_img2img else None,
-        hires_prompt=_text(body, "hr_prompt") or "",
-        hires_negative_prompt=_text(body, "hr_negative_prompt") or "",
-        hires_checkpoint=_text(body, "hr_checkpoint_name"),
-    )
     args = [*args, *list(first_args(is_img2img))[len(args) :]]
-    sampler = _text(body, "sampler_name") or _text(body, "sampler_index")
-    return PlanQuestion(args, request, is_img2img, _styles(body), _checkpoint(body), sampler)
+    return PlanQuestion(args, values, is_img2img, _styles(body), _checkpoint(body))
 
 
 def _styles(body: Mapping[str, Any]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ PLAN: dict[str, Any] = {
 }
 DOWNLOAD: dict[str, Any] = {
     "type": "object",
-    "properties": {"family": {"type": "string", "enum": [lora.family.value for lora in OFFICIAL_LORAS]}},
+    "properties": {"family": {"type": "string", "enum": [lora.family.name for lora in OFFICIAL_LORAS]}},
     "required": ["family"],
     "additionalProperties": False,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD15, SDXL, SSD1B, Family
 
 LICENCE = "OpenRAIL++"
 
@@ -17,7 +17,7 @@ class OfficialLora:
     `size` is in bytes. `other_sha256` and `other_sizes` are of earlier uploads of the same weights.
     """
 
-    family: ModelFamily
+    family: Family
     name: str
     repo: str
     size: int
@@ -34,14 +34,14 @@ class OfficialLora:
 
 OFFICIAL_LORAS: tuple[OfficialLora, ...] = (
     OfficialLora(
-        ModelFamily.sd15,
+        SD15,
         "lcm_lora_sd15",
         "latent-consistency/lcm-lora-sdv1-5",
         134_621_556,
         "8f90d840e075ff588a58e22c6586e2ae9a6f7922996ee6649a7f01072333afe4",
     ),
     OfficialLora(
-        ModelFamily.sdxl,
+        SDXL,
         "lcm_lora_sdxl",
         "latent-consistency/lcm-lora-sdxl",
         393_855_224,
@@ -51,7 +51,7 @@ OFFICIAL_LORAS: tuple[OfficialLora, ...] = (
         other_sizes=(393_854_624,),
     ),
     OfficialLora(
-        ModelFamily.ssd1b,
+        SSD1B,
         "lcm_lora_ssd1b",
         "latent-consistency/lcm-lora-ssd-1b",
         209_991_222,
@@ -62,12 +62,12 @@ OFFICIAL_LORAS: tuple[OfficialLora, ...] = (
 FAMILIES_WITH_LORA = frozenset(lora.family for lora in OFFICIAL_LORAS)
 
 
-def official_lora(family: ModelFamily) -> OfficialLora | None:
+def official_lora(family: Family) -> OfficialLora | None:
     """The published LCM-LoRA of `family`, or None where there is none."""
     return next((lora for lora in OFFICIAL_LORAS if lora.family is family), None)
 
 
-def family_of_sha256(sha256: str) -> ModelFamily | None:
+def family_of_sha256(sha256: str) -> Family | None:
     """The family of the published LCM-LoRA whose content has this SHA-256 (hex, any case), or None."""
     digest = sha256.lower()
     for lora in OFFICIAL_LORAS:

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import Family
 from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.lora.download import DownloadError, download_lora
 
@@ -29,7 +29,7 @@ class Downloads:
     def __init__(self, download=download_lora):
         self._download = download
         self._lock = threading.Lock()
-        self._states: dict[ModelFamily, DownloadState] = {}
+        self._states: dict[Family, DownloadState] = {}
 
     def state(self, lora: OfficialLora) -> DownloadState:
         with self._lock:

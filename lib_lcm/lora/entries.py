@@ -2,7 +2,7 @@
 
 A drop-down of gradio 3 has no values behind its texts: what is shown is what comes back, also long after the
 checkpoint or the files have changed, from a page that was open all the while, another tab, or saved defaults.
-So an entry is the option itself and, after SEPARATOR, a note that whoever reads it leaves out: "Auto ·
+So an entry is the option itself and, after ENTRY_SEPARATOR, a note that whoever reads it leaves out: "Auto ·
 lcm_lora_sd15" is always Auto, "mine · SDXL" always the LoRA "mine".
 """
 
@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import Family
+from lib_lcm.options import AUTO_LABEL, ENTRY_SEPARATOR, NO_LORA, option_of
 from lib_lcm.text import Text, Translations, translated
-
-AUTO_LABEL, NO_LORA = "Auto", "None"
-SEPARATOR = "\u00a0\u00b7\u00a0"
-"""A middle dot between no-break spaces: what no file's name holds by chance."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +23,12 @@ class ListedLora:
     """
 
     name: str
-    family: ModelFamily | None
-
-
-def option_of(entry: str) -> str:
-    """The option that an entry stands for; any other text is the option itself."""
-    if entry.startswith(AUTO_LABEL + SEPARATOR):
-        return AUTO_LABEL
-    return entry.rpartition(SEPARATOR)[0] or entry
+    family: Family | None
 
 
 def entries(
     loras: Iterable[ListedLora],
-    checkpoint: ModelFamily | None = None,
+    checkpoint: Family | None = None,
     auto: str | None = None,
     words: Translations | None = None,
 ) -> list[str]:
@@ -63,12 +53,10 @@ def entries(
 
 def auto_entry(meaning: str | None = None) -> str:
     """The entry of Auto with what it means at the moment."""
-    return AUTO_LABEL if meaning is None else AUTO_LABEL + SEPARATOR + meaning
+    return AUTO_LABEL if meaning is None else AUTO_LABEL + ENTRY_SEPARATOR + meaning
 
 
-def lora_entry(
-    lora: ListedLora, checkpoint: ModelFamily | None = None, words: Translations | None = None
-) -> str:
+def lora_entry(lora: ListedLora, checkpoint: Family | None = None, words: Translations | None = None) -> str:
     """The entry of a LoRA with its family; it says so where the checkpoint is of another one."""
     if lora.family is None:
         note = Text("not checked")
@@ -76,7 +64,7 @@ def lora_entry(
         note = lora.family.label
     else:
         note = Text("{family}, not for {checkpoint}", family=lora.family.label, checkpoint=checkpoint.label)
-    return lora.name + SEPARATOR + translated(note, words or {})
+    return lora.name + ENTRY_SEPARATOR + translated(note, words or {})
 
 
 def entry_for(option: str, among: Iterable[str]) -> str:

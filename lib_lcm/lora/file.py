@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import Family
 from lib_lcm.lora.header import (
     MAX_HEADER_BYTES as MAX_HEADER_BYTES,
 )  # the limit that `inspect_lora` keeps to, for its callers
@@ -57,7 +57,7 @@ class LoraFile:
     """
 
     path: Path
-    family: ModelFamily | None = None
+    family: Family | None = None
     is_lcm: bool = False
     rank: int | None = None
     modules: int = 0

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
+from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SSD1B, Family, of_width
 from lib_lcm.lora.key_names import split_key
 from lib_lcm.lora.unet_layouts import (
     DEPTH_BEYOND_REFINER,
@@ -35,7 +35,7 @@ class Layers(NamedTuple):
     """
 
     data_bytes: int
-    family: ModelFamily | None = None
+    family: Family | None = None
     rank: int | None = None
     modules: int = 0
     incomplete: int = 0
@@ -141,7 +141,7 @@ def _what_else(shapes: Mapping[str, list[int]]) -> str:
 # ---- the family
 
 
-def _family(contents: _Contents) -> ModelFamily | None:
+def _family(contents: _Contents) -> Family | None:
     """The family that the LoRA was made for, or None where the layers do not say or contradict each other."""
     if "video" in contents.components:
         return None  # video models share the image models' widths
@@ -154,39 +154,39 @@ def _family(contents: _Contents) -> ModelFamily | None:
     if len(widths) > 1:
         return None
     if widths:
-        family = FAMILY_OF_CROSS_ATTENTION_WIDTH.get(widths.pop())
+        family = of_width(widths.pop())
     else:
         family = _family_without_width(contents) or _family_of_text_encoder(contents)
     if family not in LAYOUTS or not _fits(outline, family):
         return None
-    return sdxl_or_smaller(outline) if family is ModelFamily.sdxl else family
+    return sdxl_or_smaller(outline) if family is SDXL else family
 
 
-def _family_without_width(contents: _Contents) -> ModelFamily | None:
+def _family_without_width(contents: _Contents) -> Family | None:
     """The family of a UNet LoRA that leaves the cross-attention's inputs alone, where its other layers can
     belong to one family only.
     """
     if max(contents.outline.depths.values(), default=0) >= DEPTH_BEYOND_REFINER:
-        return ModelFamily.sdxl
+        return SDXL
     # Only SD 1.x projects into its attentions with 1x1 convolutions (four dimensions); the later families use
     # linear layers (two).
     if any(module.endswith("_proj_in") and len(shape) == 4 for (_, module), shape in contents.downs.items()):
-        return ModelFamily.sd15
+        return SD15
     # SDXL and what was cut out of it are alone in having attention in the first block on the way up.
     if contents.outline.depths and {family for family in LAYOUTS if _fits(contents.outline, family)} <= {
-        ModelFamily.sdxl,
-        ModelFamily.ssd1b,
+        SDXL,
+        SSD1B,
     }:
-        return ModelFamily.sdxl
+        return SDXL
     return None
 
 
-def _fits(outline: Outline, family: ModelFamily) -> bool:
+def _fits(outline: Outline, family: Family) -> bool:
     """Whether the family's UNet has attention in all places where the LoRA has some."""
     return outline.depths.keys() <= set(LAYOUTS[family].attentions)
 
 
-def _family_of_text_encoder(contents: _Contents) -> ModelFamily | None:
+def _family_of_text_encoder(contents: _Contents) -> Family | None:
     """What the text encoder's layers say: kohya's `lora_te_` is SD 1.x (768 wide) or SD 2.x (1024), a second
     one beside a UNet SDXL.
     """
@@ -197,29 +197,27 @@ def _family_of_text_encoder(contents: _Contents) -> ModelFamily | None:
             and module.endswith("_self_attn_q_proj")
             and len(shape) == 2
         ):
-            return {768: ModelFamily.sd15, 1024: ModelFamily.sd2}.get(shape[1])
+            return {768: SD15, 1024: SD2}.get(shape[1])
     if contents.outline.modules and any(
         component == "text_encoder" and module.startswith(("lora_te2_", "text_encoder_2."))
         for component, module in contents.modules
     ):
-        return ModelFamily.sdxl
+        return SDXL
     return None
 
 
-def _family_of_transformer(contents: _Contents) -> ModelFamily | None:
+def _family_of_transformer(contents: _Contents) -> Family | None:
     """SD 3 or Flux, from the names and widths of a diffusion transformer's layers."""
     names = [module for component, module in contents.modules if component == "other"]
     if any(
         name.startswith(("double_blocks_", "single_blocks_", "single_transformer_blocks_")) for name in names
     ):
-        return ModelFamily.flux
+        return FLUX
     if any(name.startswith("joint_blocks_") for name in names):
-        return ModelFamily.sd3
+        return SD3
     for (_, module), shape in contents.downs.items():
         if re.fullmatch(r"transformer_blocks_\d+_attn_(to|add)_[qkv](_proj)?", module) and len(shape) == 2:
-            return {1536: ModelFamily.sd3, 2432: ModelFamily.sd3}.get(
-                shape[1]
-            )  # SD 3 and 3.5 medium, 3.5 large
+            return {1536: SD3, 2432: SD3}.get(shape[1])  # SD 3 and 3.5 medium, 3.5 large
     return None
 
 

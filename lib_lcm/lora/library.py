@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import UNKNOWN, Family, family_named
 from lib_lcm.lora.catalog import (
     FAMILIES_WITH_LORA,
     OFFICIAL_LORAS,
@@ -25,10 +25,10 @@ from lib_lcm.lora.catalog import (
     family_of_sha256,
     official_lora,
 )
-from lib_lcm.lora.few_step_names import names_steps, other_method
 from lib_lcm.lora.file import PICKLE_ENDINGS, LoraFile, inspect_lora, listed_problem, shown_name
 from lib_lcm.lora.hashes import FileHashes, Version
-from lib_lcm.lora.tags import conventional_family
+from lib_lcm.lora.names import conventional_family
+from lib_lcm.methods import named_in, names_steps
 from lib_lcm.text import Text, listed
 
 # What the WebUIs list as LoRAs.
@@ -48,7 +48,7 @@ class Choice:
     of this family). Or `file` is None and `problem` is one sentence for the user that says what to do.
     """
 
-    family: ModelFamily
+    family: Family
     file: LoraFile | None = None
     reason: str | None = None
     problem: str | None = None
@@ -76,7 +76,7 @@ class _Contender(NamedTuple):
     `reason` is why, the hash aside; `sha256` is None for a file that has not the size of a published one.
     """
 
-    family: ModelFamily
+    family: Family
     file: LoraFile
     reason: str | None
     sha256: Future[str | None] | None
@@ -181,7 +181,7 @@ class LoraLibrary:
         finally:
             self._this_thread.sees_once = self._this_thread.has_seen = False
 
-    def candidates(self, family: ModelFamily) -> list[LoraFile]:
+    def candidates(self, family: Family) -> list[LoraFile]:
         """The LCM-LoRAs of `family` now in the folders, best first. Never a file of another family, nor one
         with a problem.
 
@@ -190,14 +190,14 @@ class LoraLibrary:
         """
         return [file for _, file in self._ranked(family)]
 
-    def choose(self, family: ModelFamily) -> Choice:
+    def choose(self, family: Family) -> Choice:
         """The best LCM-LoRA of `family` now in the folders, or the sentence that says why there is none and
         what to do.
         """
-        family = ModelFamily(family)
+        family = family_named(family)
         if family not in FAMILIES_WITH_LORA:
             known = ", ".join(lora.family.label for lora in OFFICIAL_LORAS)
-            name = Text("This kind of checkpoint") if family is ModelFamily.unknown else family.label
+            name = Text("This kind of checkpoint") if family is UNKNOWN else family.label
             return Choice(
                 family,
                 problem=Text(
@@ -240,7 +240,7 @@ class LoraLibrary:
                 place is None
                 or file.problem is not None
                 or file.family is None
-                or other_method(place.relative) is None
+                or named_in(place.relative) is None
             ):
                 return False
             return file.is_lcm or names_steps(place.relative)  # the name alone may be a style's
@@ -332,10 +332,10 @@ class LoraLibrary:
                         self._index.setdefault(fold(name), file)
         return self._index.get(wanted) or self._index.get(wanted.casefold())
 
-    def _ranked(self, family: ModelFamily) -> list[tuple[str, LoraFile]]:
+    def _ranked(self, family: Family) -> list[tuple[str, LoraFile]]:
         """(reason, file) of every LCM-LoRA of `family`, best first, after a fresh look at the folders."""
-        family = ModelFamily(family)
-        if family is ModelFamily.unknown:
+        family = family_named(family)
+        if family is UNKNOWN:
             return []
         with self._lock:
             contenders = [
@@ -360,7 +360,7 @@ class LoraLibrary:
         ranked.sort(key=lambda entry: entry[:3])
         return [(reason, file) for *_, reason, file in ranked]
 
-    def _contender(self, file: LoraFile, family: ModelFamily) -> _Contender | None:
+    def _contender(self, file: LoraFile, family: Family) -> _Contender | None:
         """`file` as a possible LCM-LoRA of `family`, None where it cannot be one."""
         if file.problem is not None or file.family is not family:
             return None
@@ -369,9 +369,7 @@ class LoraLibrary:
             reason = _FROM_HEADER if file.is_lcm else _FROM_NAME
         else:
             reason = (
-                _FROM_HEADER
-                if file.is_lcm and other_method(self._places[file.path].relative) is None
-                else None
+                _FROM_HEADER if file.is_lcm and named_in(self._places[file.path].relative) is None else None
             )
         sha256 = self._sha256(file)
         return (
@@ -380,7 +378,7 @@ class LoraLibrary:
             else _Contender(family, file, reason, sha256, is_conventional, self._order(file))
         )
 
-    def _has_conventional_name(self, file: LoraFile, family: ModelFamily) -> bool:
+    def _has_conventional_name(self, file: LoraFile, family: Family) -> bool:
         return conventional_family(self._places[file.path].relative) is family
 
     def _sha256(self, file: LoraFile) -> Future[str | None] | None:
@@ -390,14 +388,14 @@ class LoraLibrary:
         path = self._places[file.path].path
         return self._hashes.request(Version(path, self._seen[path].size, self._seen[path].mtime_ns))
 
-    def _why_none(self, family: ModelFamily) -> str:
+    def _why_none(self, family: Family) -> str:
         official = official_lora(family)
         misses = [
             *self._not_listed(official),
             *self._misnamed(official),
             *self._other_distillations(family),
         ]
-        said = {"family": family.label, "short": family.value}
+        said = {"family": family.label, "short": family.name}
         if misses:
             return Text(
                 "No LCM-LoRA for {family} was found ({misses}): correct that, or download it with the LCM"
@@ -444,14 +442,14 @@ class LoraLibrary:
                     family=(file.family or official.family).label,
                 )
 
-    def _other_distillations(self, family: ModelFamily) -> Iterable[str]:
+    def _other_distillations(self, family: Family) -> Iterable[str]:
         for file in self._scanned():
-            method = other_method(self._places[file.path].relative)
+            method = named_in(self._places[file.path].relative)
             if file.family is family and file.is_lcm and method:
                 yield Text(
                     '{file} is by its name a "{method}" LoRA, not an LCM-LoRA',
                     file=shown_name(file.path),
-                    method=method,
+                    method=method.name,
                 )
 
 

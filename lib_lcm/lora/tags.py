@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lib_lcm.families import ModelFamily
 from lib_lcm.text import Text
 
 # The kinds that the WebUI's LoRA extension answers to.
@@ -98,42 +97,3 @@ def _number(text: str | float) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is not a finite number")
     return number
-
-
-# Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's
-# name.
-_FILLER = frozenset({"lora", "loras", "pytorch", "weights", "fp16", "safetensors"})
-_FAMILY_WORDS = {
-    **dict.fromkeys(("15", "v15", "sd15", "sdv15", "sdv1", "sd1"), ModelFamily.sd15),
-    **dict.fromkeys(("xl", "sdxl", "sdxl10", "sdxlbase", "sdxlbase10", "sdxlbasev10"), ModelFamily.sdxl),
-    **dict.fromkeys(("ssd1b", "ssd"), ModelFamily.ssd1b),
-}
-_ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.I)
-_COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.I)
-# "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below.
-# "lcm" also parts from what may be glued to it ("lcmlora", "lcmxl").
-_WORD = re.compile(r"fp16|lcm(?=(?:lora|sdxl|ssd|sdv?|xl)(?![a-z]))|[a-z]+|\d+|[^\sa-z\d_.()\[\]-]+")
-_MOST_FOLDERS = 3
-
-
-def conventional_family(name: str) -> ModelFamily | None:
-    """The family that `name` promises if it is a name that people give the published LCM-LoRAs, otherwise
-    None.
-
-    `name` may have folders and an ending: `lcm_lora_sdxl`, `lcm-lora-sdv1-5`, `LCM_15`,
-    `lcm/SDXL/pytorch_lora_weights.safetensors`. Every word of it has to belong to such a name, so that a
-    style called `calcmania_sdxl` or `lcm_comic_sdxl` does not count. A name proves nothing about the content.
-    """
-    if "lcm" not in name.lower():
-        return None
-    folders = re.split(r"[/\\]+", name.strip())
-    words: list[str] = []
-    for folder in reversed(folders[-1 - _MOST_FOLDERS :]):
-        # from the file's name outwards, until the name is complete
-        here = _WORD.findall(_COPY.sub("", _ENDING.sub("", folder)).lower())
-        words = here + words
-        if "lcm" in words:
-            rest = "".join(word for word in words if word != "lcm" and word not in _FILLER)
-            if rest in _FAMILY_WORDS:
-                return _FAMILY_WORDS[rest]
-    return None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import FAMILIES, SDXL, SSD1B, Family, Unet
 
 
 class Layout(NamedTuple):
@@ -23,19 +23,15 @@ class Layout(NamedTuple):
     samplers: tuple[str, ...]
 
 
-def _layout(
-    levels: int, attention_levels: Iterable[int], mid_attention: bool = True, mid_resnets: int = 2
-) -> Layout:
-    """The layout of a UNet with two residual blocks per level on the way down, three on the way up."""
-    attention_levels = list(attention_levels)
-    down, up = (
-        range(levels),
-        [levels - 1 - level for level in range(levels)],
-    )  # `up`: the level that each up block works on
+def _layout(unet: Unet) -> Layout:
+    """The layout of a UNet, in diffusers' names."""
+    levels, attention_levels = unet.levels, unet.attention_levels
+    down = range(levels)
+    up = [levels - 1 - level for level in down]  # the level that each up block works on
     return Layout(
         attentions=(
             *(f"down_blocks_{b}_attentions_{i}" for b in down if b in attention_levels for i in range(2)),
-            *(("mid_block_attentions_0",) if mid_attention else ()),
+            *(("mid_block_attentions_0",) if unet.mid_attention else ()),
             *(
                 f"up_blocks_{b}_attentions_{i}"
                 for b, level in enumerate(up)
@@ -45,7 +41,7 @@ def _layout(
         ),
         resnets=(
             *(f"down_blocks_{b}_resnets_{i}" for b in down for i in range(2)),
-            *(f"mid_block_resnets_{i}" for i in range(mid_resnets)),
+            *(f"mid_block_resnets_{i}" for i in range(unet.mid_resnets)),
             *(f"up_blocks_{b}_resnets_{i}" for b in range(levels) for i in range(3)),
         ),
         samplers=(
@@ -55,19 +51,13 @@ def _layout(
     )
 
 
-LAYOUTS = {
-    ModelFamily.sd15: _layout(4, (0, 1, 2)),
-    ModelFamily.sd2: _layout(4, (0, 1, 2)),
-    ModelFamily.sdxl: _layout(3, (1, 2)),
-    ModelFamily.ssd1b: _layout(3, (1, 2), mid_attention=False, mid_resnets=1),
-    ModelFamily.sdxl_refiner: _layout(4, (1, 2)),
-}
+LAYOUTS = {family: _layout(family.unet) for family in FAMILIES if family.unet is not None}
 
 
 def _depths_without_mid(
     down_1: tuple[int, ...], down_2: tuple[int, ...], up_0: tuple[int, ...], up_1: tuple[int, ...]
 ) -> dict[str, int]:
-    places = LAYOUTS[ModelFamily.ssd1b].attentions
+    places = LAYOUTS[SSD1B].attentions
     return dict(zip(places, (*down_1, *down_2, *up_0, *up_1), strict=True))
 
 
@@ -119,7 +109,7 @@ def _place(module: str) -> tuple[str | None, int]:
     return (attention[0], 0) if attention else (None, 0)
 
 
-def sdxl_or_smaller(outline: Outline) -> ModelFamily | None:
+def sdxl_or_smaller(outline: Outline) -> Family | None:
     """SDXL or SSD-1B for a LoRA with SDXL's width and outline; None for Segmind-Vega's.
 
     Leaving things out proves little: style LoRAs do it too. SSD-1B needs all ten of its attentions, no
@@ -129,17 +119,17 @@ def sdxl_or_smaller(outline: Outline) -> ModelFamily | None:
     if outline.depths == _VEGA_DEPTHS:
         return None
     if outline.depths == _SSD1B_DEPTHS and "mid_block_resnets_1_conv1" not in outline.modules:
-        return ModelFamily.ssd1b
+        return SSD1B
     single_mid = (
         "mid_block_resnets_0_conv1" in outline.modules and "mid_block_resnets_1_conv1" not in outline.modules
     )
     within = outline.depths.keys() == _SSD1B_DEPTHS.keys() and all(
         0 < outline.depths[p] <= _SSD1B_DEPTHS[p] for p in outline.depths
     )
-    return ModelFamily.ssd1b if single_mid and within else ModelFamily.sdxl
+    return SSD1B if single_mid and within else SDXL
 
 
-def covers_all_layers(family: ModelFamily | None, outline: Outline) -> bool:
+def covers_all_layers(family: Family | None, outline: Outline) -> bool:
     """Whether the LoRA has every layer that the published distillation scripts train, in every block of the
     family's layout.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import UNKNOWN, Family
 from lib_lcm.lora.catalog import FAMILIES_WITH_LORA
 from lib_lcm.lora.file import LoraFile, shown_name
-from lib_lcm.lora.tags import LoraTag, conventional_family, find_tags
-from lib_lcm.options import AUTO, NONE, TCD, Defaults, LcmOptions
+from lib_lcm.lora.names import conventional_family
+from lib_lcm.lora.tags import LoraTag, find_tags
+from lib_lcm.options import AUTO, FIRST, NONE, LcmOptions
 from lib_lcm.text import Text
 
 # A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's
@@ -18,11 +19,13 @@ from lib_lcm.text import Text
 # counts differently.
 LEAST_SHARE_MATCHED = 0.9
 
+FROM_TAG, FROM_OPTION, REMEMBERED = "tag", "option", "remembered"
+
 
 class Loras(Protocol):
     """What is asked of the LoRA folder (`library.LoraLibrary`)."""
 
-    def choose(self, family: ModelFamily): ...
+    def choose(self, family: Family) -> Any: ...
 
     def find(self, name: str) -> LoraFile | None: ...
 
@@ -38,15 +41,23 @@ class LoraUse:
     """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the
     generation must fail.
 
-    `reason` says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does),
-    "remembered" (for the checkpoint), or the `reason` of a `library.Choice`; None where there is a problem.
+    `name` is what the file is called: its name, with its folders where another file has the same. `reason`
+    says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does), "remembered" (for
+    the checkpoint), or the `reason` of a `Choice`; None where there is a problem. `replaces` are the prompt's
+    tags in whose place it stands; all others are left as they are.
     """
 
     file: LoraFile | None = None
+    name: str | None = None
     weight: float = 1.0
     messages: tuple[str, ...] = ()
     problem: str | None = None
     reason: str | None = None
+    replaces: tuple[LoraTag, ...] = ()
+
+    def left_beside(self, tags: Iterable[LoraTag]) -> list[LoraTag]:
+        """Those of the prompt's tags that are left as they are."""
+        return [tag for tag in tags if not any(tag is other for other in self.replaces)]
 
 
 @dataclass(frozen=True)
@@ -55,20 +66,15 @@ class LcmTag:
 
     tag: LoraTag
     file: LoraFile | None
-    family: ModelFamily | None
+    family: Family | None
 
 
-def lcm_tags(prompt: str, loras: Loras) -> list[LcmTag]:
-    """The tags of `prompt` that mean an LCM-LoRA; see `lcm_among`."""
-    return lcm_among(find_tags(prompt), loras)
-
-
-def lcm_among(tags: Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
-    """The tags that mean an LCM-LoRA, by the content of the file they name or, where there is none, by its
-    usual name.
+def lcm_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
+    """The tags of a prompt that mean an LCM-LoRA, by the content of the file they name or, where there is
+    none, by its usual name.
     """
     found = []
-    for tag in tags:
+    for tag in find_tags(tags) if isinstance(tags, str) else tags:
         file = loras.find(tag.name)
         if file is not None and file.problem is None:
             if loras.is_lcm_lora(file):
@@ -80,9 +86,6 @@ def lcm_among(tags: Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
     return found
 
 
-FROM_TAG, FROM_OPTION, REMEMBERED = "tag", "option", "remembered"
-
-
 def option_name(file: LoraFile, loras: Loras) -> str:
     """The value of the option `lora` that means this file: its name, with its ending where the name alone
     would mean something else.
@@ -91,60 +94,83 @@ def option_name(file: LoraFile, loras: Loras) -> str:
     return name + file.path.suffix if name.lower() in (AUTO, NONE) else name
 
 
-def resolve_lora(
+def lora_for(
     tags: str | Sequence[LoraTag],
     options: LcmOptions,
-    family: ModelFamily,
+    family: Family,
     loras: Loras,
     remembered: str | None = None,
 ) -> LoraUse:
-    """The LCM-LoRA for a model of `family`: typed tags win, then the options (DESIGN rules 1-3).
+    """What a prompt is drawn with on a checkpoint of `family`: typed tags win, then the options.
 
     `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means
     for this checkpoint, as the option `lora` has it, None where nothing is remembered.
     """
-    options = Defaults().fill(options)  # a weight at least, for callers without settings
+    options = options.filled(FIRST)  # a weight at least, for callers without settings
     if options.lora == NONE:
         return LoraUse(weight=options.weight, reason=FROM_OPTION)
     if options.lora == AUTO and remembered == NONE:
         return LoraUse(weight=options.weight, reason=REMEMBERED)
     tags = find_tags(tags) if isinstance(tags, str) else list(tags)
-    typed = lcm_among(tags, loras)
-    for item in typed:
-        if item.tag.problem:
-            return LoraUse(problem=item.tag.problem)
+    typed = lcm_tags(tags, loras)
+    unreadable = next((item.tag.problem for item in typed if item.tag.problem), None)
+    if unreadable is not None:
+        return LoraUse(problem=unreadable)
     if options.lora == AUTO and not typed:
-        name = _few_step_lora(tags, family, loras)
-        if name is not None:
-            return LoraUse(
-                weight=options.weight,
-                messages=(
-                    Text(
-                        (
-                            "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was"
-                            " added to it."
-                            if options.sampler == TCD
-                            else (
-                                "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA"
-                                " was added to it; try the sampler TCD with it."
-                            )
-                        ),
-                        lora=name,
-                    ),
-                ),
-                reason=FROM_TAG,
-            )
-    fitting = [item for item in typed if item.file is not None and item.family is family]
-    if fitting:
-        found = LoraUse(fitting[-1].file, reason=FROM_TAG)
+        few_step = _few_step_lora(tags, family, loras)
+        if few_step is not None:
+            return _in_its_place(few_step, options)
+    fitting = [item.file for item in typed if item.file is not None and item.family is family]
+    found = (
+        LoraUse(fitting[-1], reason=FROM_TAG) if fitting else _of_options(options, family, loras, remembered)
+    )
+    if found.problem:
+        return found
+    found = replace(found, name=None if found.file is None else loras.name_of(found.file))
+    return _with_tags(found, tags, typed, family, options, loras)
+
+
+def _few_step_lora(tags: Sequence[LoraTag], family: Family, loras: Loras) -> str | None:
+    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does,
+    or None.
+    """
+    for tag in reversed(tags):
+        file = loras.find(tag.name)
+        if file is not None and file.family is family and loras.is_few_step_lora(file):
+            return tag.name
+    return None
+
+
+def _in_its_place(lora: str, options: LcmOptions) -> LoraUse:
+    """No LCM-LoRA, since the prompt names a LoRA of another method."""
+    if options.sampler == "tcd":
+        message = Text(
+            "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it.",
+            lora=lora,
+        )
     else:
-        found = _of_options(options, family, loras, remembered)
-        if found.problem:
-            return found
+        message = Text(
+            "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it; try"
+            " the sampler TCD with it.",
+            lora=lora,
+        )
+    return LoraUse(weight=options.weight, messages=(message,), reason=FROM_TAG)
+
+
+def _with_tags(
+    found: LoraUse,
+    tags: Sequence[LoraTag],
+    typed: Sequence[LcmTag],
+    family: Family,
+    options: LcmOptions,
+    loras: Loras,
+) -> LoraUse:
+    """The use of a LoRA with the weight that the prompt's tags give it, and with what is to be told of
+    them.
+    """
     messages = list(found.messages)
     for item in typed:
         if item.family is not None and item.family is not family:
-            used = loras.name_of(found.file)
             messages.append(
                 Text(
                     "{lora} is an LCM-LoRA for {family} and the checkpoint is {checkpoint}: {used} was used"
@@ -152,7 +178,7 @@ def resolve_lora(
                     lora=item.tag.name,
                     family=item.family.label,
                     checkpoint=family.label,
-                    used=used,
+                    used=found.name,
                 )
             )
     if len(typed) > 1:
@@ -164,36 +190,25 @@ def resolve_lora(
                 weight=typed[-1].tag.weight,
             )
         )
-    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen, whatever
-    # kind it is
+    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen
     meant = [
         tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)
     ]
-    for tag in meant:
-        if tag.problem:
-            return LoraUse(problem=tag.problem)
+    unreadable = next((tag.problem for tag in meant if tag.problem), None)
+    if unreadable is not None:
+        return LoraUse(problem=unreadable)
     weight = meant[-1].weight if meant else options.weight
-    return replace(found, weight=weight, messages=tuple(messages))
-
-
-def _few_step_lora(tags: Sequence[LoraTag], family: ModelFamily, loras: Loras) -> str | None:
-    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does,
-    or None.
-    """
-    for tag in reversed(tags):
-        file = loras.find(tag.name)
-        if file is not None and file.family is family and loras.is_few_step_lora(file):
-            return tag.name
-    return None
+    return replace(found, weight=weight, messages=tuple(messages), replaces=tuple(meant))
 
 
 def _is_tag_of(tag: LoraTag, file: LoraFile | None, loras: Loras) -> bool:
     found = None if file is None else loras.find(tag.name)
-    return found is not None and found.path == file.path
+    return found is not None and file is not None and found.path == file.path
 
 
-def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remembered: str | None) -> LoraUse:
-    if family is ModelFamily.unknown:
+def _of_options(options: LcmOptions, family: Family, loras: Loras, remembered: str | None) -> LoraUse:
+    """The LoRA that the option names, else the remembered one, else the best of the family."""
+    if family is UNKNOWN:
         return LoraUse(
             problem=Text(
                 "The kind of the loaded checkpoint was not recognised, so no LCM-LoRA can be chosen for it;"
@@ -210,6 +225,18 @@ def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remember
         file, gone = _named_file(remembered, family, loras)
         if gone is None:
             return LoraUse(file, reason=REMEMBERED)
+    best = _best(family, loras)
+    if gone is None or best.file is None:
+        return best
+    message = Text(
+        "What is remembered for this checkpoint cannot be used, so Auto took {lora}: {why}",
+        lora=loras.name_of(best.file),
+        why=gone,
+    )
+    return replace(best, messages=(message,))
+
+
+def _best(family: Family, loras: Loras) -> LoraUse:
     if family not in FAMILIES_WITH_LORA:
         return LoraUse(
             problem=Text(
@@ -219,21 +246,11 @@ def _of_options(options: LcmOptions, family: ModelFamily, loras: Loras, remember
             )
         )
     choice = loras.choose(family)
-    if choice.file is None:
-        return LoraUse(problem=choice.problem)
-    messages = ()
-    if gone is not None:
-        messages = (
-            Text(
-                "What is remembered for this checkpoint cannot be used, so Auto took {lora}: {why}",
-                lora=loras.name_of(choice.file),
-                why=gone,
-            ),
-        )
-    return LoraUse(choice.file, messages=messages, reason=choice.reason)
+    return LoraUse(choice.file, problem=choice.problem, reason=choice.reason)
 
 
-def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile | None, str | None]:
+def _named_file(name: str, family: Family, loras: Loras) -> tuple[LoraFile | None, str | None]:
+    """The file of that name, or the sentence why it cannot be used."""
     file = loras.find(name)
     if file is None:
         return None, Text(
@@ -250,17 +267,6 @@ def _named_file(name: str, family: ModelFamily, loras: Loras) -> tuple[LoraFile 
             checkpoint=family.label,
         )
     return file, None
-
-
-def other_tags(tags: Iterable[LoraTag], loras: Loras, used: LoraFile | None = None) -> list[LoraTag]:
-    """The tags that mean neither an LCM-LoRA nor the file that is used as one: the LoRAs that are left as
-    they are beside it.
-    """
-    tags = list(tags)
-    lcm = [item.tag for item in lcm_among(tags, loras)]
-    return [
-        tag for tag in tags if not any(tag is other for other in lcm) and not _is_tag_of(tag, used, loras)
-    ]
 
 
 def why_not_held(file: LoraFile, matched: int | None) -> str | None:

@@ -11,41 +11,46 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA
 from lib_lcm.lora.file import LoraFile
-from lib_lcm.lora.use import LcmTag, Loras, lcm_tags, option_name
+from lib_lcm.lora.use import LcmTag, Loras, LoraUse, lcm_tags, option_name
 from lib_lcm.options import (
-    AUTO,
+    AUTO_LABEL,
     DEFAULT_LIMITS,
-    LCM,
+    NO_LORA,
     NONE,
     OPTIONS,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
     TRAILING,
     WEBUI,
+    Option,
+    number_in,
     shown_number,
 )
-from lib_lcm.plan.make import Plan
+from lib_lcm.plan.plan import Plan
 
 KEYS = {option.name: option.infotext for option in OPTIONS if option.infotext}
-assert AUTO_LABEL.lower() == AUTO and NO_LORA.lower() == NONE
 
 _OF_LCM = re.compile(rf"(?:^|, )(?:{KEYS['lora']}|{KEYS['schedule']}): ")
 _SIZE = re.compile(r"^\d+x\d+$")
 """A value that the WebUI takes apart into two keys, "LCM LoRA-1" and "LCM LoRA-2"."""
 
 
-def parameters(plan: Plan, loras: Loras) -> dict[str, str]:
-    """What is added to the picture's generation parameters."""
-    shown = {
-        KEYS["lora"]: NO_LORA if plan.lora is None else _quoted(_unmistakable(plan.lora, loras)),
-        KEYS["weight"]: shown_number(plan.weight),
-        KEYS["schedule"]: SCHEDULE_LABELS[plan.schedule],
+def parameters(plan: Plan, lora: LoraUse, loras: Loras) -> dict[str, str]:
+    """What is added to the generation parameters of a picture that was made so with this LoRA."""
+    name = NO_LORA if lora.file is None else _quoted(_unmistakable(lora.file, loras))
+    values = {**vars(plan.options), "weight": lora.weight, "schedule": plan.schedule, "gamma": plan.gamma}
+    rest = {
+        option.infotext: option.kind.shown(values[option.name])
+        for option in OPTIONS
+        if option.name != "lora" and option.infotext and values[option.name] is not None
     }
-    if plan.gamma is not None:
-        shown[KEYS["gamma"]] = shown_number(plan.gamma)
-    return shown
+    return {KEYS["lora"]: name, **{key: _text(value) for key, value in rest.items()}}
+
+
+def _text(value: Any) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return shown_number(value) if is_number else str(value)
 
 
 def _unmistakable(file: LoraFile, loras: Loras) -> str:
@@ -89,8 +94,8 @@ def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
 
 def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[LcmTag]:
     """The LCM-LoRAs in the prompt of a picture that was made with the sampler LCM as LCM would; else none."""
-    steps, cfg = _number(pasted.get("Steps")), _number(pasted.get("CFG scale"))
-    if pasted.get("Sampler") != SAMPLER_LABELS[LCM] or steps is None or cfg is None:
+    steps, cfg = number_in(pasted.get("Steps")), number_in(pasted.get("CFG scale"))
+    if pasted.get("Sampler") != SAMPLER_LABELS["lcm"] or steps is None or cfg is None:
         return []
     limits = DEFAULT_LIMITS
     if not (limits.min_steps <= steps <= limits.max_steps and limits.min_cfg <= cfg <= limits.max_cfg):
@@ -118,17 +123,13 @@ def _enabled(pasted: Mapping[str, str], loras: Loras) -> bool:
     return is_lcm(pasted) or _is_of_tag_found_elsewhere(pasted, loras)
 
 
-def _weight(pasted: Mapping[str, str], loras: Loras) -> float | None:
-    return _number(pasted.get(KEYS["weight"]))
-
-
 def _steps(pasted: Mapping[str, str], loras: Loras) -> int | None:
-    value = _number(pasted.get("Steps")) if _enabled(pasted, loras) else None
+    value = number_in(pasted.get("Steps")) if _enabled(pasted, loras) else None
     return None if value is None or value != value // 1 else int(value)
 
 
 def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
-    return _number(pasted.get("CFG scale")) if _enabled(pasted, loras) else None
+    return number_in(pasted.get("CFG scale")) if _enabled(pasted, loras) else None
 
 
 def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True) -> str | None:
@@ -154,7 +155,7 @@ def _schedule(pasted: Mapping[str, str], loras: Loras) -> str | None:
     """The schedule; a picture of the sampler LCM without one was made by the WebUI's own sampler."""
     value = pasted.get(KEYS["schedule"])
     if value is None:
-        return SCHEDULE_LABELS[WEBUI] if pasted.get("Sampler") == SAMPLER_LABELS[LCM] else None
+        return SCHEDULE_LABELS[WEBUI] if pasted.get("Sampler") == SAMPLER_LABELS["lcm"] else None
     return SCHEDULE_LABELS.get(value.lower(), SCHEDULE_LABELS[TRAILING])
 
 
@@ -163,26 +164,26 @@ def _sampler(pasted: Mapping[str, str], loras: Loras) -> str | None:
     return value if value in SAMPLER_LABELS.values() else None
 
 
-def _gamma(pasted: Mapping[str, str], loras: Loras) -> float | None:
-    return _number(pasted.get(KEYS["gamma"]))
+def _by_key(option: Option) -> Callable[..., Any]:
+    """What reads an option from its own key alone."""
+
+    def read(pasted: Mapping[str, str], loras: Loras) -> Any:
+        text = None if option.infotext is None else pasted.get(option.infotext)
+        return None if text is None else option.kind.pasted(text)
+
+    return read
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-RESTORE: dict[str, Callable[[Mapping[str, str], Loras], Any]] = {
+_READ = {
     "enabled": _enabled,
-    "weight": _weight,
     "steps": _steps,
     "cfg": _cfg,
     "lora": _lora,
     "schedule": _schedule,
     "sampler": _sampler,
-    "gamma": _gamma,
+}
+RESTORE: dict[str, Callable[..., Any]] = {
+    option.name: _READ.get(option.name, _by_key(option)) for option in OPTIONS
 }
 """Option name -> what reads it from pasted generation parameters, as the page shows it; None leaves the
 control as it is.

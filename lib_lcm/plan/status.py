@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lib_lcm.lora.use import REMEMBERED
-from lib_lcm.options import LCM, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
+from lib_lcm.options import SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
 from lib_lcm.text import Text, Translations, term, translated
 
 if TYPE_CHECKING:
-    from lib_lcm.plan.make import Pass, Plan
+    from lib_lcm.plan.plan import Plan, PlannedPass
 
 SEPARATOR = " · "
 
@@ -23,14 +23,14 @@ def status_line(plan: Plan, translations: Translations | None = None) -> str:
 
 
 def _parts(plan: Plan) -> list[str]:
-    parts = [plan.family.label, _lora(plan)]
+    parts = [plan.family.label, _lora(plan.first)]
     if plan.gamma is not None:
         parts.append(Text("{sampler} gamma {gamma:g}", sampler=plan.sampler, gamma=plan.gamma))
-    elif plan.sampler != SAMPLER_LABELS[LCM]:
+    elif plan.sampler != SAMPLER_LABELS["lcm"]:
         parts.append(plan.sampler)
     parts.append(_steps(plan.first))
     if plan.hires is not None:
-        parts.append(_hires(plan))
+        parts.append(_hires(plan.hires, plan.first))
     if plan.host_scheduler:
         parts.append(Text("schedule {schedule}", schedule=term(plan.host_scheduler)))
     elif plan.schedule != TRAILING:
@@ -42,26 +42,28 @@ def _parts(plan: Plan) -> list[str]:
     return parts
 
 
-def _lora(plan: Plan) -> str:
-    lora = Text("no LoRA") if plan.lora is None else plan.lora_name
-    if plan.lora is not None and plan.weight != 1.0:
-        lora = Text("{lora} at {weight:g}", lora=lora, weight=plan.weight)
-    return (
-        Text("{lora} (remembered for this checkpoint)", lora=lora) if plan.lora_reason == REMEMBERED else lora
-    )
-
-
-def _hires(plan: Plan) -> Text:
-    steps = _steps(plan.hires)
-    if plan.hires_weight is None or (plan.hires_lora_name, plan.hires_weight) == (
-        plan.lora_name,
-        plan.weight,
-    ):
-        return Text("hires {steps}", steps=steps)
-    if plan.hires_lora_name is None:
+def _lora(first: PlannedPass) -> str:
+    use = first.lora
+    if use is None or use.name is None:
         lora = Text("no LoRA")
     else:
-        lora = Text("{lora} at {weight:g}", lora=plan.hires_lora_name, weight=plan.hires_weight)
+        lora = (
+            use.name if use.weight == 1.0 else Text("{lora} at {weight:g}", lora=use.name, weight=use.weight)
+        )
+    if use is not None and use.reason == REMEMBERED:
+        return Text("{lora} (remembered for this checkpoint)", lora=lora)
+    return lora
+
+
+def _hires(hires: PlannedPass, first: PlannedPass) -> Text:
+    steps, own, before = _steps(hires), hires.lora, first.lora
+    if own is None or before is None or (own.name, own.weight) == (before.name, before.weight):
+        return Text("hires {steps}", steps=steps)
+    lora = (
+        Text("no LoRA")
+        if own.name is None
+        else Text("{lora} at {weight:g}", lora=own.name, weight=own.weight)
+    )
     return Text("hires {steps} with {lora}", steps=steps, lora=lora)
 
 
@@ -70,27 +72,20 @@ def steps_text(steps: int) -> Text:
     return Text("1 step") if steps == 1 else Text("{steps} steps", steps=steps)
 
 
-def _steps(one: Pass) -> Text:
+def _steps(one: PlannedPass) -> Text:
     text = steps_text(one.steps)
     if one.strength < 1.0:
         text = Text("{steps} at strength {strength:g}", steps=text, strength=one.strength)
     if one.timesteps:
-        text = Text(
-            "{steps}: {timesteps}",
-            steps=text,
-            timesteps=" ".join(f"{timestep:.0f}" for timestep in one.timesteps),
-        )
+        visited = " ".join(f"{timestep:.0f}" for timestep in one.timesteps)
+        text = Text("{steps}: {timesteps}", steps=text, timesteps=visited)
     return text
 
 
 def _cfg(plan: Plan) -> Text:
-    if not plan.has_negative_prompt:
+    guided = plan.first.guided
+    if not guided.has_negative_prompt:
         return Text("CFG {cfg:g}", cfg=plan.cfg)
-    return Text(
-        (
-            "CFG {cfg:g}: negative prompt ignored"
-            if plan.ignores_negative_prompt
-            else "CFG {cfg:g}: negative prompt used"
-        ),
-        cfg=plan.cfg,
-    )
+    if guided.ignores_negative_prompt:
+        return Text("CFG {cfg:g}: negative prompt ignored", cfg=plan.cfg)
+    return Text("CFG {cfg:g}: negative prompt used", cfg=plan.cfg)

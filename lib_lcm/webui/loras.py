@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA, ListedLora
+from lib_lcm.lora.entries import ListedLora
 from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.use import option_name
+from lib_lcm.options import AUTO_LABEL, NO_LORA
 from lib_lcm.webui.host import networks
 
 

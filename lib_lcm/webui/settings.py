@@ -9,226 +9,208 @@ from typing import Any
 
 import gradio as gr
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import Family
 from lib_lcm.lora.catalog import OFFICIAL_LORAS
-from lib_lcm.options import (
-    DEFAULT_LIMITS,
-    MAX_WEIGHT,
-    MIN_WEIGHT,
-    SCHEDULE_LABELS,
-    TRAILING,
-    Defaults,
-    Limits,
-)
-from lib_lcm.text import Text
+from lib_lcm.methods import LCM, Method
+from lib_lcm.options import DEFAULT_LIMITS, OPTIONS, Choice, Limits, Number, Option, limits_of
+from lib_lcm.plan.typed_tag import NOTHING, SWITCH_ON, WARN
 from lib_lcm.webui.host import server
 
 SECTION = ("lcm", "LCM")
-WARN, SWITCH_ON, NOTHING = Text("warn"), Text("switch LCM on"), Text("nothing")
 TYPED_TAG_CHOICES = (WARN, SWITCH_ON, NOTHING)
-STEPS_RANGE = (1, 50)
-CFG_RANGE = (1.0, 10.0)
-DEFAULT_DEBOUNCE, DEBOUNCE_RANGE = 0.3, (0.1, 3.0)
-DEFAULT_PATIENCE, PATIENCE_RANGE = 4.0, (0.0, 60.0)
-FAMILIES = tuple(lora.family for lora in OFFICIAL_LORAS)
-DEFAULTS = Defaults()
+DEFAULT_DEBOUNCE, DEFAULT_PATIENCE = 0.3, 4.0  # seconds
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of Settings -> LCM. The WebUI puts `info` in parentheses beside the label."""
+    """One row of the section. The WebUI puts `info` in parentheses beside the label."""
 
     name: str
     default: Any
     label: str
     info: str
-    component: tuple[Any, dict[str, Any] | None] = (None, None)
+    kind: Number | Choice | bool | str = False
+
+    @property
+    def component(self):
+        """The gradio component and its arguments, as the WebUI takes them."""
+        if isinstance(self.kind, Number):
+            return gr.Slider, {"minimum": self.kind.low, "maximum": self.kind.high, "step": self.kind.step}
+        if isinstance(self.kind, Choice):
+            return gr.Radio, {"choices": list(self.kind.labels.values())}
+        return (gr.Textbox, {"placeholder": self.kind}) if isinstance(self.kind, str) else (None, None)
+
+    def value(self) -> Any:
+        """What is set; the default for nonsense."""
+        value = server.setting(self.name, self.default)
+        if isinstance(self.kind, Choice):
+            return value if value in self.kind.labels.values() else self.default
+        if isinstance(self.kind, Number):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            is_within = is_number and self.kind.low <= value <= self.kind.high  # NaN lies nowhere
+            return type(self.default)(value) if is_within else self.default
+        return value.strip() if isinstance(self.kind, str) and isinstance(value, str) else value
 
 
-def _slider(minimum: float, maximum: float, step: float):
-    return gr.Slider, {"minimum": minimum, "maximum": maximum, "step": step}
+STEPS_RANGE, CFG_RANGE = Number(1, 50, 1), Number(1.0, 10.0, 0.1)
+"""What bounds and defaults can be set to, whatever the bounds are."""
 
-
-def _radio(choices):
-    return gr.Radio, {"choices": list(choices)}
-
-
-_STEPS, _CFG = _slider(*STEPS_RANGE, 1), _slider(*CFG_RANGE, 0.1)
-
-BOUNDS = (
-    Setting(
-        "lcm_min_steps",
-        DEFAULT_LIMITS.min_steps,
-        "Fewest steps of an LCM generation",
-        "a request's own steps below it are raised",
-        _STEPS,
-    ),
-    Setting(
-        "lcm_max_steps",
-        DEFAULT_LIMITS.max_steps,
-        "Most steps of an LCM generation",
-        "a request's own steps above it are lowered; LCM gains nothing beyond 8",
-        _STEPS,
-    ),
-    Setting(
-        "lcm_min_cfg",
-        DEFAULT_LIMITS.min_cfg,
-        "Lowest CFG scale of an LCM generation",
-        "a request's own CFG scale below it is raised; 1 is the fastest",
-        _CFG,
-    ),
-    Setting(
-        "lcm_max_cfg",
-        DEFAULT_LIMITS.max_cfg,
-        "Highest CFG scale of an LCM generation",
-        "a request's own CFG scale above it is lowered; above 2 pictures burn",
-        _CFG,
-    ),
+MIN_STEPS = Setting(
+    "lcm_min_steps",
+    DEFAULT_LIMITS.min_steps,
+    "Fewest steps of an LCM generation",
+    "a request's own steps below it are raised",
+    STEPS_RANGE,
 )
-OF_FAMILY = (
-    Setting(
-        "lcm_steps",
-        DEFAULTS.steps,
-        "Steps for {family} checkpoints",
-        "what the accordion starts with when such a checkpoint is loaded, within the bounds above",
-        _STEPS,
-    ),
-    Setting(
-        "lcm_cfg",
-        DEFAULTS.cfg,
-        "CFG scale for {family} checkpoints",
-        "what the accordion starts with, within the bounds above",
-        _CFG,
-    ),
-    Setting(
-        "lcm_weight",
-        DEFAULTS.weight,
-        "LoRA weight for {family} checkpoints",
-        "what the accordion starts with, and an API request that gives no weight gets",
-        _slider(MIN_WEIGHT, MAX_WEIGHT, 0.05),
-    ),
+MAX_STEPS = Setting(
+    "lcm_max_steps",
+    DEFAULT_LIMITS.max_steps,
+    "Most steps of an LCM generation",
+    "a request's own steps above it are lowered; LCM gains nothing beyond 8",
+    STEPS_RANGE,
 )
-"""One of each for every family with a published LoRA; each is called `name_FAMILY`."""
-OTHERS = (
-    Setting(
-        "lcm_schedule",
-        SCHEDULE_LABELS[TRAILING],
-        "Schedule",
-        "what the accordion starts with after Reload UI, and an API request that gives no schedule gets",
-        _radio(SCHEDULE_LABELS.values()),
-    ),
-    Setting(
-        "lcm_typed_tag",
-        WARN,
-        "An LCM-LoRA in the prompt while LCM is off",
-        "warn: where sampler, steps or CFG scale cannot work with it; switch LCM on: for this picture;"
-        " nothing: leave it alone",
-        _radio(TYPED_TAG_CHOICES),
-    ),
-    Setting(
-        "lcm_trailing_by_hand",
-        False,
-        'Use the trailing schedule for the sampler "LCM" picked by hand',
-        "with LCM off; without this the WebUI's own LCM sampler runs as it would without the extension",
-    ),
-    Setting(
-        "lcm_live_debounce",
-        DEFAULT_DEBOUNCE,
-        "Live: seconds without a change before a picture is drawn",
-        "less draws while you are still typing",
-        _slider(*DEBOUNCE_RANGE, 0.1),
-    ),
-    Setting(
-        "lcm_live_patience",
-        DEFAULT_PATIENCE,
-        "Live: seconds that a newer change waits for the picture in progress",
-        "after them that picture is interrupted; 0 interrupts at once",
-        _slider(*PATIENCE_RANGE, 0.5),
-    ),
-    Setting(
-        "lcm_download_mirror",
-        "",
-        "Download LCM-LoRAs from this copy of the Hugging Face Hub",
-        "empty: HF_ENDPOINT of the environment, or huggingface.co; what stands here wins over both and is not"
-        " sent your Hugging Face token",
-        (gr.Textbox, {"placeholder": "https://hf-mirror.com"}),
-    ),
+MIN_CFG = Setting(
+    "lcm_min_cfg",
+    DEFAULT_LIMITS.min_cfg,
+    "Lowest CFG scale of an LCM generation",
+    "a request's own CFG scale below it is raised; 1 is the fastest",
+    CFG_RANGE,
 )
+MAX_CFG = Setting(
+    "lcm_max_cfg",
+    DEFAULT_LIMITS.max_cfg,
+    "Highest CFG scale of an LCM generation",
+    "a request's own CFG scale above it is lowered; above 2 pictures burn",
+    CFG_RANGE,
+)
+TYPED_TAG = Setting(
+    "lcm_typed_tag",
+    WARN,
+    "An LCM-LoRA in the prompt while LCM is off",
+    "warn: where sampler, steps or CFG scale cannot work with it; switch LCM on: for this picture; nothing:"
+    " leave it alone",
+    Choice({choice: choice for choice in TYPED_TAG_CHOICES}),
+)
+TRAILING_BY_HAND = Setting(
+    "lcm_trailing_by_hand",
+    False,
+    'Use the trailing schedule for the sampler "LCM" picked by hand',
+    "with LCM off; without this the WebUI's own LCM sampler runs as it would without the extension",
+)
+LIVE_DEBOUNCE = Setting(
+    "lcm_live_debounce",
+    DEFAULT_DEBOUNCE,
+    "Live: seconds without a change before a picture is drawn",
+    "less draws while you are still typing",
+    Number(0.1, 3.0, 0.1),
+)
+LIVE_PATIENCE = Setting(
+    "lcm_live_patience",
+    DEFAULT_PATIENCE,
+    "Live: seconds that a newer change waits for the picture in progress",
+    "after them that picture is interrupted; 0 interrupts at once",
+    Number(0.0, 60.0, 0.5),
+)
+DOWNLOAD_MIRROR = Setting(
+    "lcm_download_mirror",
+    "",
+    "Download LCM-LoRAs from this copy of the Hugging Face Hub",
+    "empty: HF_ENDPOINT of the environment, or huggingface.co; what stands here wins over both and is not"
+    " sent your Hugging Face token",
+    "https://hf-mirror.com",
+)
+
+
+def families() -> list[Family]:
+    """The families with settings of their own: those with a published LoRA."""
+    return list(dict.fromkeys(lora.family for lora in OFFICIAL_LORAS))
+
+
+def of_option(option: Option, family: Family | None = None) -> Setting:
+    """The setting for what an option starts with; of a family where each has one of its own."""
+    label, info = option.setting
+    name, kind = f"lcm_{option.name}", option.kind
+    first = option.kind.shown(option.first)
+    if isinstance(kind, Number) and isinstance(kind.low, str):
+        kind = STEPS_RANGE if kind.is_whole else CFG_RANGE
+    if option.is_of_family and family is not None:
+        name, label = f"{name}_{family}", label.format(family=family.label)
+        first = family.defaults.get(option.name, first)
+    return Setting(name, first, label, info, kind)
+
+
+def rows() -> list[Setting]:
+    """The section, in its order."""
+    of_families = [
+        of_option(option, family) for family in families() for option in OPTIONS if option.is_of_family
+    ]
+    others = [of_option(option) for option in OPTIONS if option.setting and not option.is_of_family]
+    bounds = [MIN_STEPS, MAX_STEPS, MIN_CFG, MAX_CFG]
+    return [
+        *bounds,
+        *of_families,
+        *others,
+        TYPED_TAG,
+        TRAILING_BY_HAND,
+        LIVE_DEBOUNCE,
+        LIVE_PATIENCE,
+        DOWNLOAD_MIRROR,
+    ]
 
 
 def register() -> None:
     """Adds the section to the Settings page."""
-    for row in BOUNDS:
-        _add(row.name, row.label, row)
-    for family in FAMILIES:
-        for row in OF_FAMILY:
-            _add(f"{row.name}_{family}", row.label.format(family=family.label), row)
-    for row in OTHERS:
-        _add(row.name, row.label, row)
+    for row in rows():
+        server.add_setting(SECTION, row.name, row.default, row.label, row.info, row.component)
 
 
-def _add(name: str, label: str, row: Setting) -> None:
-    server.add_setting(SECTION, name, row.default, label, row.info, row.component)
+def limits(method: Method = LCM) -> Limits:
+    """The bounds of steps and CFG: those of the settings where they were changed, else the method's; a pair
+    in the wrong order counts as the method's.
+    """
+    own = limits_of(method)
+    steps = _changed(MIN_STEPS, own.min_steps), _changed(MAX_STEPS, own.max_steps)
+    cfg = _changed(MIN_CFG, own.min_cfg), _changed(MAX_CFG, own.max_cfg)
+    steps = steps if steps[0] <= steps[1] else (own.min_steps, own.max_steps)
+    cfg = cfg if cfg[0] <= cfg[1] else (own.min_cfg, own.max_cfg)
+    return Limits(*steps, *cfg)
 
 
-def limits() -> Limits:
-    """The bounds of steps and CFG; a pair in the wrong order counts as the defaults."""
-    min_steps, max_steps = (
-        _whole(f"lcm_{end}_steps", getattr(DEFAULT_LIMITS, f"{end}_steps"), *STEPS_RANGE)
-        for end in ("min", "max")
-    )
-    min_cfg, max_cfg = (
-        _number(f"lcm_{end}_cfg", getattr(DEFAULT_LIMITS, f"{end}_cfg"), *CFG_RANGE) for end in ("min", "max")
-    )
-    if min_steps > max_steps:
-        min_steps, max_steps = DEFAULT_LIMITS.min_steps, DEFAULT_LIMITS.max_steps
-    if min_cfg > max_cfg:
-        min_cfg, max_cfg = DEFAULT_LIMITS.min_cfg, DEFAULT_LIMITS.max_cfg
-    return Limits(min_steps, max_steps, min_cfg, max_cfg)
+def _changed(row: Setting, otherwise):
+    value = row.value()
+    return otherwise if value == row.default else value
 
 
-def defaults(family: ModelFamily | None) -> Defaults:
-    """What is used for checkpoints of a family where nothing is given; steps and CFG lie within `limits`."""
-    bounds = limits()
-    schedule = _choice("lcm_schedule", tuple(SCHEDULE_LABELS.values()), SCHEDULE_LABELS[TRAILING])
-    steps = _whole(f"lcm_steps_{family}", DEFAULTS.steps, *STEPS_RANGE)
-    cfg = _number(f"lcm_cfg_{family}", DEFAULTS.cfg, *CFG_RANGE)
-    return Defaults(
-        steps=min(max(steps, bounds.min_steps), bounds.max_steps),
-        cfg=min(max(cfg, bounds.min_cfg), bounds.max_cfg),
-        weight=_number(f"lcm_weight_{family}", DEFAULTS.weight, MIN_WEIGHT, MAX_WEIGHT),
-        schedule=schedule.lower(),
-    )
+def defaults(family: Family | None) -> dict[str, Any]:
+    """Option -> what is used for checkpoints of a family where nothing is given; steps and CFG lie within
+    `limits`.
+    """
+    bounds, found = limits(), {}
+    for option in OPTIONS:
+        if option.setting is None:
+            continue
+        value = of_option(option, family).value()
+        if isinstance(option.kind, Choice):
+            value = option.kind.read(value, bounds)
+        elif isinstance(option.kind, Number):
+            low, high = option.kind.bounds(bounds)
+            value = min(max(value, low), high)
+        found[option.name] = value
+    return found
 
 
 def typed_tag() -> str:
     """What an LCM-LoRA tag in the prompt does while LCM is off: one of TYPED_TAG_CHOICES."""
-    return _choice("lcm_typed_tag", TYPED_TAG_CHOICES, WARN)
+    return TYPED_TAG.value()
 
 
 def trailing_by_hand() -> bool:
     """Whether the host's own LCM sampler, picked by hand, is to use the trailing schedule too."""
-    return server.setting("lcm_trailing_by_hand", False) is True
+    return TRAILING_BY_HAND.value() is True
 
 
 def download_mirror() -> str:
     """The address of a copy of the Hugging Face Hub, "" where none is set. One that is no address is refused
     by the download.
     """
-    value = server.setting("lcm_download_mirror", "")
-    return value.strip() if isinstance(value, str) else ""
-
-
-def _number(name: str, default: float, minimum: float, maximum: float) -> float:
-    value = server.setting(name, default)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and minimum <= value <= maximum else default  # NaN lies nowhere
-
-
-def _whole(name: str, default: int, minimum: int, maximum: int) -> int:
-    return int(_number(name, default, minimum, maximum))
-
-
-def _choice(name: str, choices: tuple[str, ...], default: str) -> str:
-    value: Any = server.setting(name, default)
-    return value if value in choices else default
+    return str(DOWNLOAD_MIRROR.value() or "")

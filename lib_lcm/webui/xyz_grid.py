@@ -13,10 +13,14 @@ from typing import Any
 from lib_lcm.options import (
     AUTO,
     NONE,
+    OPTION,
     OPTIONS,
-    SAMPLER_LABELS,
-    SCHEDULE_LABELS,
     SCRIPT_TITLE,
+    Boolean,
+    Choice,
+    LoraName,
+    Number,
+    Option,
     OptionsError,
     options_from_args,
 )
@@ -25,35 +29,43 @@ from lib_lcm.webui import loras, messages, settings
 from lib_lcm.webui.host import scripts
 
 PREFIX = "[LCM] "
-INDEX = {option.name: index for index, option in enumerate(OPTIONS)}
 BOOLEANS = {
-    "true": True,
-    "on": True,
-    "yes": True,
-    "1": True,
-    "false": False,
-    "off": False,
-    "no": False,
-    "0": False,
-}
+    "true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: the option it varies, its label, the type that X/Y/Z plot reads values as, and what its list
-    offers.
-    """
+    """The axis that varies an option."""
 
-    option: str
-    label: str
-    type: Callable[[str], Any]
-    choices: Callable[[], list[str]] | None = None
+    option: Option
+
+    @property
+    def label(self) -> str:
+        return PREFIX + self.option.axis
+
+    @property
+    def type(self) -> Callable[[str], Any]:
+        """What X/Y/Z plot reads values as."""
+        if not isinstance(self.option.kind, Number):
+            return str
+        return int if self.option.kind.is_whole else float
+
+    @property
+    def choices(self) -> Callable[[], list[str]] | None:
+        """What X/Y/Z plot offers."""
+        kind = self.option.kind
+        if isinstance(kind, Boolean):
+            return lambda: ["True", "False"]
+        if isinstance(kind, LoraName):
+            return loras.lora_choices
+        return (lambda: list(kind.labels.values())) if isinstance(kind, Choice) else None
 
     def value(self, p, x: Any) -> Any:
         """A value of the axis as the option has it. Raises LcmRefusal for one that is neither true nor
         false.
         """
-        if self.option != "enabled":
+        if not isinstance(self.option.kind, Boolean):
             return x
         if x.strip().lower() not in BOOLEANS:
             raise self._refusal(p, Text("{value!r} is neither True nor False.", value=x))
@@ -64,7 +76,7 @@ class Axis:
         script = next(script for script in p.scripts.alwayson_scripts if script.title() == SCRIPT_TITLE)
         args = list(p.script_args)
         first, last = script.args_from, script.args_to
-        args[first:last] = with_option(args[first:last], self.option, self.value(p, x))
+        args[first:last] = with_option(args[first:last], self.option.name, self.value(p, x))
         p.script_args = type(p.script_args)(args)
 
     def confirm(self, p, xs: list[Any]) -> None:
@@ -72,7 +84,7 @@ class Axis:
         for x in xs:
             value = self.value(p, x)
             try:
-                options = options_from_args([{"enabled": True, self.option: value}], settings.limits())
+                options = options_from_args([{"enabled": True, self.option.name: value}], settings.limits)
             except OptionsError as error:
                 raise self._refusal(p, sentence_of(error)) from None
             if options.lora not in (AUTO, NONE) and loras.library().find(options.lora) is None:
@@ -84,26 +96,17 @@ class Axis:
                 )
 
     def _refusal(self, p, problem: str) -> messages.LcmRefusal:
-        return messages.refusal(p, Text("{axis}: {problem}", axis=PREFIX + self.label, problem=problem))
+        return messages.refusal(p, Text("{axis}: {problem}", axis=self.label, problem=problem))
 
 
-AXES = (
-    Axis("enabled", "Enabled", str, lambda: ["True", "False"]),
-    Axis("weight", "Weight", float),
-    Axis("steps", "Steps", int),
-    Axis("cfg", "CFG scale", float),
-    Axis("lora", "LoRA", str, loras.lora_choices),
-    Axis("schedule", "Schedule", str, lambda: list(SCHEDULE_LABELS.values())),
-    Axis("sampler", "Sampler", str, lambda: list(SAMPLER_LABELS.values())),
-    Axis("gamma", "TCD gamma", float),
-)
+AXES = tuple(Axis(option) for option in OPTIONS)
 
 
 def with_option(args: list[Any], option: str, value: Any) -> list[Any]:
     """The script's arguments, positional or one object, with another value for an option."""
     if args and isinstance(args[0], Mapping):
         return [{**args[0], option: value}, *args[1:]]
-    index = INDEX[option]
+    index = list(OPTION).index(option)
     return [*args[:index], value, *args[index + 1 :]]
 
 
@@ -114,12 +117,12 @@ def register() -> None:
     module = scripts.xyz_grid()
     if module is None:
         return
-    labels = {PREFIX + axis.label for axis in AXES}
+    labels = {axis.label for axis in AXES}
     module.axis_options[:] = [option for option in module.axis_options if option.label not in labels]
     for axis in AXES:
         module.axis_options.append(
             module.AxisOption(
-                PREFIX + axis.label,
+                axis.label,
                 axis.type,
                 axis.apply,
                 confirm=axis.confirm,

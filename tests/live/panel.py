@@ -151,7 +151,7 @@ class Panel:
             shows_gamma=gamma["visible"],
             moved={
                 name: value
-                for name, value in zip(("steps", "cfg", "weight"), said["moved"], strict=True)
+                for name, value in zip(("weight", "steps", "cfg"), said["moved"], strict=True)
                 if value is not None
             },
             known=said["known"],

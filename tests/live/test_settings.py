@@ -92,12 +92,12 @@ from benchmarks.in_process import import_host
 with tempfile.TemporaryDirectory() as folder:
     import_host(Path(folder))
     sys.path.insert(0, {root!r})
-    from lib_lcm.options import DEFAULT_LIMITS, Defaults
+    from lib_lcm.options import DEFAULT_LIMITS, FIRST
     from lib_lcm.webui import settings
     from modules import shared
     assert not any(name.startswith("lcm_") for name in shared.opts.data_labels)
     assert settings.limits() == DEFAULT_LIMITS
-    assert settings.defaults("sdxl") == Defaults() == settings.defaults(None)
+    assert settings.defaults(settings.families()[1]) == FIRST == settings.defaults(None)
     others = settings.typed_tag(), settings.trailing_by_hand(), settings.download_mirror()
     assert others == ("warn", False, "")
     settings.register()

@@ -14,14 +14,14 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
+from lib_lcm.families import SD15, SDXL, Family, of_width
 from lib_lcm.lora.file import inspect_lora
 from lib_lcm.lora.header import Unusable, parse_table, read_header, split_metadata
 from workbench.server import HostProcess, free_port
 
 EXTENSION = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).resolve().parent / "probe"
-FAMILIES = (ModelFamily.sd15, ModelFamily.sdxl)
+FAMILIES = (SD15, SDXL)
 FLAGS = (
     "--api",
     "--skip-prepare-environment",
@@ -71,7 +71,7 @@ def find_python(folder: Path, given: Path | None = None) -> Path:
     )
 
 
-def checkpoint_family(path: Path) -> ModelFamily | None:
+def checkpoint_family(path: Path) -> Family | None:
     """The family of an ordinary text-to-image checkpoint, by its header; None for any other file."""
     try:
         shapes, _ = parse_table(split_metadata(read_header(path)[0])[0])
@@ -83,10 +83,10 @@ def checkpoint_family(path: Path) -> ModelFamily | None:
     if f"{prefix}middle_block.1.proj_in.weight" not in shapes or "v_pred" in shapes:  # the first: SSD-1B
         return None
     width = next((shape[1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")), None)
-    return FAMILY_OF_CROSS_ATTENTION_WIDTH.get(width)
+    return of_width(width)
 
 
-def pick_checkpoints(files: Iterable[tuple[str, Path]]) -> dict[ModelFamily, str]:
+def pick_checkpoints(files: Iterable[tuple[str, Path]]) -> dict[Family, str]:
     """Of checkpoints, (name, file), one name for each family: the first that has the family in its name, else
     the first by its header.
 
@@ -95,7 +95,7 @@ def pick_checkpoints(files: Iterable[tuple[str, Path]]) -> dict[ModelFamily, str
     files = sorted(files)
     picked = {}
     for family in FAMILIES:
-        named = (name for name, _ in files if family.value in name)
+        named = (name for name, _ in files if family.name in name)
         by_header = (name for name, path in files if checkpoint_family(path) is family)
         name = next(named, None) or next(by_header, None)
         if name is None:
@@ -150,7 +150,7 @@ def prepare_data_dir(data_dir: Path, models: Path) -> list[str]:
         path.relative_to(checkpoints).with_suffix("").as_posix(): path
         for path in checkpoints.rglob("*.safetensors")
     }
-    first = names[pick_checkpoints(names.items())[ModelFamily.sd15]]
+    first = names[pick_checkpoints(names.items())[SD15]]
     loras = data_dir / "models" / "Lora"
     copy_lcm_loras(models / "Lora", loras)
     extensions = data_dir / "extensions"

@@ -11,7 +11,7 @@ from lib_lcm.api.messages import (
     read_object,
     without_folders,
 )
-from lib_lcm.plan.make import PassRequest, Request
+from lib_lcm.plan.request import PassRequest, Request
 
 PAGE = [False, 1.0, 4, 1.0, "Auto", "Trailing"]
 
@@ -21,7 +21,8 @@ def question(body) -> PlanQuestion:
 
 
 def test_defaults_are_those_of_the_webuis_api():
-    assert question({}) == PlanQuestion(PAGE, Request(PassRequest(50, side=512), 7.0), False)
+    assert question({}).args == PAGE and not question({}).is_img2img
+    assert question({}).request == Request(PassRequest(50, side=512), 7.0)
     assert question({"init_images": ["x"]}).request.first == PassRequest(50, 0.75, 512)
     nothing = [
         "steps",

@@ -23,7 +23,7 @@ from lib_lcm.distill import (
     lora_metadata,
     save_lora,
 )
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD15
 from lib_lcm.lora.file import DISTILLATION_METADATA, inspect_lora
 from workbench.small_models import build_model
 
@@ -307,7 +307,7 @@ def test_the_file_says_how_it_was_made_and_is_recognised(finished, tmp_path):
         description="of a test")
     )  # fmt: skip
     lora = inspect_lora(path)
-    assert (lora.is_lcm, lora.family, lora.rank, lora.problem) == (True, ModelFamily.sd15, 2, None)
+    assert (lora.is_lcm, lora.family, lora.rank, lora.problem) == (True, SD15, 2, None)
     with safe_open(str(path), framework="pt") as file:
         made = json.loads(file.metadata()[DISTILLATION_METADATA])
         assert not any(key.startswith("ss_") for key in file.metadata())

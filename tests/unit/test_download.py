@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SDXL
 from lib_lcm.lora import download
 from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.lora.download import DownloadCancelled, DownloadError, download_lora
@@ -26,7 +26,7 @@ CONTENT = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(300_000)
 OLDER = random.Random(9).randbytes(1_000)
 LORA = OfficialLora(
-    ModelFamily.sdxl,
+    SDXL,
     "lcm_lora_test",
     "someone/some-lora",
     len(CONTENT),
@@ -417,9 +417,9 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(download.__file__).parents[1])!r})
 from lib_lcm.lora import download
 from lib_lcm.lora.catalog import OfficialLora
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SDXL
 download.CHUNK = 4096
-lora = OfficialLora(ModelFamily.sdxl, {LORA.name!r}, {LORA.repo!r}, {LORA.size}, {LORA.sha256!r})
+lora = OfficialLora(SDXL, {LORA.name!r}, {LORA.repo!r}, {LORA.size}, {LORA.sha256!r})
 download.download_lora(lora, Path({str(folder)!r}))
 """
     return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **hub.environment})

@@ -49,7 +49,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     calls: list[tuple[str, Path]] = []
 
     def record(lora: OfficialLora, lora_dir: Path, *, progress: object) -> Path:
-        calls.append((lora.family.value, lora_dir))
+        calls.append((lora.family.name, lora_dir))
         for done in (0, lora.size // 2, lora.size):
             progress(done, lora.size)  # type: ignore[operator]
         return lora_dir / f"{lora.name}.safetensors"
@@ -74,7 +74,7 @@ def test_download_by_hand(
     assert downloads == [(family, tmp_path) for family in got]
     output = capsys.readouterr().out
     for lora in OFFICIAL_LORAS:
-        if lora.family.value in got:
+        if lora.family.name in got:
             announced = output.index(f"{lora.size / 1e6:.0f} MB, licence {LICENCE}, from {lora.url}")
             assert announced < output.index(f"{tmp_path / lora.name}.safetensors is complete")
 
@@ -85,7 +85,7 @@ def test_failure_is_one_sentence_and_the_others_are_still_fetched(
     record = install.download_lora
 
     def fail_for_sdxl(lora: OfficialLora, lora_dir: Path, *, progress: object) -> Path:
-        if lora.family.value == "sdxl":
+        if lora.family.name == "sdxl":
             raise DownloadError("It did not work.")
         return record(lora, lora_dir, progress=progress)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD2, SD15, SDXL, SSD1B, UNKNOWN, Family
 from lib_lcm.lora import library as library_module
 from lib_lcm.lora.catalog import official_lora
 from lib_lcm.lora.library import LoraLibrary
@@ -21,8 +21,6 @@ from tests.unit.lora_fixtures import (
     write_header,
     write_lora,
 )
-
-SD15, SDXL, SSD1B = ModelFamily.sd15, ModelFamily.sdxl, ModelFamily.ssd1b
 
 
 def put_lcm(path: Path, family: str = "sdxl", rank: int = 64) -> Path:
@@ -44,7 +42,7 @@ def no_hash(path: Path) -> None:
     return None
 
 
-def chosen(library: LoraLibrary, family: ModelFamily) -> tuple[str | None, str | None]:
+def chosen(library: LoraLibrary, family: Family) -> tuple[str | None, str | None]:
     choice = library.choose(family)
     assert (choice.file is None) == (choice.problem is not None)
     return (choice.file and choice.file.path.name, choice.reason)
@@ -232,10 +230,10 @@ def test_a_family_without_a_published_lcm_lora_gets_a_sentence(tmp_path):
     library = LoraLibrary(tmp_path, no_hash)
     assert (
         "SD 2.x has no LCM-LoRA: load a checkpoint of another family (SD 1.5, SDXL, SSD-1B)"
-        in library.choose(ModelFamily.sd2).problem
+        in library.choose(SD2).problem
     )
-    assert "This kind of checkpoint has no LCM-LoRA" in library.choose(ModelFamily.unknown).problem
-    assert library.candidates(ModelFamily.unknown) == []
+    assert "This kind of checkpoint has no LCM-LoRA" in library.choose(UNKNOWN).problem
+    assert library.candidates(UNKNOWN) == []
 
 
 def test_a_style_lora_is_never_chosen(tmp_path):

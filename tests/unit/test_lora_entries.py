@@ -6,18 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lcm.families import ModelFamily
-from lib_lcm.lora.entries import SEPARATOR, ListedLora, entries, entry_for, option_of
-from lib_lcm.options import options_from_args
+from lib_lcm.families import FAMILIES, SD15, SDXL
+from lib_lcm.lora.entries import ListedLora, entries, entry_for
+from lib_lcm.options import ENTRY_SEPARATOR, option_of, options_from_args
 
-SD15, SDXL = ModelFamily.sd15, ModelFamily.sdxl
 LORAS = [
     ListedLora("zebra", SD15),
     ListedLora("sub/mine", SDXL),
     ListedLora("Apple", SD15),
     ListedLora("lcm_old.pt", None),
 ]
-NAMES = st.text(min_size=1, max_size=20).filter(lambda name: SEPARATOR not in name and name.strip())
+NAMES = st.text(min_size=1, max_size=20).filter(lambda name: ENTRY_SEPARATOR not in name and name.strip())
 
 
 def shown(*args, **kwargs) -> list[str]:
@@ -48,8 +47,8 @@ def test_without_a_checkpoint_nothing_is_said_about_it():
 
 @given(
     name=NAMES,
-    family=st.sampled_from([*ModelFamily, None]),
-    checkpoint=st.sampled_from([*ModelFamily, None]),
+    family=st.sampled_from([*FAMILIES, None]),
+    checkpoint=st.sampled_from([*FAMILIES, None]),
     meaning=NAMES,
 )
 def test_every_entry_stands_for_its_option(name, family, checkpoint, meaning):

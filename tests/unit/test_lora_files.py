@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD15, SDXL, SSD1B, Family, family_named
 from lib_lcm.lora import file as lora_files
 from lib_lcm.lora import header as safetensors_header
 from lib_lcm.lora.catalog import OFFICIAL_LORAS
@@ -57,23 +57,19 @@ def inspect(tmp_path: Path, tensors, metadata=FORMAT, dtype="F16") -> LoraFile:
     ids=lambda x: getattr(x, "name", x),
 )
 def test_published_lcm_loras_are_recognised(tmp_path, official, modules):
-    path = write_lora(tmp_path / "x.safetensors", official_lora_tensors(official.family.value), FORMAT)
+    path = write_lora(tmp_path / "x.safetensors", official_lora_tensors(official.family.name), FORMAT)
     result = inspect_lora(path)
     assert (result.family, result.is_lcm, result.rank, result.modules) == (official.family, True, 64, modules)
     assert (result.has_text_encoder, result.problem, result.name) == (False, None, "x")
     # The published files have exactly these names and shapes, so the stand-ins have exactly their sizes,
     # header included (for SDXL, the upload before the one whose metadata hold a description).
-    assert (
-        path.stat().st_size
-        == result.size
-        == official.size - (600 if official.family is ModelFamily.sdxl else 0)
-    )
+    assert path.stat().st_size == result.size == official.size - (600 if official.family is SDXL else 0)
 
 
 @pytest.mark.parametrize("model, family", [("small_sd15", "sd15"), ("small_sdxl", "sdxl")])
 def test_small_models_of_the_same_layout_count(tmp_path, model, family):
     result = inspect(tmp_path, official_lora_tensors(model, rank=8), {"lcm_distillation": "{}"})
-    assert (result.family, result.is_lcm, result.rank) == (ModelFamily(family), True, 8)
+    assert (result.family, result.is_lcm, result.rank) == (family_named(family), True, 8)
     assert inspect(tmp_path, official_lora_tensors(model, rank=8), None).is_lcm
 
 
@@ -94,7 +90,7 @@ def test_small_models_of_the_same_layout_count(tmp_path, model, family):
 )
 def test_lcm_loras_in_every_key_style_and_rank_are_recognised(tmp_path, model, tensors_of):
     result = inspect(tmp_path, tensors_of(targeted_layers(model)), None)
-    assert (result.family, result.is_lcm, result.rank) == (ModelFamily(model), True, 32)
+    assert (result.family, result.is_lcm, result.rank) == (family_named(model), True, 32)
     assert result.modules == len(targeted_layers(model))
 
 
@@ -142,14 +138,14 @@ def test_anything_short_of_the_whole_unet_at_one_rank_is_not_lcm(tmp_path, model
     changed = change(tensors)
     assert changed != tensors
     result = inspect(tmp_path, changed)
-    assert (result.family, result.is_lcm) == (ModelFamily(model), False)
+    assert (result.family, result.is_lcm) == (family_named(model), False)
 
 
 @pytest.mark.parametrize("key", ["ss_network_module", "sshs_model_hash", "ss_tag_frequency"])
 def test_a_style_trainers_metadata_speak_against_lcm(tmp_path, key):
     metadata = {**FORMAT, key: "x" * 5000}
     result = inspect(tmp_path, official_lora_tensors("sd15"), metadata)
-    assert (result.family, result.is_lcm) == (ModelFamily.sd15, False)
+    assert (result.family, result.is_lcm) == (SD15, False)
     assert result.metadata == FORMAT  # long values are not kept
     assert not inspect(tmp_path, official_lora_tensors("sd15"), {**metadata, "lcm_distillation": "{}"}).is_lcm
 
@@ -219,7 +215,7 @@ def test_style_loras_have_a_family_and_are_not_lcm(tmp_path, style):
     family, make_tensors = STYLES[style]
     tensors = make_tensors()
     result = inspect(tmp_path, tensors)
-    assert (result.family, result.is_lcm) == (ModelFamily(family), False)
+    assert (result.family, result.is_lcm) == (family_named(family), False)
     assert result.has_text_encoder == any("lora_te" in name for name in tensors)
     assert result.rank in (4, 8, 16, 32, 64)
 
@@ -248,7 +244,7 @@ def test_a_style_loras_modules_are_counted_once_each(tmp_path):
 def test_an_sdxl_style_lora_that_leaves_blocks_out_is_not_taken_for_ssd1b(tmp_path, kept):
     tensors = kohya_lora(targeted_layers("sdxl", STYLE_TARGETS), 16)
     some = {name: shape for name, shape in tensors.items() if any(part in name for part in kept)}
-    assert inspect(tmp_path, some).family is ModelFamily.sdxl
+    assert inspect(tmp_path, some).family is SDXL
 
 
 def first_blocks_without_mid(targets):
@@ -266,16 +262,14 @@ def first_blocks_without_mid(targets):
 
 def test_few_transformer_blocks_mean_ssd1b_only_beside_a_mid_block_of_one_residual_block(tmp_path):
     small_ssd1b = inspect(tmp_path, kohya_lora(first_blocks_without_mid(LCM_TARGETS), 8))
-    assert (small_ssd1b.family, small_ssd1b.is_lcm) == (ModelFamily.ssd1b, True)
-    assert (
-        inspect(tmp_path, kohya_lora(first_blocks_without_mid(STYLE_TARGETS), 8)).family is ModelFamily.sdxl
-    )
+    assert (small_ssd1b.family, small_ssd1b.is_lcm) == (SSD1B, True)
+    assert inspect(tmp_path, kohya_lora(first_blocks_without_mid(STYLE_TARGETS), 8)).family is SDXL
 
 
 def test_an_ssd1b_lora_with_one_block_too_many_is_sdxl(tmp_path):
     extra = {"down_blocks.2.attentions.0.transformer_blocks.4.attn1.to_q": (1280, 1280)}
     result = inspect(tmp_path, {**official_lora_tensors("ssd1b"), **kohya_lora(extra, 64)})
-    assert (result.family, result.is_lcm) == (ModelFamily.sdxl, False)
+    assert (result.family, result.is_lcm) == (SDXL, False)
 
 
 def test_a_lora_of_segmind_vega_is_neither_sdxl_nor_ssd1b(tmp_path):
@@ -320,7 +314,7 @@ def test_lycoris_networks_have_a_family_and_are_never_lcm(tmp_path, kind, model)
     tensors = lycoris(targeted_layers(model), LYCORIS[kind])
     result = inspect(tmp_path, tensors, {"lcm_distillation": "{}"})
     assert (result.family, result.is_lcm, result.modules) == (
-        ModelFamily(model),
+        family_named(model),
         False,
         len(targeted_layers(model)),
     )
@@ -337,7 +331,7 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
     }
     assert (inspect(tmp_path, oft).family, inspect(tmp_path, oft).modules) == (None, len(layers))
     deep = lycoris(ldm_layers("sdxl", ("attn2.to_k",)), lambda w: {"weight": (w[0], 1), "on_input": ()})
-    assert inspect(tmp_path, deep).family is ModelFamily.sdxl  # ten transformer blocks in a row
+    assert inspect(tmp_path, deep).family is SDXL  # ten transformer blocks in a row
 
 
 # -------------------------------------------------------------------------------------------------- the famil
@@ -409,7 +403,7 @@ def test_the_family_follows_from_what_is_there_or_stays_open(tmp_path, tensors, 
         if shape
     }
     result = inspect(tmp_path, {**ups, **downs})
-    assert result.family == (family and ModelFamily(family))
+    assert result.family == (family and family_named(family))
     assert not result.is_lcm
 
 
@@ -574,7 +568,7 @@ def test_a_cut_off_published_file_names_both_sizes_and_is_not_lcm(tmp_path):
     os.truncate(path, 100_000_000)
     result = inspect_lora(path)
     assert "is cut off: 99,883,448 of 134,505,004 bytes of weights" in result.problem
-    assert (result.family, result.is_lcm) == (ModelFamily.sd15, False)
+    assert (result.family, result.is_lcm) == (SD15, False)
 
 
 def test_files_that_cannot_be_read_are_described(tmp_path):
@@ -783,7 +777,7 @@ def check(path: Path) -> None:
     """What is said of the file is well formed, and what is said to be whole can be opened."""
     result = inspect_lora(path)
     assert result.path == path and isinstance(result.modules, int)
-    assert result.family is None or isinstance(result.family, ModelFamily)
+    assert result.family is None or isinstance(result.family, Family)
     if result.problem is None:
         assert result.modules > 0 and loads(path)
     else:

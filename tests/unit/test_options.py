@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lcm.options import OPTIONS, Defaults, LcmOptions, Limits, OptionsError, options_from_args
+from lib_lcm.options import OPTIONS, LcmOptions, Limits, OptionsError, options_from_args
 
 
 def test_the_table_names_every_option_in_the_order_of_the_class():
@@ -79,15 +79,17 @@ def test_a_bad_value_is_refused_with_its_field_its_value_and_what_is_allowed(arg
 
 
 def test_what_is_not_given_is_filled_up_from_the_defaults_and_what_is_given_stays():
-    defaults = Defaults(weight=0.8, schedule="webui")
-    filled = defaults.fill(options_from_args([{"enabled": True}]))
+    defaults = {"weight": 0.8, "schedule": "webui", "steps": 6, "cfg": 2.0}
+    filled = options_from_args([{"enabled": True}]).filled(defaults)
     assert (filled.weight, filled.schedule, filled.steps, filled.cfg) == (0.8, "webui", None, None)
     given = options_from_args([{"enabled": True, "weight": 0, "schedule": "Trailing"}])
-    assert (defaults.fill(given).weight, defaults.fill(given).schedule) == (0, "trailing")
+    assert (given.filled(defaults).weight, given.filled(defaults).schedule) == (0, "trailing")
 
 
 def test_bounds_are_settings():
-    limits = Limits(max_steps=12, max_cfg=3.0)
+    def limits(method):
+        return Limits(max_steps=12, max_cfg=3.0)
+
     assert options_from_args([True, 1, 12, 3.0], limits).steps == 12
     with pytest.raises(OptionsError, match="1 to 12"):
         options_from_args([True, 1, 13], limits)

@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SDXL_REFINER, SSD1B, UNKNOWN, family_named
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.tags import find_tags
-from lib_lcm.lora.use import option_name, other_tags, resolve_lora, why_not_held, why_partly_held
+from lib_lcm.lora.use import lora_for, option_name, why_not_held, why_partly_held
 from lib_lcm.options import LcmOptions, Limits
-from lib_lcm.plan.make import HostFacts, PassRequest, Request, hires_side, make_plan
+from lib_lcm.plan.make import HostFacts, make_plan
+from lib_lcm.plan.request import PassRequest, Request, hires_side
 from tests.unit.lora_fixtures import kohya_lora, official_lora_tensors, targeted_layers, write_lora
-
-SD15, SDXL, SSD1B = ModelFamily.sd15, ModelFamily.sdxl, ModelFamily.ssd1b
 
 
 @pytest.fixture(scope="module")
@@ -38,36 +37,47 @@ def plan_of(
     host=None,
     **request,
 ):
-    first = request.pop("first", PassRequest(20))
-    facts = HostFacts(family, loras, **(host or {}))
-    return make_plan(options, Request(first=first, cfg=request.pop("cfg", 7.0), **request), facts, limits)
+    def texts(asked, prefix):
+        names = {
+            field: request.pop(prefix + field, None) for field in ("prompt", "negative_prompt", "checkpoint")
+        }
+        return asked and replace(asked, **{field: text for field, text in names.items() if text is not None})
+
+    hires = texts(request.pop("hires", None), "hires_")
+    first = texts(request.pop("first", PassRequest(20)), "")
+    facts = HostFacts(family, loras, limits=lambda method: limits, **(host or {}))
+    return make_plan(options, Request(first, request.pop("cfg", 7.0), hires, **request), facts)
 
 
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
     assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
-    assert plan.rows == 1 and plan.messages == () and plan.problem is None
+    assert plan.first.guided.rows == 1 and plan.messages == () and plan.problem is None
     json.dumps(plan.as_dict())
 
 
 def test_each_family_gets_its_own_file_whatever_its_name(loras):
-    assert plan_of(loras, family=SDXL).lora.path.name == "pytorch_lora_weights.safetensors"
-    assert plan_of(loras, family=SD15).lora.path.name == "lcm_lora_sd15.safetensors"
+    assert plan_of(loras, family=SDXL).first.lora.file.path.name == "pytorch_lora_weights.safetensors"
+    assert plan_of(loras, family=SD15).first.lora.file.path.name == "lcm_lora_sd15.safetensors"
 
 
 def test_a_family_without_its_file_fails_with_a_sentence_that_says_what_to_do(loras):
     plan = plan_of(loras, family=SSD1B)
-    assert plan.lora is None and "SSD-1B" in plan.problem and plan.status_line() == plan.problem
+    assert plan.first.lora.file is None and "SSD-1B" in plan.problem and plan.status_line() == plan.problem
 
 
 @pytest.mark.parametrize(
     "family",
-    [ModelFamily.sd2, ModelFamily.sd3, ModelFamily.flux, ModelFamily.sdxl_refiner, ModelFamily.unknown],
+    [SD2, SD3, FLUX, SDXL_REFINER, UNKNOWN],
 )
 def test_a_family_without_lcm_lora_fails_unless_none_was_chosen(loras, family):
     assert '"None"' in plan_of(loras, family=family).problem
     chosen_none = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, lora="none"), family=family)
-    assert chosen_none.problem is None and chosen_none.lora is None and "no LoRA" in chosen_none.status_line()
+    assert (
+        chosen_none.problem is None
+        and chosen_none.first.lora.file is None
+        and "no LoRA" in chosen_none.status_line()
+    )
 
 
 def test_given_values_are_used_and_others_are_clamped_and_told(loras):
@@ -104,7 +114,7 @@ def test_a_negative_prompt_is_named_where_it_is_ignored(loras):
     assert "negative prompt is ignored" in plan_of(loras, negative_prompt="blurry").messages[0]
     assert plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.5), negative_prompt="blurry").messages == ()
     nearly = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.00005))
-    assert nearly.rows == 1
+    assert nearly.first.guided.rows == 1
 
 
 LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
@@ -139,7 +149,7 @@ def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_i
     plan = plan_of(loras, options, host=host, prompt=prompt, negative_prompt="blurry", image_cfg=image_cfg)
     assert plan.status_line().endswith(said) and plan.as_dict()["status"] == plan.status_line()
     is_ignored = "ignored" in said
-    assert plan.ignores_negative_prompt == is_ignored
+    assert plan.first.guided.ignores_negative_prompt == is_ignored
     assert any("negative prompt is ignored" in message for message in plan.messages) == is_ignored
 
 
@@ -240,8 +250,7 @@ def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, 
     options = LcmOptions(enabled=True, steps=steps, cfg=1.0, lora="none")
     folder = LoraLibrary(tmp_path)
     sdxl, sd15 = (
-        plan_of(folder, options, family, first=PassRequest(20, 1.0, side))
-        for family in (ModelFamily.sdxl, SD15)
+        plan_of(folder, options, family, first=PassRequest(20, 1.0, side)) for family in (SDXL, SD15)
     )
     assert [f"SDXL at {side} pixels in {steps} steps" in hint for hint in sdxl.hints] == [True] * is_hinted
     assert sdxl.messages == () and sd15.hints == ()
@@ -250,9 +259,7 @@ def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, 
 def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
     options = LcmOptions(enabled=True, steps=8, cfg=1.0, lora="none")
     hires = PassRequest(3, 0.5, hires_side(768, 512, 1.5, 0, 0))
-    plan = plan_of(
-        LoraLibrary(tmp_path), options, ModelFamily.sdxl, first=PassRequest(20, 1.0, 768), hires=hires
-    )
+    plan = plan_of(LoraLibrary(tmp_path), options, SDXL, first=PassRequest(20, 1.0, 768), hires=hires)
     assert [("1152" in hint, "3 steps" in hint) for hint in plan.hints] == [(True, True)]
 
 
@@ -277,13 +284,17 @@ def test_the_hires_size_may_leave_a_side_out(size, resize_x, resize_y, side):
 def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
     same = plan_of(loras, hires_prompt="an owl", **hires)
-    assert (same.hires_lora_name, same.hires_weight) == ("lcm_lora_sd15", 1.0)
+    assert (same.hires.lora.name, same.hires.lora.weight) == ("lcm_lora_sd15", 1.0)
     assert "hires 2 steps at strength 0.5: 499 259 · " in same.status_line()
     lighter = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:0.6>", **hires)
-    assert (lighter.weight, lighter.hires_weight, lighter.as_dict()["hires_weight"]) == (1.0, 0.6, 0.6)
+    assert (lighter.first.lora.weight, lighter.hires.lora.weight, lighter.as_dict()["hires_weight"]) == (
+        1.0,
+        0.6,
+        0.6,
+    )
     assert "hires 2 steps at strength 0.5: 499 259 with lcm_lora_sd15 at 0.6 · " in lighter.status_line()
     without = plan_of(loras, hires_prompt="an owl <lora:Hyper-SD15-8steps:1>", **hires)
-    assert without.lora_name == "lcm_lora_sd15" and " with no LoRA · " in without.status_line()
+    assert without.first.lora.name == "lcm_lora_sd15" and " with no LoRA · " in without.status_line()
     assert len([message for message in without.messages if "Hyper-SD15" in message]) == 1
     wrong = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:heavy>", **hires)
     assert (
@@ -296,10 +307,10 @@ def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
 def test_the_lora_of_a_hires_pass_on_another_checkpoint_is_left_to_that_pass(loras, tag):
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox", "hires_prompt": f"an owl {tag}"}
     plan = plan_of(loras, hires_checkpoint="an SDXL one", **hires)
-    assert (plan.problem, plan.messages, plan.hires_lora_name, plan.hires_weight) == (None, (), None, None)
+    assert (plan.problem, plan.messages, plan.hires.lora) == (None, (), None)
     assert "hires 2 steps at strength 0.5: 499 259" in plan.status_line().split(" · ")
-    same = plan_of(loras, hires_checkpoint="Use same checkpoint", **hires)
-    assert same.problem or same.hires_weight == 0.6
+    same = plan_of(loras, **hires)
+    assert same.problem or same.hires.lora.weight == 0.6
 
 
 def test_the_rows_of_the_hires_pass_are_those_of_its_own_prompt(loras):
@@ -319,14 +330,14 @@ def test_what_both_passes_are_told_is_told_once(loras):
 
 def test_a_negative_prompt_of_the_hires_pass_alone_is_told_of(loras):
     plan = plan_of(loras, hires=PassRequest(2, 0.5), hires_negative_prompt="blurry")
-    assert (plan.ignores_negative_prompt, plan.hires_ignores_negative_prompt) == (False, True)
+    assert not plan.first.guided.ignores_negative_prompt and plan.hires.guided.ignores_negative_prompt
     assert [message for message in plan.messages if "negative prompt is ignored" in message]
     used = plan_of(
         loras, LcmOptions(enabled=True, cfg=1.5), hires=PassRequest(2, 0.5), hires_negative_prompt="blurry"
     )
-    assert not used.hires_ignores_negative_prompt
+    assert not used.hires.guided.ignores_negative_prompt
     inherited = plan_of(loras, hires=PassRequest(2, 0.5), negative_prompt="blurry")
-    assert inherited.ignores_negative_prompt and inherited.hires_ignores_negative_prompt
+    assert inherited.first.guided.ignores_negative_prompt and inherited.hires.guided.ignores_negative_prompt
 
 
 def test_the_refiner_is_skipped_with_a_message(loras):
@@ -341,9 +352,9 @@ ON = LcmOptions(enabled=True, weight=1.0)
 
 def applied(prompt, loras, options=ON, family=SD15):
     """The LoRAs that are applied, the LCM-LoRA last, and the decision."""
-    use = resolve_lora(prompt, options, family, loras)
+    use = lora_for(prompt, options, family, loras)
     assert use.problem is None, use.problem
-    others = [tag.text for tag in other_tags(find_tags(prompt), loras, use.file)]
+    others = [tag.text for tag in find_tags(prompt) if tag not in use.replaces]
     return others if use.file is None else [*others, f"{loras.name_of(use.file)} at {use.weight:g}"], use
 
 
@@ -419,17 +430,17 @@ def test_a_chosen_file_that_is_also_typed_is_applied_once_at_the_typed_weight(lo
         "Hyper-SD15-8steps at 0.7",
     ]
     assert applied("a cat", loras, chosen)[0] == ["Hyper-SD15-8steps at 1"]
-    assert "not a number" in resolve_lora(f"a cat <lora:{typed}:x>", chosen, SD15, loras).problem
+    assert "not a number" in lora_for(f"a cat <lora:{typed}:x>", chosen, SD15, loras).problem
 
 
 def test_with_none_typed_tags_are_left_alone(loras):
-    use = resolve_lora("a cat <lora:lcm_lora_sd15:1>", LcmOptions(enabled=True, lora="none"), SD15, loras)
+    use = lora_for("a cat <lora:lcm_lora_sd15:1>", LcmOptions(enabled=True, lora="none"), SD15, loras)
     assert use.file is None and use.problem is None
 
 
 def test_a_chosen_file_must_exist_and_fit(loras):
     def problem(name, family=SD15):
-        return resolve_lora("a cat", LcmOptions(enabled=True, lora=name), family, loras).problem
+        return lora_for("a cat", LcmOptions(enabled=True, lora=name), family, loras).problem
 
     assert "'missing'" in problem("missing")
     other = problem("pytorch_lora_weights")
@@ -451,7 +462,7 @@ def with_mine(tmp_path_factory):
 
 
 def remembering(loras, remembered, prompt="a cat", family=SD15, **options):
-    use = resolve_lora(prompt, replace(ON, **options), family, loras, remembered)
+    use = lora_for(prompt, replace(ON, **options), family, loras, remembered)
     assert use.problem is None
     return (None if use.file is None else use.file.name), use.weight, use.reason
 
@@ -470,7 +481,7 @@ def test_what_is_said_by_hand_goes_before_what_is_remembered(with_mine):
 
 
 def test_a_tag_that_is_replaced_is_replaced_by_what_is_remembered(with_mine):
-    use = resolve_lora("a cat <lora:lcm_lora_sdxl:0.7>", ON, SD15, with_mine, "mine")
+    use = lora_for("a cat <lora:lcm_lora_sdxl:0.7>", ON, SD15, with_mine, "mine")
     assert (use.file.name, use.weight, use.reason) == (
         "mine",
         0.7,
@@ -482,7 +493,7 @@ def test_a_tag_that_is_replaced_is_replaced_by_what_is_remembered(with_mine):
     "gone, why", [("deleted", "'deleted' is not in the LoRA folder"), ("lcm_lora_sdxl", "is for SDXL")]
 )
 def test_what_is_remembered_and_cannot_be_used_is_named_and_auto_is_as_before(with_mine, gone, why):
-    use = resolve_lora("a cat", ON, SD15, with_mine, gone)
+    use = lora_for("a cat", ON, SD15, with_mine, gone)
     assert (use.file.name, use.reason) == ("lcm_lora_sd15", "header")
     (message,) = use.messages
     assert (
@@ -500,17 +511,15 @@ def test_the_plan_says_what_is_remembered(with_mine):
     assert (
         plan("none").status_line().startswith("SD 1.5 · no LoRA (remembered for this checkpoint) · 4 steps")
     )
-    assert "remembered" not in plan(None).status_line() and plan("mine").lora_reason == "remembered"
+    assert "remembered" not in plan(None).status_line() and plan("mine").first.lora.reason == "remembered"
     assert "cannot be used" in plan("deleted").messages[0]
 
 
 def test_a_checkpoint_of_a_family_without_an_official_file_can_have_one_remembered(tmp_path):
     write_lora(tmp_path / "lcm_for_sd2.safetensors", official_lora_tensors("sd2", 8))
     loras = LoraLibrary([tmp_path])
-    assert remembering(loras, "lcm_for_sd2", family=ModelFamily.sd2) == ("lcm_for_sd2", 1.0, "remembered")
-    assert resolve_lora("a cat", ON, ModelFamily.sd2, loras, "deleted").problem.startswith(
-        "There is no LCM-LoRA for SD 2.x"
-    )
+    assert remembering(loras, "lcm_for_sd2", family=SD2) == ("lcm_for_sd2", 1.0, "remembered")
+    assert lora_for("a cat", ON, SD2, loras, "deleted").problem.startswith("There is no LCM-LoRA for SD 2.x")
 
 
 # --- special cases ------------------------------------------------------------------------------------------
@@ -523,7 +532,7 @@ def test_files_called_like_the_keywords_have_options_of_their_own(tmp_path):
     names = {option_name(file, loras): file for file in loras.scan()}
     assert set(names) == {"none.safetensors", "Auto.safetensors", "plain"}
     for name, file in names.items():
-        assert resolve_lora("a cat", LcmOptions(enabled=True, lora=name), SD15, loras).file == file
+        assert lora_for("a cat", LcmOptions(enabled=True, lora=name), SD15, loras).file == file
 
 
 @pytest.mark.parametrize("family, other", [("ssd1b", "sdxl"), ("sdxl", "ssd1b")])
@@ -532,19 +541,19 @@ def test_ssd1b_and_sdxl_never_get_each_others_lora(tmp_path, family, other):
         tmp_path / f"lcm_lora_{family}.safetensors", official_lora_tensors(other)
     )  # whatever it is called
     loras = LoraLibrary([tmp_path])
-    mine, theirs = ModelFamily(family), ModelFamily(other)
-    assert resolve_lora("a cat", ON, mine, loras).problem.startswith(f"No LCM-LoRA for {mine.label}")
+    mine, theirs = family_named(family), family_named(other)
+    assert lora_for("a cat", ON, mine, loras).problem.startswith(f"No LCM-LoRA for {mine.label}")
     for use in (
-        resolve_lora("a cat", LcmOptions(enabled=True, lora=f"lcm_lora_{family}"), mine, loras),
-        resolve_lora(f"a cat <lora:lcm_lora_{family}:1>", ON, mine, loras),
-        resolve_lora("a cat", ON, mine, loras, f"lcm_lora_{family}"),
+        lora_for("a cat", LcmOptions(enabled=True, lora=f"lcm_lora_{family}"), mine, loras),
+        lora_for(f"a cat <lora:lcm_lora_{family}:1>", ON, mine, loras),
+        lora_for("a cat", ON, mine, loras, f"lcm_lora_{family}"),
     ):
         assert use.file is None and use.problem
-    assert resolve_lora("a cat", ON, theirs, loras).file.name == f"lcm_lora_{family}"
+    assert lora_for("a cat", ON, theirs, loras).file.name == f"lcm_lora_{family}"
 
 
 def test_a_tag_with_a_weight_that_is_no_number_fails_with_a_sentence(loras):
-    assert "not a number" in resolve_lora("<lora:lcm_lora_sd15:abc>", ON, SD15, loras).problem
+    assert "not a number" in lora_for("<lora:lcm_lora_sd15:abc>", ON, SD15, loras).problem
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
@@ -556,8 +565,8 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
         plan.status_line().startswith("SDXL · sdxl/pytorch_lora_weights · ")
         and plan.as_dict()["lora"] == "sdxl/pytorch_lora_weights"
     )
-    assert loras.find(plan.lora_name) == plan.lora
-    use = resolve_lora("a cat <lora:pytorch_lora_weights:0.5>", ON, SDXL, loras)
+    assert loras.find(plan.first.lora.name) == plan.first.lora.file
+    use = lora_for("a cat <lora:pytorch_lora_weights:0.5>", ON, SDXL, loras)
     assert "sdxl/pytorch_lora_weights was used instead" in use.messages[0] and use.weight == 0.5
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lib_lcm.sampling.prompt_parts import part_weights
+from lib_lcm.sampling.guidance import part_weights
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_lcm.families import ModelFamily
-from lib_lcm.lora.tags import conventional_family, find_tags
+from lib_lcm.families import family_named
+from lib_lcm.lora.names import conventional_family
+from lib_lcm.lora.tags import find_tags
 
 
 def test_tags_are_found_in_order_with_their_place_and_text():
@@ -90,8 +91,8 @@ def test_what_is_found_is_what_the_webui_takes_out(prompt):
     ],
 )
 def test_names_that_people_give_the_published_files(name, family):
-    assert conventional_family(name) is ModelFamily(family)
-    assert conventional_family(name.upper()) is ModelFamily(family)
+    assert conventional_family(name) is family_named(family)
+    assert conventional_family(name.upper()) is family_named(family)
 
 
 @pytest.mark.parametrize(

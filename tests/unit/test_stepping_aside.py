@@ -56,7 +56,7 @@ def load_in(folder, modules):
             {**OLDER_THAN_1_6, "ui_components": None},
             "modules.sd_samplers_kdiffusion.CFGDenoiserKDiffusion, modules.ui_components",
         ),
-        ({"shared": ""}, "modules.extra_networks"),
+        ({**ALL_THAT_IS_LOOKED_FOR, "extra_networks": None}, "modules.extra_networks"),
         ({**ALL_THAT_IS_LOOKED_FOR, "progress": None}, "modules.progress"),
         ({**ALL_THAT_IS_LOOKED_FOR, "scripts": "from modules import something_new"}, "modules.scripts"),
         ({**ALL_THAT_IS_LOOKED_FOR, "ui_components": "import gradio_of_tomorrow"}, "modules.ui_components"),

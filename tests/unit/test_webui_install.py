@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD2, SD15, SDXL
 from tests.live import webui_install
 from tests.live.webui_install import (
     InstalledWebUI,
@@ -111,7 +111,7 @@ def test_an_installation_without_a_python_is_told_so(install):
 
 
 def test_a_checkpoints_family_is_read_from_its_header(tmp_path):
-    for family, width in ((ModelFamily.sd15, 768), (ModelFamily.sd2, 1024), (ModelFamily.sdxl, 2048)):
+    for family, width in ((SD15, 768), (SD2, 1024), (SDXL, 2048)):
         assert checkpoint_family(write_checkpoint(tmp_path / f"{family}.safetensors", width)) is family
     others = {
         "inpainting": write_checkpoint(tmp_path / "inpainting.safetensors", 768, channels=9),
@@ -128,12 +128,12 @@ def test_checkpoints_are_picked_by_name_first_then_by_header(tmp_path):
         write_checkpoint(tmp_path / "1.safetensors", 768),
         write_checkpoint(tmp_path / "2.safetensors", 2048),
     )
-    assert pick_checkpoints([("b", sdxl), ("a", sd15)]) == {ModelFamily.sd15: "a", ModelFamily.sdxl: "b"}
+    assert pick_checkpoints([("b", sdxl), ("a", sd15)]) == {SD15: "a", SDXL: "b"}
     gone = tmp_path / "on another machine"
     picked = pick_checkpoints(
         [("a", sd15), ("b", sdxl), ("my-sdxl", gone), ("tiny-sd15-b", gone), ("tiny-sd15", gone)]
     )
-    assert picked == {ModelFamily.sd15: "tiny-sd15", ModelFamily.sdxl: "my-sdxl"}
+    assert picked == {SD15: "tiny-sd15", SDXL: "my-sdxl"}
     with pytest.raises(InstallProblem, match="no SDXL checkpoint"):
         pick_checkpoints([("a", sd15)])
 

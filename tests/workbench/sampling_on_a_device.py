@@ -83,9 +83,10 @@ def main(data_dir: str) -> None:
 
 def sample(model, sampler_name: str, steps: int, cfg: float, device, simulated):
     """Two latents of the first pass of txt2img, as `processing` samples them."""
-    from lib_lcm.families import ModelFamily
+    from lib_lcm.families import SD15
     from lib_lcm.options import SAMPLER_LABELS, LcmOptions
-    from lib_lcm.plan.make import HostFacts, PassRequest, Request, make_plan
+    from lib_lcm.plan.make import HostFacts, make_plan
+    from lib_lcm.plan.request import PassRequest, Request
     from lib_lcm.webui.generation import current
     from modules import processing, sd_samplers
 
@@ -96,8 +97,8 @@ def sample(model, sampler_name: str, steps: int, cfg: float, device, simulated):
     p.rng = Noise(device)
     if sampler_name != "own":
         options = LcmOptions(True, steps=steps, cfg=cfg, lora="none", sampler=sampler_name)
-        plan = make_plan(options, Request(PassRequest(steps), cfg), HostFacts(ModelFamily.sd15, None))
-        current.begin(p, current.Run(plan, options))
+        plan = make_plan(options, Request(PassRequest(steps), cfg), HostFacts(SD15, None))
+        current.begin(p, plan)
     try:
         sampler = sd_samplers.create_sampler(SAMPLER_LABELS.get(sampler_name, "LCM"), model)
         inputs = p.rng.next(), moved(p.c, device), moved(p.uc, device)

@@ -9,16 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD15
 from lib_lcm.lora.library import LoraLibrary
-from lib_lcm.lora.use import resolve_lora
+from lib_lcm.lora.use import lora_for
 from lib_lcm.options import (
-    DEFAULT_GAMMA,
-    LCM,
-    MAX_GAMMA,
-    MAX_WEIGHT,
-    MIN_GAMMA,
-    MIN_WEIGHT,
+    AUTO_LABEL,
+    NO_LORA,
+    OPTION,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
     TRAILING,
@@ -26,7 +23,8 @@ from lib_lcm.options import (
     options_from_args,
 )
 from lib_lcm.plan import infotext
-from lib_lcm.plan.make import HostFacts, PassRequest, Request, make_plan
+from lib_lcm.plan.make import HostFacts, make_plan
+from lib_lcm.plan.request import PassRequest, Request
 from tests import prepared
 from tests.prepared import Server
 from tests.prompts import PROMPT
@@ -35,7 +33,6 @@ from tests.workbench import infotext_echo
 from workbench.client import decode_image
 from workbench.server import ROOT
 
-SD15 = ModelFamily.sd15
 HEADER = header_bytes(official_lora_tensors("sd15"))
 AWKWARD = [
     "plain",
@@ -61,7 +58,7 @@ NAMES = st.one_of(
     st.sampled_from(AWKWARD),
     st.text(st.sampled_from("aA0x1\"',:;\\ <>.-_()[]{}|\n"), min_size=1, max_size=12),
     st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="/\0"), min_size=1, max_size=20),
-).filter(lambda name: name not in (".", "..") and name.strip())
+).filter(lambda name: name.strip() and name.strip("."))  # "..safetensors" has no ending
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +73,11 @@ def through_the_host():
     name=NAMES,
     folder=st.sampled_from(["", "sub/", "None/"]),
     decoy=st.sampled_from(["", "plain.safetensors", "lcm_lora_sd15.safetensors", "sub/plain.safetensors"]),
-    weight=st.one_of(st.floats(MIN_WEIGHT, MAX_WEIGHT), st.sampled_from([0.0, 1.0, 0.85, 1.5])),
+    weight=st.one_of(st.floats(0.0, 1.5), st.sampled_from([0.0, 1.0, 0.85, 1.5])),
     schedule=st.sampled_from(list(SCHEDULE_LABELS)),
     is_chosen=st.booleans(),
     sampler=st.sampled_from(list(SAMPLER_LABELS)),
-    gamma=st.floats(MIN_GAMMA, MAX_GAMMA),
+    gamma=st.floats(OPTION["gamma"].kind.low, OPTION["gamma"].kind.high),
 )
 def test_options_survive_the_hosts_infotext(
     through_the_host, tmp_path_factory, name, folder, decoy, weight, schedule, is_chosen, sampler, gamma
@@ -98,20 +95,22 @@ def test_options_survive_the_hosts_infotext(
             else "auto"
         )
         schedule, gamma = (
-            (schedule, DEFAULT_GAMMA) if sampler == LCM else (TRAILING, gamma)
+            (schedule, OPTION["gamma"].default) if sampler == "lcm" else (TRAILING, gamma)
         )  # what the others have no use for
         options = LcmOptions(True, weight, 4, 1.0, lora, schedule, sampler, gamma)
         plan = make_plan(options, Request(PassRequest(20), 7.0), HostFacts(SD15, library))
-        assert plan.problem is None and (plan.lora == wanted or not is_chosen)
+        assert plan.problem is None and (plan.first.lora.file == wanted or not is_chosen)
 
-        pasted = through_the_host({"Sampler": plan.sampler, **infotext.parameters(plan, library)})
+        pasted = through_the_host(
+            {"Sampler": plan.sampler, **infotext.parameters(plan, plan.first.lora, library)}
+        )
         restored = {option: read(pasted, library) for option, read in infotext.RESTORE.items()}
         again = options_from_args([{**restored, "cfg": 1.0}])
         assert again == LcmOptions(True, weight, 4, 1.0, again.lora, schedule, sampler, gamma)
-        assert resolve_lora("", again, SD15, library).file == plan.lora
+        assert lora_for("", again, SD15, library).file == plan.first.lora.file
 
         elsewhere = LoraLibrary(root.parent / "nowhere")  # a machine where no file has that name
-        assert infotext.RESTORE["lora"](pasted, elsewhere) == infotext.AUTO_LABEL
+        assert infotext.RESTORE["lora"](pasted, elsewhere) == AUTO_LABEL
     finally:
         shutil.rmtree(root)
 
@@ -120,8 +119,10 @@ def test_no_lora_survives_the_hosts_infotext(through_the_host, tmp_path):
     library = LoraLibrary(tmp_path)
     plan = make_plan(LcmOptions(True, lora="none"), Request(PassRequest(4), 1.0), HostFacts(SD15, library))
     assert (
-        infotext.RESTORE["lora"](through_the_host(infotext.parameters(plan, library)), library)
-        == infotext.NO_LORA
+        infotext.RESTORE["lora"](
+            through_the_host(infotext.parameters(plan, plan.first.lora, library)), library
+        )
+        == NO_LORA
     )
 
 
@@ -242,7 +243,7 @@ def test_a_picture_made_elsewhere_leaves_the_accordion_off_where_lcm_could_not_d
     fitting = {"Prompt": "a fox <lora:lcm_lora_sd15:1>", "Steps": "4", "Sampler": "LCM", "CFG scale": "1"}
     assert (
         infotext.RESTORE["enabled"](fitting, library) is True
-        and infotext.RESTORE["lora"](fitting, library) == infotext.AUTO_LABEL
+        and infotext.RESTORE["lora"](fitting, library) == AUTO_LABEL
     )
 
 
@@ -273,6 +274,6 @@ def test_a_picture_of_another_webuis_own_lcm_sampler_gets_its_schedule(tmp_path,
         name: infotext.RESTORE[name](pasted, library) for name in ("enabled", "schedule", "steps", "lora")
     }
     if is_completed:
-        assert restored == {"enabled": True, "schedule": "WebUI", "steps": 4, "lora": infotext.AUTO_LABEL}
+        assert restored == {"enabled": True, "schedule": "WebUI", "steps": 4, "lora": AUTO_LABEL}
     else:
         assert pasted is made

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from lib_lcm.distill import DistillConfig, LoraAdapter
 from lib_lcm.distill.optimisation import warm_up_and_cosine
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import SD15, family_named
 from lib_lcm.lora.file import DISTILLATION_METADATA, inspect_lora
 from workbench.scenes import prompts
 from workbench.small_models import MODELS, SmallTextEncoder, build_model, load_checkpoint, save_checkpoint
@@ -185,7 +185,7 @@ def test_lora_file_has_the_official_layout(trained, family, width):
         attn2 = [key for key in keys if key.endswith("attn2_to_k.lora_down.weight")]
         assert {file.get_slice(key).get_shape()[1] for key in attn2} == {width}
     lora = inspect_lora(run.lora(family))
-    assert (lora.is_lcm, lora.family, lora.problem) == (True, ModelFamily(family), None)
+    assert (lora.is_lcm, lora.family, lora.problem) == (True, family_named(family), None)
     assert {key.split(".", 1)[1] for key in keys} == {"lora_down.weight", "lora_up.weight", "alpha"}
     for part in ("mid_block_resnets_0_", "resnets_0_conv1", "time_emb_proj", "conv_shortcut",
     "ff_net_0_proj", "ff_net_2",
@@ -240,7 +240,7 @@ def test_pictures_are_measured_and_recipes_are_json(trained):
     recipe = json.loads(run.lora("sd15").with_suffix(".json").read_text(encoding="utf-8"))
     assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == 15
     style = inspect_lora(run.models / "Lora" / f"{STYLE}.safetensors")
-    assert (style.is_lcm, style.family) == (False, ModelFamily.sd15)
+    assert (style.is_lcm, style.family) == (False, SD15)
 
 
 def test_ssd1b_starts_from_the_blocks_that_it_shares_with_sdxl(trained):

@@ -8,7 +8,6 @@ import base64
 import binascii
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -20,20 +19,11 @@ from lib_lcm.api import openapi
 from lib_lcm.api.messages import RequestError, plan_question, read_object
 from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
 from lib_lcm.lora.downloads import Downloads
-from lib_lcm.lora.use import option_name, resolve_lora
-from lib_lcm.options import (
-    LCM,
-    SAMPLER_LABELS,
-    SCRIPT_TITLE,
-    LcmOptions,
-    OptionsError,
-    options_from_args,
-    shown_value,
-)
+from lib_lcm.lora.use import option_name
+from lib_lcm.options import SAMPLER_LABELS, SCRIPT_TITLE, OptionsError, shown_value
 from lib_lcm.plan.make import make_plan
-from lib_lcm.webui import loras, remembered, settings
+from lib_lcm.webui import facts, loras, settings
 from lib_lcm.webui.api.http import read_body, reply
-from lib_lcm.webui.generation.process import host_facts, is_switched_on_by
 from lib_lcm.webui.host import models, networks, prompts, samplers, scripts, server
 from lib_lcm.webui.sampling.own import own_samplers
 
@@ -81,25 +71,20 @@ def add_routes(demo, app: FastAPI) -> None:
 def status() -> dict[str, Any]:
     """What this WebUI has and what LCM would use for the loaded checkpoint."""
     model = models.loaded()
-    family = None if model is None else models.family_of(model)
-    use = (
-        None
-        if family is None
-        else resolve_lora("", LcmOptions(enabled=True), family, loras.library(), remembered.lora_of(model))
-    )
-    limits = settings.limits()
+    use = None if model is None else facts.lora_of(model)
+    limits, name = settings.limits(), SAMPLER_LABELS["lcm"]
     return {
         "version": __version__,
-        "sampler": {
-            "name": SAMPLER_LABELS[LCM],
-            "webui_has_its_own": SAMPLER_LABELS[LCM] in own_samplers(),
-        },
+        "sampler": {"name": name, "webui_has_its_own": name in own_samplers()},
         "checkpoint": None if model is None else models.checkpoint_name(model),
-        "family": None if family is None else family.value,
-        "lora": None if use is None or use.file is None else loras.library().name_of(use.file),
+        "family": None if model is None else models.family_of(model).name,
+        "lora": None if use is None else use.name,
         "lora_reason": None if use is None or use.reason is None else REASONS[use.reason],
         "problem": NO_MODEL if use is None else use.problem,
-        "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
+        "limits": {
+            "steps": [limits.min_steps, limits.max_steps],
+            "cfg": [limits.min_cfg, limits.max_cfg],
+        },
         "loras": _lcm_loras(),
     }
 
@@ -107,18 +92,13 @@ def status() -> dict[str, Any]:
 def plan(body: dict[str, Any]) -> dict[str, Any]:
     """What a generation with this request would use, and why; nothing is made or loaded."""
     question = plan_question(body, _first_args)
+    values = question.values
+    values |= prompts.styled(values, list(question.styles))
+    values["scheduler"] = samplers.requested_schedule(values["sampler_name"], values["scheduler"])
     try:
-        options = options_from_args(question.args, settings.limits())
+        options = facts.asked_options(question.args, values["prompt"])
     except OptionsError as error:
         raise RequestError(422, str(error)) from None
-    styled = prompts.styled(vars(question.request), list(question.styles))
-    request = replace(
-        question.request,
-        **styled,
-        scheduler=samplers.requested_schedule(question.sampler, question.request.scheduler),
-    )
-    if not options.enabled and is_switched_on_by(request.prompt):
-        options = LcmOptions(enabled=True)
     if not options.enabled:
         return {
             "enabled": False,
@@ -128,14 +108,15 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
     if model is None:
         raise RequestError(409, NO_MODEL)
     if not models.is_selected(model, question.checkpoint):
-        names = {"wanted": models.selected_name(question.checkpoint), "loaded": models.checkpoint_name(model)}
-        raise RequestError(409, OTHER_MODEL.format(**names))
-    made = make_plan(options, request, host_facts(model), settings.limits())
+        wanted, loaded = models.selected_name(question.checkpoint), models.checkpoint_name(model)
+        raise RequestError(409, OTHER_MODEL.format(wanted=wanted, loaded=loaded))
+    made = make_plan(options, question.request, facts.host_facts(model))
+    reason = None if made.first.lora is None else made.first.lora.reason
     return {
         "enabled": True,
         "checkpoint": models.checkpoint_name(model),
         **made.as_dict(),
-        "lora_reason": None if made.lora_reason is None else REASONS[made.lora_reason],
+        "lora_reason": None if reason is None else REASONS[reason],
     }
 
 
@@ -153,7 +134,7 @@ def _download_state(lora: OfficialLora) -> dict[str, Any]:
     state = downloads.state(lora)
     file = loras.library().choose(lora.family).file
     return {
-        "family": lora.family.value,
+        "family": lora.family.name,
         "name": lora.name,
         "url": lora.url,
         "installed": None if file is None else file.path.stem,
@@ -169,7 +150,7 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
     unknown = [key for key in body if key != "family"]
     if unknown:
         raise RequestError(422, f"Key {shown_value(unknown[0])} is unknown; the only one is 'family'.")
-    lora = next((lora for lora in OFFICIAL_LORAS if lora.family.value == body.get("family")), None)
+    lora = next((lora for lora in OFFICIAL_LORAS if lora.family.name == body.get("family")), None)
     if lora is None:
         families = ", ".join(f'"{lora.family}"' for lora in OFFICIAL_LORAS)
         raise RequestError(
@@ -184,7 +165,7 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
 
 def _lcm_loras() -> list[dict[str, Any]]:
     library = loras.library()
-    return [{"name": option_name(file, library), "family": file.family.value} for file in library.lcm_loras()]
+    return [{"name": option_name(file, library), "family": file.family.name} for file in library.lcm_loras()]
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------

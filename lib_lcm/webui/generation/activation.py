@@ -15,31 +15,24 @@ sampling (`check_applied`).
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from lib_lcm.lora.file import LoraFile, shown_name
 from lib_lcm.lora.tags import LORA_KINDS, LoraTag, tag_of_items
-from lib_lcm.lora.use import (
-    LoraUse,
-    lcm_among,
-    other_tags,
-    resolve_lora,
-    why_not_held,
-    why_partly_held,
-)
+from lib_lcm.lora.use import LoraUse, lcm_tags, why_not_held, why_partly_held
+from lib_lcm.plan import infotext
+from lib_lcm.plan.plan import Plan
 from lib_lcm.text import Text
-from lib_lcm.webui import messages, remembered
+from lib_lcm.webui import facts, messages
 from lib_lcm.webui.generation import current, inner
 from lib_lcm.webui.host import models, networks
 from lib_lcm.webui.loras import library
-from lib_lcm.webui.page import paste as infotext
 
 _read: dict[Path, tuple[int, int]] = {}
 """Size and time of change that LoRA files had when the WebUI was last given them."""
 
-_applied: tuple[current.Run, LoraFile] | None = None
-"""The LCM-LoRA that was activated last, and for which run."""
+_applied: tuple[Plan, LoraFile] | None = None
+"""The LCM-LoRA that was activated last, and for which plan."""
 
 
 def install() -> None:
@@ -62,33 +55,37 @@ def activate(host_activate, p, tags) -> None:
     """
     global _applied
     _applied = None
-    run = current.run_around(p)
+    plan = current.plan_around(p)
     if (
-        run is None
+        plan is None
         or not networks.are_own_tags(p, tags)
-        or (current.is_inner(p) and not inner.belongs_to(run, p))
+        or (current.is_inner(p) and not inner.belongs_to(plan, p))
     ):
         host_activate(p, tags)
         return
+    with library().seen_once():
+        _activate(host_activate, p, tags, plan)
+
+
+def _activate(host_activate, p, tags, plan: Plan) -> None:
+    global _applied
     typed = _typed(tags)
-    tags_typed = [tag for tag, _ in typed]
-    use = resolve_lora(
-        tags_typed, run.options, models.family_of(p.sd_model), library(), remembered.lora_of(p.sd_model)
-    )
+    use = facts.lora_of(p.sd_model, tags=[tag for tag, _ in typed], options=plan.options)
     if use.problem is not None:
         raise messages.refusal(p, use.problem)
     for message in use.messages:
         messages.tell(p, message)
+    if tags is p.extra_network_data and current.plan_of(p) is not None:
+        write_infotext(p, plan, use)
     if use.file is None:
         host_activate(p, tags)
         return
+    others = use.left_beside(tag for tag, _ in typed)
     _notice_replaced(p, use.file)
-    if any(_is_gone(tag.name) for tag in other_tags(tags_typed, library(), use.file)):
-        networks.forget(
-            p.sd_model
-        )  # Forge and reForge go on with a file that they remember, which may be a second LCM-LoRA
-    name = library().name_of(use.file)
-    with networks.reachable(use.file.path, name) as network_name:
+    if any(networks.path_of(tag.name) is not None and not _is_there(tag.name) for tag in others):
+        # Forge and reForge go on with a deleted file that they remember, which may be a second LCM-LoRA
+        networks.forget(p.sd_model)
+    with networks.reachable(use.file.path, use.name) as network_name:
         if network_name is None:
             raise messages.refusal(
                 p,
@@ -98,33 +95,32 @@ def activate(host_activate, p, tags) -> None:
                 ),
             )
         _complete(tags, typed, use, network_name)
-        is_first_pass_of_ours = tags is p.extra_network_data and current.run_of(p) is not None
-        if is_first_pass_of_ours:
-            plan = replace(run.plan, lora=use.file, lora_name=name, weight=use.weight)
-            p.extra_generation_params.update(
-                infotext.parameters(plan)
-            )  # of this batch: its prompt may have a tag of its own
         host_activate(p, tags)
-    problem = _why_not_applied(p, use, tags_typed)
+    problem = _why_not_applied(p, use, others)
     if problem is not None:
         networks.forget(p.sd_model)
         raise messages.refusal(p, problem)
     if use.weight:
-        _applied = (run, use.file)
+        _applied = (plan, use.file)
+
+
+def write_infotext(p, plan: Plan, use: LoraUse) -> None:
+    """Puts what the pictures of this batch are drawn with into their generation parameters."""
+    # a dictionary of its own: X/Y/Z plot's pictures share one, and those made without LCM must not carry ours
+    p.extra_generation_params = {**p.extra_generation_params, **infotext.parameters(plan, use, library())}
 
 
 def check_applied() -> None:
     """To be called when sampling is over. Raises LcmRefusal where the LoRA did not get into the layers that
     were computed.
     """
-    if _applied is None or _applied[0] is not current.run():
+    if _applied is None or _applied[0] is not current.plan():
         return
     file = _applied[1]
     failed = networks.layers_failed(file.path)
     if failed:
-        networks.forget(
-            models.in_use()
-        )  # else the host takes those layers for done, and says nothing of them from now on
+        # else the host takes those layers for done, and says nothing of them from now on
+        networks.forget(models.in_use())
         problem = why_partly_held(file, failed)
         if problem is not None:
             raise messages.refusal(current.processing(), problem)
@@ -140,17 +136,15 @@ def _typed(tags) -> list[tuple[LoraTag, object]]:
 
 
 def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
-    """Puts the LCM-LoRA in the place of all that mean one."""
-    others = other_tags([tag for tag, _ in typed], library(), use.file)
-    is_other = [any(tag is other for other in others) for tag, _ in typed]
+    """Puts the LCM-LoRA in the place of all tags that mean one."""
+    replaced = [(tag, params) for tag, params in typed if any(tag is other for other in use.replaces)]
     for kind in LORA_KINDS:
         if kind in tags:
             tags[kind] = [
                 params
-                for (tag, params), keep in zip(typed, is_other, strict=True)
-                if keep and tag.kind == kind
+                for tag, params in typed
+                if tag.kind == kind and not any(tag is other for other, _ in replaced)
             ]
-    replaced = [pair for pair, keep in zip(typed, is_other, strict=True) if not keep]
     tags.setdefault("lora", []).append(
         networks.tag_params(network_name, use.weight, replaced, _lcm_lora_of_setting())
     )
@@ -159,7 +153,7 @@ def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
 def _lcm_lora_of_setting() -> str | None:
     """The LoRA of the WebUI's setting "Add network to prompt" where that is an LCM-LoRA."""
     name = networks.added_network()
-    return name if name is not None and lcm_among([tag_of_items("lora", [name])], library()) else None
+    return name if name is not None and lcm_tags([tag_of_items("lora", [name])], library()) else None
 
 
 def _notice_replaced(p, file: LoraFile) -> None:
@@ -176,12 +170,6 @@ def _notice_replaced(p, file: LoraFile) -> None:
         networks.forget(p.sd_model)
 
 
-def _is_gone(name: str) -> bool:
-    """Whether the WebUI has listed a file of this name that was deleted since."""
-    path = networks.path_of(name)
-    return path is not None and not path.is_file()
-
-
 def _is_there(name: str) -> bool:
     """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted
     since.
@@ -190,15 +178,12 @@ def _is_there(name: str) -> bool:
     return path is not None and path.is_file()
 
 
-def _why_not_applied(p, use: LoraUse, tags: list[LoraTag]) -> str | None:
+def _why_not_applied(p, use: LoraUse, others: list[LoraTag]) -> str | None:
     """The sentence for a LoRA that the host did not apply, None if it did."""
-    missing = [
-        tag.name for tag in other_tags(tags, library()) if tag.kind == "lora" and not _is_there(tag.name)
-    ]
+    missing = [tag.name for tag in others if tag.kind == "lora" and not _is_there(tag.name)]
     if networks.is_loaded(use.file.path):
-        problem = (
-            why_not_held(use.file, networks.layers_matched(p.sd_model, use.file.path)) if use.weight else None
-        )
+        matched = networks.layers_matched(p.sd_model, use.file.path)
+        problem = why_not_held(use.file, matched) if use.weight else None
         if problem is None or not missing:
             return problem
     if missing:

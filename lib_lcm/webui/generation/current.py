@@ -12,36 +12,27 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass
 
-from lib_lcm.options import LcmOptions
-from lib_lcm.plan.make import Plan
+from lib_lcm.plan.plan import Plan
 from lib_lcm.webui.host import generations
-
-
-@dataclass(frozen=True)
-class Run:
-    """One generation with LCM on."""
-
-    plan: Plan
-    options: LcmOptions
 
 
 @dataclass(frozen=True)
 class _Entry:
     processing: weakref.ref
     job: object
-    run: Run | None  # None: a generation with LCM off
+    plan: Plan | None  # None: a generation with LCM off
 
 
 _stack: list[_Entry] = []
 
 
-def begin(p, run: Run | None) -> None:
-    """`run` is what the generation of `p` does until `end`; None if LCM is off in it, whatever is going on
+def begin(p, plan: Plan | None) -> None:
+    """`plan` is what the generation of `p` does until `end`; None if LCM is off in it, whatever is going on
     around it.
     """
     end(p)
     _drop_dead()
-    _stack.append(_Entry(weakref.ref(p), generations.job_mark(), run))
+    _stack.append(_Entry(weakref.ref(p), generations.job_mark(), plan))
 
 
 def end(p) -> None:
@@ -51,28 +42,28 @@ def end(p) -> None:
         del _stack[position:]
 
 
-def run_of(p) -> Run | None:
-    """The run of exactly this processing object, or None. Generations that were begun inside it are over when
-    it asks.
+def plan_of(p) -> Plan | None:
+    """The plan of exactly this processing object, or None. Generations that were begun inside it are over
+    when it asks.
     """
     position = _position(p)
     if position is None:
         return None
     del _stack[position + 1 :]
-    return _stack[position].run
+    return _stack[position].plan
 
 
-def run() -> Run | None:
-    """The run that is going on, also for processing objects that another extension makes inside it (a
-    detailer's inner pass).
+def plan() -> Plan | None:
+    """The plan of the generation that is going on, also for processing objects that another extension makes
+    inside it (a detailer's inner pass).
     """
     _drop_dead()
-    return _stack[-1].run if _stack else None
+    return _stack[-1].plan if _stack else None
 
 
-def run_around(p) -> Run | None:
-    """The run that the sampling of `p` belongs to: its own, or that of the generation around it."""
-    return run() if _position(p) is None else run_of(p)
+def plan_around(p) -> Plan | None:
+    """The plan that the sampling of `p` belongs to: its own, or that of the generation around it."""
+    return plan() if _position(p) is None else plan_of(p)
 
 
 def processing():

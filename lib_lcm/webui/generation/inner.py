@@ -4,12 +4,13 @@ detailer's pass over a face.
 
 from __future__ import annotations
 
+from lib_lcm.plan.plan import Plan
 from lib_lcm.text import Text
 from lib_lcm.webui import messages, settings
 from lib_lcm.webui.generation import current
 
 
-def belongs_to(run: current.Run, p) -> bool:
+def belongs_to(plan: Plan, p) -> bool:
     """Whether the inner generation of `p` is LCM's as the one around it is; its steps and CFG scale are
     clamped then, and it is said.
 
@@ -17,9 +18,9 @@ def belongs_to(run: current.Run, p) -> bool:
     for it. Another sampler at a CFG scale that burns with an LCM-LoRA means a picture without LCM, so it gets
     none.
     """
-    limits = settings.limits()
+    limits = settings.limits(plan.options.method)
     shown = current.processing() or p  # what an inner generation has to say is shown nowhere
-    if p.sampler_name != run.plan.sampler:
+    if p.sampler_name != plan.sampler:
         if p.cfg_scale <= limits.max_cfg:
             return True
         messages.tell(

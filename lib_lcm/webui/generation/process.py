@@ -1,5 +1,5 @@
-"""One generation with LCM, from the script's arguments to the infotext: the WebUI's script callbacks, in the
-order they come.
+"""One generation with LCM, from the script's arguments to the processing object: the WebUI's script
+callbacks, in the order they come.
 """
 
 from __future__ import annotations
@@ -11,24 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lib_lcm.lora.use import first_prompt
-from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
-from lib_lcm.plan.lcm_off import PlainPass, last_lcm_lora, unfit_pass
-from lib_lcm.plan.make import (
-    AUTOMATIC_SCHEDULER,
-    HostFacts,
-    PassRequest,
-    Plan,
-    Request,
-    hires_side,
-    make_plan,
-)
+from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError
+from lib_lcm.plan import infotext
+from lib_lcm.plan.make import AUTOMATIC_SCHEDULER, make_plan
+from lib_lcm.plan.plan import Plan
+from lib_lcm.plan.request import Request, read_request
+from lib_lcm.plan.typed_tag import NOTHING, unfit_pass
 from lib_lcm.text import Text, sentence_of
-from lib_lcm.webui import loras, messages, remembered, settings
-from lib_lcm.webui.generation import current
-from lib_lcm.webui.host import generations, models, prompts, samplers
-from lib_lcm.webui.page import paste as infotext
+from lib_lcm.webui import facts, loras, messages, settings
+from lib_lcm.webui.generation import activation, current
+from lib_lcm.webui.host import generations, prompts, samplers
 from lib_lcm.webui.sampling import registry
-from lib_lcm.webui.sampling.own import own_samplers
 
 RESTORED_FIELDS = ("steps", "refiner_switch_at")
 """What a plan changes in the processing object that the next plan for the same one must find as it was."""
@@ -56,53 +49,47 @@ class Generation:
         object.
         """
         current.begin(p, None)
-        record = self._record_of(p)
-        _forget_earlier_plan(p, record)
+        _forget_earlier_plan(p, self._record_of(p))
         try:
-            options = options_from_args(args, settings.limits())
+            options = facts.asked_options(args, _first(p.all_prompts))
         except OptionsError as error:
             messages.refuse(p, sentence_of(error))
             return
         if not options.enabled:
-            options = self._options_of_typed_tag(p)
-            if options is None:
-                return
+            _warn(p)
+            return
         try:
             self._begin(p, options)
         except Exception as error:
             # The WebUI would swallow it and go on, with a picture that passes for LCM's.
             traceback.print_exc()
             current.begin(p, None)
-            messages.refuse(
-                p,
-                Text(
-                    "LCM could not prepare this picture ({error}): switch LCM off, and please report this.",
-                    error=f"{type(error).__name__}: {error}",
-                ),
+            sentence = Text(
+                "LCM could not prepare this picture ({error}): switch LCM off, and please report this.",
+                error=f"{type(error).__name__}: {error}",
             )
+            messages.refuse(p, sentence)
 
     def _begin(self, p, options: LcmOptions) -> None:
         registry.register()  # another extension may have put a sampler of our name in our place
-        facts = host_facts(p.sd_model)
-        plan = make_plan(options, request_of(p), facts, settings.limits())
+        plan = make_plan(options, request_of(p), facts.host_facts(p.sd_model))
         if plan.problem is not None:
             messages.refuse(p, plan.problem)
             return
-        if plan.lora is not None and p.disable_extra_networks:
-            messages.refuse(
-                p,
-                Text(
+        if p.disable_extra_networks:  # then the WebUI activates none
+            if plan.first.lora.file is not None:
+                sentence = Text(
                     "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without"
                     " its own: allow them."
-                ),
-            )
-            return
+                )
+                messages.refuse(p, sentence)
+                return
+            activation.write_infotext(p, plan, plan.first.lora)
         asked = {name: getattr(p, name, None) for name in RESTORED_FIELDS}
         apply_plan(p, plan)
-        self._record_of(p).changes = {
-            name: (before, getattr(p, name, None)) for name, before in asked.items()
-        }
-        current.begin(p, current.Run(plan, facts.defaults.fill(options)))
+        changes = {name: (before, getattr(p, name, None)) for name, before in asked.items()}
+        self._record_of(p).changes = changes
+        current.begin(p, plan)
         for message in plan.messages:
             messages.tell(p, message)
 
@@ -119,19 +106,15 @@ class Generation:
             self._records.append(record)
         return record
 
-    def _options_of_typed_tag(self, p) -> LcmOptions | None:
-        """What an LCM-LoRA in the prompt means while LCM is off: options where a setting says that it
-        switches LCM on, else None.
-        """
-        if is_switched_on_by(_first(p.all_prompts)):
-            return LcmOptions(enabled=True)
-        if settings.typed_tag() == settings.NOTHING:
-            return None
-        unfit = unfit_pass(plain_passes(p), loras.library(), settings.limits())
-        warning = _warning_of_init_image(p) if unfit is None else unfit[1]
-        if warning is not None:
-            messages.tell(p, warning)
-        return None
+
+def _warn(p) -> None:
+    """Says where an LCM-LoRA in the prompt, or a picture made with LCM, does not go together with LCM off."""
+    if settings.typed_tag() == NOTHING:
+        return
+    unfit = unfit_pass(request_of(p), loras.library(), settings.limits())
+    warning = _warning_of_init_image(p) if unfit is None else unfit[1]
+    if warning is not None:
+        messages.tell(p, warning)
 
 
 def _forget_earlier_plan(p, record: _Record) -> None:
@@ -155,11 +138,9 @@ def _warning_of_init_image(p) -> Text | None:
     """
     image = next(iter(getattr(p, "init_images", None) or ()), None)
     parameters = getattr(image, "info", {}).get("parameters")
-    if (
-        p.sampler_name not in SAMPLER_LABELS.values()
-        or not isinstance(parameters, str)
-        or not infotext.was_made_with_lcm(parameters)
-    ):
+    if p.sampler_name not in SAMPLER_LABELS.values() or not isinstance(parameters, str):
+        return None
+    if not infotext.was_made_with_lcm(parameters):
         return None
     return Text(
         "The picture that this one starts from was made with LCM, and LCM is off, so the sampler {sampler}"
@@ -168,43 +149,27 @@ def _warning_of_init_image(p) -> Text | None:
     )
 
 
-def plain_passes(p) -> list[PlainPass]:
-    """The passes that the WebUI makes of the processing object while LCM is off."""
-    first = PlainPass(_first(p.all_prompts), p.sampler_name, int(p.steps), p.cfg_scale)
-    if not getattr(p, "enable_hr", False):
-        return [first]
-    # of these, what is empty or 0 means "as in the first pass"; not every WebUI has a CFG scale for the hires
-    # pass
-    hires = PlainPass(
-        _first(p.all_hr_prompts) or first.prompt,
-        p.hr_sampler_name or first.sampler,
-        int(p.hr_second_pass_steps or first.steps),
-        getattr(p, "hr_cfg", None) or first.cfg,
-        is_hires=True,
-    )
-    return [first, hires]
+FIELDS = (
+    "steps", "cfg_scale", "sampler_name", "width", "height", "denoising_strength", "image_cfg_scale",
+    "enable_hr", "hr_second_pass_steps", "hr_scale", "hr_resize_x", "hr_resize_y", "hr_sampler_name",
+    "hr_checkpoint_name", "hr_cfg",
+)  # fmt: skip
+"""What `read_request` takes from a processing object as it is, where this WebUI has it."""
 
 
-def is_switched_on_by(prompt: str) -> bool:
-    """Whether a setting says that LCM is on for this prompt though its tick is not set, because of an
-    LCM-LoRA in it.
-    """
-    return settings.typed_tag() == settings.SWITCH_ON and last_lcm_lora(prompt, loras.library()) is not None
-
-
-def host_facts(model) -> HostFacts:
-    """What plans for a loaded model are made from, besides options and request."""
-    family = models.family_of(model)
-    return HostFacts(
-        family,
-        loras.library(),
-        own_samplers(),
-        remembered.lora_of(model),
-        settings.defaults(family),
-        is_image_editing=models.is_image_editing(model),
-        leaves_out_uncond=models.computes_cond_only_at_cfg_one(model),
-        is_on_grid=models.own_lcm_is_on_grid(model),
-    )
+def request_of(p) -> Request:
+    """The parts of the processing object that decide something."""
+    values = {name: getattr(p, name, None) for name in FIELDS}
+    values["prompt"], values["negative_prompt"] = _first(p.all_prompts), _first(p.all_negative_prompts)
+    if values["enable_hr"]:
+        values["hr_prompt"], values["hr_negative_prompt"] = (
+            _first(p.all_hr_prompts),
+            _first(p.all_hr_negative_prompts),
+        )
+    values["scheduler"] = samplers.asked_schedule(p.sampler_name, getattr(p, "scheduler", None))
+    if getattr(p, "refiner_checkpoint_info", None) is not None:
+        values["refiner_checkpoint"] = p.refiner_checkpoint
+    return read_request(values, is_img2img=not hasattr(p, "enable_hr"))
 
 
 def _first(all_prompts: Sequence[str] | str) -> str:
@@ -212,47 +177,15 @@ def _first(all_prompts: Sequence[str] | str) -> str:
     return prompts.without_comments(first_prompt(all_prompts))
 
 
-def request_of(p) -> Request:
-    """The parts of the processing object that decide something."""
-    is_hires = bool(getattr(p, "enable_hr", False))
-    # txt2img has a denoising strength too, that of its hires pass
-    is_txt2img = hasattr(p, "enable_hr")
-    strength = 1.0 if p.denoising_strength is None else min(float(p.denoising_strength), 1.0)
-    hires = None
-    if is_hires:
-        side = hires_side(p.width, p.height, p.hr_scale, p.hr_resize_x, p.hr_resize_y)
-        hires = PassRequest(p.hr_second_pass_steps, strength, side)
-    return Request(
-        first=PassRequest(p.steps, 1.0 if is_txt2img else strength, max(p.width, p.height)),
-        cfg=p.cfg_scale,
-        hires=hires,
-        prompt=_first(p.all_prompts),
-        negative_prompt=_first(p.all_negative_prompts),
-        scheduler=samplers.asked_schedule(p.sampler_name, getattr(p, "scheduler", None)),
-        refiner=(
-            getattr(p, "refiner_checkpoint", None)
-            if getattr(p, "refiner_checkpoint_info", None) is not None
-            else None
-        ),
-        image_cfg=getattr(p, "image_cfg_scale", None),
-        hires_prompt=_first(p.all_hr_prompts) if is_hires else "",
-        hires_negative_prompt=_first(p.all_hr_negative_prompts) if is_hires else "",
-        hires_checkpoint=getattr(p, "hr_checkpoint_name", None),
-    )
-
-
 def apply_plan(p, plan: Plan) -> None:
     """Makes the processing object do what the plan says. Applying it again changes nothing."""
     p.sampler_name = plan.sampler
-    p.steps = max(
-        plan.first.steps, 1
-    )  # strength 0 leaves no step; the host divides by their number all the same
-    p.cfg_scale = (
-        int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg
-    )  # "CFG scale: 1" in the infotext, not 1.0
-    generations.set_known(
-        p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER
-    )  # else the infotext would name one that was not used
+    # strength 0 leaves no step; the host divides by their number all the same
+    p.steps = max(plan.first.steps, 1)
+    # "CFG scale: 1" in the infotext, not 1.0
+    p.cfg_scale = int(plan.cfg) if plan.cfg == int(plan.cfg) else plan.cfg
+    # else the infotext would name one that was not used
+    generations.set_known(p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER)
     if plan.hires is not None:
         p.hr_second_pass_steps = plan.hires.steps
         p.hr_sampler_name = None
@@ -262,6 +195,3 @@ def apply_plan(p, plan: Plan) -> None:
         # it acts
         p.refiner_checkpoint_info = None
         p.refiner_switch_at = None
-    # A dictionary of its own: X/Y/Z plot's pictures share one, and those made without LCM must not carry
-    # ours.
-    p.extra_generation_params = {**p.extra_generation_params, **infotext.parameters(plan)}

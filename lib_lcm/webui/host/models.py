@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from lib_lcm.families import FAMILY_OF_CROSS_ATTENTION_WIDTH, ModelFamily
+from lib_lcm.families import SD3, SDXL, SSD1B, UNKNOWN, Family, of_config, of_width
 from lib_lcm.webui.host import server
 from modules import shared
 
@@ -78,38 +78,20 @@ def _unet(model):
     return getattr(getattr(model, "model", None), "diffusion_model", None)
 
 
-_FAMILY_OF_CONFIG = {
-    # Forge and reForge name the architecture that they detected in the checkpoint; names that are not here
-    # are unknown
-    "SD15": ModelFamily.sd15,
-    "SD15_instructpix2pix": ModelFamily.sd15,
-    "SD20": ModelFamily.sd2,
-    "SD21UnclipL": ModelFamily.sd2,
-    "SD21UnclipH": ModelFamily.sd2,
-    "SDXL": ModelFamily.sdxl,
-    "SDXL_instructpix2pix": ModelFamily.sdxl,
-    "SSD1B": ModelFamily.ssd1b,
-    "SDXLRefiner": ModelFamily.sdxl_refiner,
-    "SD3": ModelFamily.sd3,
-    "Flux": ModelFamily.flux,
-    "FluxSchnell": ModelFamily.flux,
-}
-
-
-def family_of(model) -> ModelFamily:
+def family_of(model) -> Family:
     """The family of a loaded model, from its architecture, never from its file's name."""
     forge = getattr(model, "forge_objects", None)
     config = getattr(model, "model_config", None) or (
         getattr(forge.unet.model, "model_config", None) if forge is not None else None
     )
     if config is not None:
-        return _FAMILY_OF_CONFIG.get(type(config).__name__, ModelFamily.unknown)
+        return of_config(type(config).__name__)
     if getattr(model, "is_sd3", False):
-        return ModelFamily.sd3
+        return SD3
     unet = _unet(model)
-    family = FAMILY_OF_CROSS_ATTENTION_WIDTH.get(_cross_attention_width(unet), ModelFamily.unknown)
-    if family is ModelFamily.sdxl and _is_ssd1b(model, unet):
-        return ModelFamily.ssd1b
+    family = of_width(_cross_attention_width(unet)) or UNKNOWN
+    if family is SDXL and _is_ssd1b(model, unet):
+        return SSD1B
     return family
 
 

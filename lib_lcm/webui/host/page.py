@@ -8,9 +8,9 @@ import os
 import gradio as gr
 
 from modules import shared
-from modules.ui_components import FormRow as FormRow
-from modules.ui_components import InputAccordion as InputAccordion
-from modules.ui_components import ToolButton as ToolButton
+from modules import ui_components as components
+
+__all__ = ["components"]
 
 
 def gradio_holds_back_presses() -> bool:

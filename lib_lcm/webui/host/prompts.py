@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from lib_lcm.plan.request import PROMPTS
 from lib_lcm.webui.host import scripts, server
 from modules import shared
-
-PROMPTS = (("prompt", "negative_prompt"), ("hires_prompt", "hires_negative_prompt"))
-"""The fields of `plan.Request` that styles are put into."""
 
 
 def styled(prompts: Mapping[str, str], styles: list[str] | None) -> dict[str, str]:

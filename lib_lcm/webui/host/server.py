@@ -9,6 +9,7 @@ from pathlib import Path
 from modules import shared
 
 _PARTS = {
+    "modules.extra_networks": (),
     "modules.sd_samplers": ("all_samplers", "all_samplers_map", "set_samplers"),
     "modules.sd_samplers_kdiffusion": (
         "KDiffusionSampler",

@@ -12,46 +12,27 @@ import time
 
 import gradio as gr
 
-from lib_lcm.options import (
-    DEFAULT_GAMMA,
-    LCM,
-    MAX_GAMMA,
-    MAX_WEIGHT,
-    MIN_GAMMA,
-    MIN_WEIGHT,
-    OPTIONS,
-    SAMPLER_LABELS,
-    SCHEDULE_LABELS,
-    TCD,
-)
+from lib_lcm.families import family_named
+from lib_lcm.options import OPTION, OPTIONS, Boolean, Choice, Number, Option
 from lib_lcm.plan import presets
+from lib_lcm.plan.request import PROMPTS
 from lib_lcm.text import Text
-from lib_lcm.webui import loras, settings
-from lib_lcm.webui.host import models, page, prompts
-from lib_lcm.webui.page import family_defaults, first_values, host_controls, live, status_panel
-from lib_lcm.webui.page import paste as infotext
+from lib_lcm.webui import facts, loras, settings
+from lib_lcm.webui.host import models, page
+from lib_lcm.webui.page import first_values, host_controls, live, paste, status_panel
 from lib_lcm.webui.page.host_controls import HostControls
-from lib_lcm.webui.page.lora_control import LoraControl, entry_now, remember_button, row_for
+from lib_lcm.webui.page.lora_control import LoraControl, remember_button, row_for
 
-OPTION = {option.name: option for option in OPTIONS}
+FOLLOWING = [option.name for option in OPTIONS if option.is_of_family]
+"""The options whose sliders start with the defaults of the loaded checkpoint's family, and follow it until
+they are moved.
+"""
+ROWS = (("steps", "cfg"), ("weight",), ("lora",), ("schedule", "sampler", "gamma"))
+"""What stands beside what; an option that is not here has a row of its own at the end."""
+SHOWN_WITH = {"gamma": ("sampler", "TCD")}
+"""Option -> (another one, the value of it with which alone it is shown)."""
 
 _counter = itertools.count()
-
-
-class RestoredField(str):
-    """The name of a control in the WebUI's paste fields, and what reads it from pasted generation parameters.
-
-    A string, so that "Send to img2img" finds the control of the same name on the other tab; callable, so that
-    pasting asks `read`.
-    """
-
-    def __new__(cls, name: str, read):
-        field = super().__new__(cls, name)
-        field.read = read
-        return field
-
-    def __call__(self, pasted):
-        return self.read(pasted)  # None leaves the control as it is, on the page and over the API
 
 
 class Accordion:
@@ -62,100 +43,87 @@ class Accordion:
         controls are all there.
         """
         self.host_controls = controls_of_host
-        limits = settings.limits()
-        built_in = settings.DEFAULTS
-
-        def slider(name: str, minimum, maximum, value, step, visible=True):
-            return gr.Slider(
-                minimum,
-                maximum,
-                value,
-                step=step,
-                label=OPTION[name].label,
-                elem_id=elem_id(name),
-                visible=visible,
-            )
-
-        def radio(name: str, labels: dict[str, str], value: str):
-            return gr.Radio(
-                list(labels.values()), value=labels[value], label=OPTION[name].label, elem_id=elem_id(name)
-            )
-
-        with page.InputAccordion(False, label=OPTION["enabled"].label, elem_id=elem_id("enabled")) as enabled:
+        self._elem_id = elem_id
+        label = OPTION["enabled"].label
+        with page.components.InputAccordion(False, label=label, elem_id=elem_id("enabled")) as self.enabled:
             self.status = gr.HTML("", elem_id=elem_id("status"))
-            self.quality = gr.Radio(
-                presets.preset_labels(limits), label=Text("Quality"), elem_id=elem_id("quality")
-            )
-            with page.FormRow():
-                steps = slider("steps", limits.min_steps, limits.max_steps, built_in.steps, 1)
-                cfg = slider("cfg", limits.min_cfg, limits.max_cfg, built_in.cfg, 0.1)
-            weight = slider("weight", MIN_WEIGHT, MAX_WEIGHT, built_in.weight, 0.05)
-            self.lora = LoraControl(elem_id)
-            with page.FormRow():
-                schedule = radio("schedule", SCHEDULE_LABELS, built_in.schedule)
-                sampler = radio("sampler", SAMPLER_LABELS, LCM)
-                gamma = slider("gamma", MIN_GAMMA, MAX_GAMMA, DEFAULT_GAMMA, 0.05, visible=False)
+            labels = presets.preset_labels(settings.limits())
+            self.quality = gr.Radio(labels, label=Text("Quality"), elem_id=elem_id("quality"))
+            by_name = {"enabled": self.enabled}
+            in_rows = {"enabled", *(name for row in ROWS for name in row)}
+            for row in (*ROWS, *((name,) for name in OPTION if name not in in_rows)):
+                if len(row) == 1:
+                    by_name[row[0]] = self._control(OPTION[row[0]])
+                else:
+                    with page.components.FormRow():
+                        by_name |= {name: self._control(OPTION[name]) for name in row}
             live.create_controls(elem_id)
             hidden = {"visible": False, "show_label": False}
             self.ask = gr.Button("", visible=False, elem_id=elem_id("ask"))
             self.exchange = gr.Textbox("", elem_id=elem_id("exchange"), **hidden)
             self.done = gr.Textbox("", elem_id=elem_id("done"), **hidden)
             self.pasted = gr.Textbox("", elem_id=elem_id("pasted"), **hidden)
-        self.controls = [enabled, weight, steps, cfg, self.lora.dropdown, schedule, sampler, gamma]
-        self.enabled, self.steps, self.cfg, self.weight, self.gamma = enabled, steps, cfg, weight, gamma
-        _follow_settings(steps, cfg, weight, schedule, gamma)
-        page.change_page_config(
-            self.exchange,
-            lambda: {"value": json.dumps({"known": {"family": family_defaults.loaded_family().value}})},
-        )
-        first_values.only_on_page(enabled)
-        for control, option in zip(self.controls, OPTIONS, strict=True):
-            page.set_tooltip(control, option.help)
+        self.by_name = {name: by_name[name] for name in OPTION}
+        self.controls = list(self.by_name.values())
+        page.change_page_config(self.exchange, _first_exchange)
+        first_values.only_on_page(self.enabled)
+        for name, control in self.by_name.items():
+            page.set_tooltip(control, OPTION[name].help)
         page.set_tooltip(self.quality, Text("Sets steps and CFG scale. Moving a slider makes it Custom."))
         for component in (self.quality, self.ask, self.exchange, self.done, self.pasted):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
-        fields = [
-            RestoredField(f"LCM {option.name}", READ.get(option.name, infotext.RESTORE[option.name]))
-            for option in OPTIONS
-        ]
+        fields = [paste.restored(name) for name in OPTION]
         self.paste_field_names = [str(field) for field in fields]
-        self.infotext_fields = [
-            *zip(self.controls, fields, strict=True),
-            (
-                self.pasted,
-                RestoredField(
-                    "LCM pasted", lambda pasted: _token() if infotext.RESTORE["enabled"](pasted) else None
-                ),
-            ),
-        ]
+        pasted = paste.RestoredField(
+            "LCM pasted", lambda given: _token() if paste.read("enabled", given) else None
+        )
+        self.infotext_fields = [*zip(self.controls, fields, strict=True), (self.pasted, pasted)]
+
+    def _control(self, option: Option):
+        """The control of an option, by its kind; it starts with what the settings say."""
+        name, kind, limits = option.name, option.kind, settings.limits()
+        given = {"label": option.label, "elem_id": self._elem_id(name), "visible": name not in SHOWN_WITH}
+        first = kind.shown(option.first)
+        if isinstance(kind, Number):
+            control = gr.Slider(*kind.bounds(limits), first, step=kind.step, **given)
+        elif isinstance(kind, Choice):
+            control = gr.Radio(list(kind.labels.values()), value=first, **given)
+        elif isinstance(kind, Boolean):
+            return gr.Checkbox(first, **given)
+        else:
+            self.lora = LoraControl(self._elem_id)
+            return self.lora.dropdown
+
+        def setting():
+            defaults = settings.defaults(facts.loaded_family())
+            return kind.shown(defaults.get(name, option.first))
+
+        bounds = (lambda: kind.bounds(settings.limits())) if isinstance(kind, Number) else None
+        first_values.follow_settings(control, first, setting, bounds)
+        return control
 
     def connect(self) -> None:
         """Makes the accordion work, when the WebUI has made all of its own controls."""
         components = self.host_controls.components
-        typed = {name for names in prompts.PROMPTS for name in names}
+        typed = {name for names in PROMPTS for name in names}
         for role, component in components.items():
-            if role == "scaled_size":
-                # gradio 4 reports a text as changed with every event, ours too: javascript/lcm.js watches
-                # this one
-                continue
-            self._on(component.change, "changed", role in typed)
+            # gradio 4 reports a text as changed with every event, ours too: javascript/lcm.js watches this
+            # one
+            if role != "scaled_size":
+                self._on(component.change, "changed", role in typed)
         for component in self.controls:
             self._on(component.change, "changed", False)
         self._on(self.lora.refresh.click, "changed", False)
         asked = [*self.controls, *components.values()]
         overruled = [components[role] for role in host_controls.OVERRULED if role in components]
-        moving = [self.controls[list(OPTION).index(name)] for name in family_defaults.FOLLOWING]
+        moving = [self.by_name[name] for name in FOLLOWING]
         place = {id(component): index for index, component in enumerate(asked)}
         places = {"overruled": overruled, "moving": moving}
+        shown = [self.by_name[name] for name in SHOWN_WITH]
+        lora = self.lora
         self.answered = [
-            self.exchange,
-            self.status,
-            self.quality,
-            self.gamma,
-            self.lora.dropdown,
-            self.lora.remember,
-            self.lora.download,
-        ]
+            self.exchange, self.status, self.quality, *shown, lora.dropdown, lora.remember, lora.download
+        ]  # fmt: skip
         self.ask.click(
             self._answer,
             _js=self._js("asking", {name: [place[id(one)] for one in some] for name, some in places.items()}),
@@ -169,12 +137,9 @@ class Accordion:
         self._on(self.exchange.change, "heard", inputs=[self.exchange, *moving], outputs=moving)
         self._on(self.done.change, "done", inputs=[self.done])
         sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(settings.limits())}
+        steps_and_cfg = [self.by_name["steps"], self.by_name["cfg"]]
         self._on(
-            self.quality.input,
-            "picked",
-            sliders,
-            inputs=[self.quality, self.exchange],
-            outputs=[self.steps, self.cfg],
+            self.quality.input, "picked", sliders, inputs=[self.quality, self.exchange], outputs=steps_and_cfg
         )
         for component in [self.enabled, *overruled]:
             self._on(component.change, "held", inputs=[self.enabled, *overruled])
@@ -185,13 +150,8 @@ class Accordion:
         """At this event of a component, the page calls a function of javascript/lcm.js with `args` and the
         values of `inputs`.
         """
-        event(
-            fn=None,
-            _js=self._js(function, *args),
-            inputs=list(inputs),
-            outputs=list(outputs),
-            show_progress=False,
-        )
+        code = self._js(function, *args)
+        event(fn=None, _js=code, inputs=list(inputs), outputs=list(outputs), show_progress=False)
 
     def _js(self, function: str, *args) -> str:
         given = ", ".join(json.dumps(arg) for arg in (self.host_controls.tab, *args))
@@ -201,82 +161,51 @@ class Accordion:
         asked = json.loads(question)
         if asked["token"] is None:
             return [gr.update()] * len(self.answered)
-        known = asked["known"]
         with loras.library().seen_once():
-            value = dict(zip(OPTION, values[: len(self.controls)], strict=True))
-            model = models.selected()
-            family = known["family"] if model is None else models.family_of(model).value
-            moved = family_defaults.followed(value, known["family"], family)
-            value |= moved
-            controls = dict(zip(self.host_controls.components, values[len(self.controls) :], strict=True))
-            is_img2img = self.host_controls.tab == "img2img"
-            said = status_panel.answer(
-                status_panel.Asked(
-                    list(value.values()),
-                    controls,
-                    is_img2img,
-                    is_scaled=asked["is_scaled"],
-                    problem=asked["problem"],
-                )
+            return self._answer_now(asked, values)
+
+    def _answer_now(self, asked: dict, values: tuple):
+        known, tab = asked["known"], self.host_controls
+        value = dict(zip(OPTION, values[: len(OPTION)], strict=True))
+        model = models.selected()
+        family = known["family"] if model is None else models.family_of(model).name
+        moved = followed(value, known["family"], family)
+        value |= moved
+        controls = dict(zip(tab.components, values[len(OPTION) :], strict=True))
+        said = status_panel.answer(
+            status_panel.Asked(
+                list(value.values()), controls, tab.tab == "img2img", asked["is_scaled"], asked["problem"]
             )
-            preset = presets.preset_of(value["steps"], value["cfg"])
-            entries, dropdown, download = row_for(value["lora"], known.get("entries"))
-            answer = {
-                "token": asked["token"],
-                "preset": preset,
-                "pending": said.is_waiting,
-                "moved": [moved.get(name) for name in family_defaults.FOLLOWING],
-                "known": {"family": family, "entries": entries},
-            }
-            gamma = gr.update(visible=value["sampler"] == SAMPLER_LABELS[TCD])
-            status = status_panel.render(said, self.host_controls)
-            return (
-                json.dumps(answer),
-                status,
-                preset,
-                gamma,
-                dropdown,
-                remember_button(value["lora"]),
-                download,
-            )
+        )
+        entries, dropdown, download = row_for(value["lora"], known.get("entries"))
+        preset = presets.preset_of(value["steps"], value["cfg"])
+        answer = {
+            "token": asked["token"],
+            "preset": preset,
+            "pending": said.is_waiting,
+            "moved": [moved.get(name) for name in FOLLOWING],
+            "known": {"family": family, "entries": entries},
+        }
+        shown = [gr.update(visible=value[other] == needed) for other, needed in SHOWN_WITH.values()]
+        status = status_panel.render(said, tab)
+        return json.dumps(answer), status, preset, *shown, dropdown, remember_button(value["lora"]), download
 
 
-def _follow_settings(steps, cfg, weight, schedule, gamma) -> None:
-    """What these controls start with where the user has saved no other defaults for the page."""
+def _first_exchange() -> dict:
+    """What the page tells the server with its first question: whose defaults its sliders start with."""
+    return {"value": json.dumps({"known": {"family": facts.loaded_family().name}})}
 
-    def now():
-        return settings.defaults(family_defaults.loaded_family())
 
-    def step_bounds():
-        limits = settings.limits()
-        return limits.min_steps, limits.max_steps
-
-    def cfg_bounds():
-        limits = settings.limits()
-        return limits.min_cfg, limits.max_cfg
-
-    built_in = settings.DEFAULTS
-    first_values.follow_settings(steps, built_in.steps, lambda: now().steps, step_bounds)
-    first_values.follow_settings(cfg, built_in.cfg, lambda: now().cfg, cfg_bounds)
-    first_values.follow_settings(
-        weight, built_in.weight, lambda: now().weight, lambda: (MIN_WEIGHT, MAX_WEIGHT)
-    )
-    first_values.follow_settings(gamma, DEFAULT_GAMMA, lambda: DEFAULT_GAMMA, lambda: (MIN_GAMMA, MAX_GAMMA))
-    first_values.follow_settings(
-        schedule, SCHEDULE_LABELS[built_in.schedule], lambda: SCHEDULE_LABELS[now().schedule]
-    )
+def followed(values: dict, before: str, now: str) -> dict:
+    """The options whose sliders move when the family `before` has become `now`, with their new values: those
+    of FOLLOWING that still have the default of the family before.
+    """
+    if before == now:
+        return {}
+    old, new = (settings.defaults(family_named(family)) for family in (before, now))
+    return {name: new[name] for name in FOLLOWING if values[name] == old[name] != new[name]}
 
 
 def _token() -> str:
     """Another one each time."""
     return f"{time.time()} {next(_counter)}"
-
-
-def _read_lora(pasted):
-    option = infotext.RESTORE["lora"](pasted)
-    return None if option is None else entry_now(option)
-
-
-READ = {"lora": _read_lora}
-"""Option name -> what reads it from pasted generation parameters, where the control shows it in another way.
-"""

@@ -14,40 +14,41 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# role -> element id, the same on all hosts; a host that lacks a control lacks the role
+# role, which is the name of the field in the WebUI's API where there is one -> element id, the same on all
+# hosts; a host that lacks a control lacks the role
 _ELEMENT_IDS = {
     "prompt": "{tab}_prompt",
     "negative_prompt": "{tab}_neg_prompt",
     "styles": "{tab}_styles",
     "steps": "{tab}_steps",
-    "cfg": "{tab}_cfg_scale",
-    "image_cfg": "{tab}_image_cfg_scale",
-    "sampler": "{tab}_sampling",
+    "cfg_scale": "{tab}_cfg_scale",
+    "image_cfg_scale": "{tab}_image_cfg_scale",
+    "sampler_name": "{tab}_sampling",
     "scheduler": "{tab}_scheduler",
     "width": "{tab}_width",
     "height": "{tab}_height",
     "scaled_size": "{tab}_scale_resolution_preview",
-    "strength": "{tab}_denoising_strength",
-    "hires": "{tab}_hr-checkbox",
-    "hires_steps": "{tab}_hires_steps",
-    "hires_scale": "{tab}_hr_scale",
-    "hires_width": "{tab}_hr_resize_x",
-    "hires_height": "{tab}_hr_resize_y",
-    "hires_cfg": "{tab}_hr_cfg",
+    "denoising_strength": "{tab}_denoising_strength",
+    "enable_hr": "{tab}_hr-checkbox",
+    "hr_second_pass_steps": "{tab}_hires_steps",
+    "hr_scale": "{tab}_hr_scale",
+    "hr_resize_x": "{tab}_hr_resize_x",
+    "hr_resize_y": "{tab}_hr_resize_y",
+    "hr_cfg": "{tab}_hr_cfg",
     "override_settings": "{tab}_override_settings",
     "refiner": "{tab}_enable-checkbox",
     "refiner_checkpoint": "{tab}_checkpoint",
 }
 # txt2img alone has these, without its name in them
 _HIRES_IDS = {
-    "hires_sampler": "hr_sampler",
-    "hires_scheduler": "hr_scheduler",
-    "hires_checkpoint": "hr_checkpoint",
-    "hires_prompt": "hires_prompt",
-    "hires_negative_prompt": "hires_neg_prompt",
+    "hr_sampler_name": "hr_sampler",
+    "hr_scheduler": "hr_scheduler",
+    "hr_checkpoint_name": "hr_checkpoint",
+    "hr_prompt": "hires_prompt",
+    "hr_negative_prompt": "hires_neg_prompt",
 }
 
-OVERRULED = ("steps", "cfg", "sampler", "hires_sampler", "hires_scheduler", "hires_cfg")
+OVERRULED = ("steps", "cfg_scale", "sampler_name", "hr_sampler_name", "hr_scheduler", "hr_cfg")
 """The roles in which LCM decides alone, and which a pasted picture of LCM must not change."""
 
 

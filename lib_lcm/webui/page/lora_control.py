@@ -14,19 +14,18 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from lib_lcm.families import ModelFamily
+from lib_lcm.families import Family
 from lib_lcm.lora.catalog import LICENCE, OfficialLora, official_lora
 from lib_lcm.lora.download import DownloadError, download_lora
-from lib_lcm.lora.entries import AUTO_LABEL, NO_LORA, entries, entry_for, option_of
+from lib_lcm.lora.entries import entries, entry_for
 from lib_lcm.lora.remembered import NotRemembered
-from lib_lcm.lora.use import REMEMBERED, resolve_lora
-from lib_lcm.options import AUTO, NONE, OPTIONS, LcmOptions
+from lib_lcm.lora.use import REMEMBERED
+from lib_lcm.options import AUTO, AUTO_LABEL, NO_LORA, NONE, OPTION, lora_option
 from lib_lcm.text import Text, sentence_of, translated
-from lib_lcm.webui import language, loras, remembered, settings
+from lib_lcm.webui import facts, language, loras, remembered, settings
 from lib_lcm.webui.host import models, networks, page
 
 REFRESH_SYMBOL = "\U0001f504"
-OPTION = next(option for option in OPTIONS if option.name == "lora")
 
 
 class LoraControl:
@@ -34,18 +33,18 @@ class LoraControl:
 
     def __init__(self, elem_id: Callable[[str], str]):
         """Draws the row. `elem_id` makes an element id from a short name."""
-        with page.FormRow():
+        with page.components.FormRow():
             # As long as the page has not asked what they mean, the entries say what is always so: saved
             # defaults are compared with them.
             self.dropdown = gr.Dropdown(
                 entries(loras.listed_loras(), words=language.translations()),
                 value=AUTO_LABEL,
                 allow_custom_value=True,
-                label=OPTION.label,
+                label=OPTION["lora"].label,
                 elem_id=elem_id("lora"),
             )
-            self.refresh = page.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
-        with page.FormRow():
+            self.refresh = page.components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
+        with page.components.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
         page.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))
@@ -155,12 +154,12 @@ def entries_now() -> list[str]:
     return entries(loras.listed_loras(), family, meaning_of_auto(model, family), language.translations())
 
 
-def meaning_of_auto(model, family: ModelFamily) -> str:
+def meaning_of_auto(model, family: Family) -> str:
     """What Auto means for a loaded model, in a few words, a `Text` where they are not a name alone."""
-    use = resolve_lora("", LcmOptions(enabled=True), family, loras.library(), remembered.lora_of(model))
+    use = facts.lora_of(model)
     if use.problem is not None:
         return Text("none found for {family}", family=family.label)
-    name = NO_LORA if use.file is None else loras.library().name_of(use.file)
+    name = use.name or NO_LORA
     return Text("{lora}, remembered", lora=name) if use.reason == REMEMBERED else name
 
 
@@ -172,7 +171,7 @@ def toggle_remembered(entry: str) -> None:
     selected checkpoint.
     """
     model = models.selected()
-    option = _option(entry)
+    option = lora_option(entry)
     if option in (AUTO, remembered.lora_of(model)):
         remembered.forget(model)
         return
@@ -184,9 +183,7 @@ def toggle_remembered(entry: str) -> None:
 
 def _problem_of(option: str, model) -> str | None:
     """Why the option cannot be used with a loaded model."""
-    return resolve_lora(
-        "", LcmOptions(enabled=True, lora=option), models.family_of(model), loras.library()
-    ).problem
+    return facts.lora_of(model, option).problem
 
 
 def remember_button(entry: str | None):
@@ -194,7 +191,7 @@ def remember_button(entry: str | None):
     could do neither.
     """
     model = models.selected()
-    option, before = _option(entry or AUTO_LABEL), remembered.lora_of(model)
+    option, before = lora_option(entry or AUTO_LABEL), remembered.lora_of(model)
     if model is None or (option == AUTO and before is None):
         return gr.update(visible=False)
     if option in (AUTO, before):
@@ -202,11 +199,6 @@ def remember_button(entry: str | None):
     if _problem_of(option, model) is not None:
         return gr.update(visible=False)
     return gr.update(visible=True, value=_named("Remember {lora} for this checkpoint", lora=_shown(option)))
-
-
-def _option(entry: str) -> str:
-    option = option_of(entry)
-    return option.lower() if option.lower() in (AUTO, NONE) else option
 
 
 def _named(template: str, **values) -> str:

@@ -1,34 +1,41 @@
-"""Generation parameters with the LoRA folders of this WebUI; what they say and how they are read is in
-`lib_lcm.plan.infotext`.
-"""
+"""What a pasted picture's generation parameters set in the accordion of this WebUI."""
 
 from __future__ import annotations
 
-from lib_lcm.options import LCM, SAMPLER_LABELS
+from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan import infotext
-from lib_lcm.plan.make import Plan
 from lib_lcm.webui import loras, remembered
 from lib_lcm.webui.host import server
+from lib_lcm.webui.page.lora_control import entry_now
 from lib_lcm.webui.sampling.own import own_samplers
 
-KEYS = infotext.KEYS
-was_made_with_lcm = infotext.was_made_with_lcm
+
+class RestoredField(str):
+    """The name of a control in the WebUI's paste fields, and what reads it from pasted generation parameters.
+
+    A string, so that "Send to img2img" finds the control of the same name on the other tab; callable, so that
+    pasting asks `read`. None leaves the control as it is, on the page and over the API.
+    """
+
+    def __new__(cls, name: str, read):
+        field = super().__new__(cls, name)
+        field.read = read
+        return field
+
+    def __call__(self, pasted):
+        return self.read(pasted)
 
 
-def parameters(plan: Plan) -> dict[str, str]:
-    """What is added to the picture's generation parameters."""
-    return infotext.parameters(plan, loras.library())
+def restored(name: str) -> RestoredField:
+    """The field of an option."""
+    return RestoredField(f"LCM {name}", lambda pasted: read(name, pasted))
 
 
-def _reader(name: str):
-    def read(pasted):
-        context = {"is_auto_the_best": remembered.is_empty()} if name == "lora" else {}
-        if SAMPLER_LABELS[LCM] not in own_samplers():
-            pasted = infotext.completed(pasted, loras.library(), server.version())
-        return infotext.RESTORE[name](pasted, loras.library(), **context)
-
-    return read
-
-
-RESTORE = {name: _reader(name) for name in infotext.RESTORE}
-"""Option name -> what reads it from pasted generation parameters; None leaves the control as it is."""
+def read(name: str, pasted):
+    """An option from pasted generation parameters, as its control shows it; None leaves it as it is."""
+    if SAMPLER_LABELS["lcm"] not in own_samplers():
+        pasted = infotext.completed(pasted, loras.library(), server.version())
+    if name != "lora":
+        return infotext.RESTORE[name](pasted, loras.library())
+    lora = infotext.RESTORE[name](pasted, loras.library(), is_auto_the_best=remembered.is_empty())
+    return None if lora is None else entry_now(lora)

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm.options import SAMPLER_LABELS, LcmOptions, OptionsError, options_from_args
-from lib_lcm.plan.lcm_off import PlainPass, last_lcm_lora, unfit_pass
-from lib_lcm.plan.make import PassRequest, Plan, Request, hires_side, make_plan
+from lib_lcm.options import SAMPLER_LABELS, OptionsError, options_from_args
+from lib_lcm.plan.make import make_plan
+from lib_lcm.plan.plan import Plan
+from lib_lcm.plan.request import Request, read_request
 from lib_lcm.plan.status import status_line
-from lib_lcm.text import Text, sentence_of, translated
-from lib_lcm.webui import language, loras, settings
-from lib_lcm.webui.generation.process import host_facts
+from lib_lcm.plan.typed_tag import NOTHING, last_lcm_lora, unfit_pass
+from lib_lcm.text import Text, Translations, sentence_of, translated
+from lib_lcm.webui import facts, language, loras, settings
 from lib_lcm.webui.host import models, prompts, samplers
 from lib_lcm.webui.page import host_controls
 
-SAME_SAMPLER = (None, "", "Use same sampler")
+Texts = tuple[tuple[str, str], ...]
+"""(role, text) of controls of the WebUI."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page is to show."""
+    """What the page is to show, in its language."""
 
     line: str
-    """In the page's language, as all of it."""
     warnings: tuple[str, ...] = ()
-    covered: tuple[tuple[str, str], ...] = ()
-    """(role, text) of the WebUI's controls that have no say, with the value that is used instead."""
-    noted: tuple[tuple[str, str], ...] = ()
-    """(role, text) of the WebUI's controls that need a word."""
+    covered: Texts = ()
+    """The WebUI's controls that have no say, with the value that is used instead."""
+    noted: Texts = ()
+    """The WebUI's controls that need a word."""
     is_waiting: bool = False
     """Whether it will be another once a checkpoint is loaded."""
     is_refusal: bool = False
@@ -61,53 +62,37 @@ class Answer:
 def answer(asked: Asked) -> Answer:
     """What a generation started now would do, whether the accordion is ticked or not."""
     words = language.translations()
-    limits = settings.limits()
-    asked = _with_styles(asked)
+    request = request_of(asked)
     is_ticked = bool(asked.args[0])
-    tag = None if is_ticked else last_lcm_lora(asked.controls["prompt"], loras.library())
-    is_switched_on = tag is not None and settings.typed_tag() == settings.SWITCH_ON
-    role, warning = "prompt", None
-    if is_switched_on:
-        warning = Text(
-            "The LCM-LoRA {lora} in the prompt switches LCM on (Settings → LCM), with the WebUI's own steps"
-            " and CFG scale.",
-            lora=tag,
-        )
-    elif not is_ticked and settings.typed_tag() != settings.NOTHING:
-        unfit = unfit_pass(_plain_passes(asked), loras.library(), limits)
-        if unfit is not None:
-            role = "hires_prompt" if unfit[0].is_hires and asked.controls["hires_prompt"] else "prompt"
-            warning = unfit[1]
-    prompt_notes = () if warning is None else ((role, translated(warning, words)),)
     try:
-        options = (
-            LcmOptions(enabled=True) if is_switched_on else options_from_args([True, *asked.args[1:]], limits)
-        )
+        options = facts.asked_options([is_ticked, *asked.args[1:]], request.prompt)
+        is_on = options.enabled
+        if not is_on:
+            options = options_from_args([True, *asked.args[1:]], settings.limits)
     except OptionsError as error:
-        return Answer(translated(sentence_of(error), words), noted=prompt_notes, is_refusal=is_ticked)
+        noted = _translated([_warning(request, is_switched_on=False)] if not is_ticked else [], words)
+        return Answer(translated(sentence_of(error), words), noted=noted, is_refusal=is_ticked)
+    is_switched_on = is_on and not is_ticked
+    warning = None if is_ticked else _warning(request, is_switched_on)
+    warnings, noted = [asked.problem, warning and warning[1]], _translated([warning], words)
     model = models.loaded()
-    if model is None or not models.is_selected(
-        model, models.checkpoint_of(asked.controls.get("override_settings") or [])
-    ):
-        line = translated(
-            Text("The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts."),
-            words,
-        )
-        covered = (
-            _covered(options.steps, options.cfg, SAMPLER_LABELS[options.sampler], asked) if is_ticked else ()
-        )
-        return Answer(line, _shown([asked.problem], words), covered, prompt_notes, is_waiting=True)
-    plan = make_plan(options, _request(asked, options), host_facts(model), limits)
+    if model is None or not models.is_selected(model, _override(asked)):
+        line = Text("The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts.")
+        sampler = SAMPLER_LABELS[options.sampler]
+        covered = _covered(options.steps, options.cfg, sampler, None, asked) if is_ticked else ()
+        return Answer(translated(line, words), _shown(warnings, words), covered, noted, is_waiting=True)
+    plan = make_plan(options, request, facts.host_facts(model))
     line = status_line(plan, words)
-    if not (is_ticked or is_switched_on):
+    if not is_on:
         line = translated(Text("LCM is off. With it: {status}", status=line), words)
-        return Answer(line, _shown([asked.problem, warning], words), noted=prompt_notes)
-    shown = _shown([asked.problem, warning, *(() if plan.problem else (*plan.messages, *plan.hints))], words)
-    covered = _covered(plan.first.steps, plan.cfg, plan.sampler, asked, plan.host_scheduler)
+        return Answer(line, _shown(warnings, words), noted=noted)
+    if plan.problem is None:
+        warnings += [*plan.messages, *plan.hints]
+    covered = _covered(plan.first.steps, plan.cfg, plan.sampler, plan.host_scheduler, asked)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
-        covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg"))
-    notes = (*prompt_notes, *_notes(plan, asked, is_switched_on, words))
-    return Answer(line, shown, covered, notes, is_refusal=plan.problem is not None)
+        covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg_scale"))
+    noted += _translated(_notes(plan, asked, is_switched_on), words)
+    return Answer(line, _shown(warnings, words), covered, noted, is_refusal=plan.problem is not None)
 
 
 def render(given: Answer, controls: host_controls.HostControls) -> str:
@@ -126,116 +111,80 @@ def render(given: Answer, controls: host_controls.HostControls) -> str:
     )
 
 
-def _with_styles(asked: Asked) -> Asked:
-    """The tab with its styles in the prompts, which a style may give a LoRA's tag or a negative prompt."""
-    controls = asked.controls
-    return replace(asked, controls={**controls, **prompts.styled(controls, controls.get("styles"))})
-
-
-def _plain_passes(asked: Asked) -> list[PlainPass]:
-    """The passes that the WebUI makes of the tab while LCM is off, as `generation.plain_passes` reads them
-    from the processing object.
+def request_of(asked: Asked) -> Request:
+    """The generation's request, with its styles in the prompts, which may bring a LoRA's tag or a negative
+    prompt.
     """
     controls = asked.controls
-    prompt, sampler = controls["prompt"], controls.get("sampler")
-    steps, cfg = int(_number(controls.get("steps"), 0)), _number(controls.get("cfg"), 0.0)
-    first = PlainPass(prompt, sampler, steps, cfg)
-    if not controls.get("hires") or asked.is_img2img:
-        return [first]
-    hires_sampler = controls.get("hires_sampler")
-    hires = PlainPass(
-        controls["hires_prompt"] or prompt,
-        sampler if hires_sampler in SAME_SAMPLER else hires_sampler,
-        int(_number(controls.get("hires_steps"), 0)) or steps,
-        _number(controls.get("hires_cfg"), 0.0) or cfg,
-        is_hires=True,
-    )
-    return [first, hires]
-
-
-def _request(asked: Asked, options: LcmOptions) -> Request:
-    """The generation's request, as `generation.request_of` reads it from the processing object."""
-    controls = asked.controls
-    strength = _number(controls.get("strength"), 1.0)
-    size = _size(asked)
-    hires = None
-    if controls.get("hires") and not asked.is_img2img:
-        resized = (int(_number(controls.get(role), 0)) for role in ("hires_width", "hires_height"))
-        side = hires_side(*size, _number(controls.get("hires_scale"), 1.0), *resized)
-        hires = PassRequest(int(_number(controls.get("hires_steps"), 0)), strength, side)
-    return Request(
-        first=PassRequest(
-            int(_number(controls.get("steps"), options.steps or 1)),
-            strength if asked.is_img2img else 1.0,
-            max(size),
-        ),
-        cfg=_number(controls.get("cfg"), options.cfg or 1.0),
-        hires=hires,
-        prompt=controls["prompt"],
-        negative_prompt=controls["negative_prompt"],
-        scheduler=samplers.asked_schedule(controls.get("sampler"), controls.get("scheduler")),
-        refiner=controls.get("refiner_checkpoint") if controls.get("refiner") else None,
-        image_cfg=_number(controls.get("image_cfg"), 1.0),
-        hires_prompt=controls["hires_prompt"],
-        hires_negative_prompt=controls["hires_negative_prompt"],
-        hires_checkpoint=controls.get("hires_checkpoint"),
-    )
-
-
-def _size(asked: Asked) -> tuple[int, int]:
-    """Width and height in pixels of what the first pass draws, 0 where that is not known."""
-    controls = asked.controls
-    if (
-        asked.is_scaled
-    ):  # the WebUI says under the slider what comes of the picture: "resize: from 512x768 to 1024x1536"
+    values = {**controls, **prompts.styled(controls, controls.get("styles"))}
+    values["scheduler"] = samplers.asked_schedule(controls.get("sampler_name"), controls.get("scheduler"))
+    if not controls.get("refiner"):
+        values["refiner_checkpoint"] = None
+    if asked.is_scaled:
+        # the WebUI says under the slider what comes of it: "resize: from 512x768 to 1024x1536"
         sizes = re.findall(r"(\d+)x(\d+)", str(controls.get("scaled_size") or ""))
-        width, height = sizes[-1] if sizes else (0, 0)
-    else:
-        width, height = (_number(controls.get(role), 0) for role in ("width", "height"))
-    return int(width), int(height)
+        values["width"], values["height"] = sizes[-1] if sizes else (0, 0)
+    return read_request(values, is_img2img=asked.is_img2img)
+
+
+def _override(asked: Asked) -> str | None:
+    return models.checkpoint_of(asked.controls.get("override_settings") or [])
+
+
+def _warning(request: Request, is_switched_on: bool) -> tuple[str, Text] | None:
+    """What an LCM-LoRA in a prompt means while LCM is not ticked, with the role of the prompt."""
+    if is_switched_on:
+        sentence = Text(
+            "The LCM-LoRA {lora} in the prompt switches LCM on (Settings → LCM), with the WebUI's own steps"
+            " and CFG scale.",
+            lora=last_lcm_lora(request.prompt, loras.library()),
+        )
+        return "prompt", sentence
+    unfit = (
+        None if settings.typed_tag() == NOTHING else unfit_pass(request, loras.library(), settings.limits())
+    )
+    if unfit is None:
+        return None
+    is_of_hires = unfit[0].is_hires and request.hires is not None and request.hires.prompt
+    return "hr_prompt" if is_of_hires else "prompt", unfit[1]
 
 
 def _covered(
-    steps: int | None, cfg: float | None, sampler: str, asked: Asked, scheduler: str | None = None
+    steps: int | None, cfg: float | None, sampler: str, scheduler: str | None, asked: Asked
 ) -> tuple[tuple[str, str], ...]:
-    values = {"steps": _lcm_value(steps), "cfg": _lcm_value(cfg), "sampler": sampler}
+    """The controls in which LCM decides; one stays as it is while the field of the accordion is empty."""
+    steps_text, cfg_text = (None if value is None else f"LCM: {value:g}" for value in (steps, cfg))
+    values = {"steps": steps_text, "cfg_scale": cfg_text, "sampler_name": sampler}
     if not asked.is_img2img:
-        values |= {
-            "hires_sampler": sampler,
-            "hires_scheduler": scheduler or sampler,
-            "hires_cfg": _lcm_value(cfg),
-        }
+        values |= {"hr_sampler_name": sampler, "hr_scheduler": scheduler or sampler, "hr_cfg": cfg_text}
     return tuple((role, text) for role, text in values.items() if text is not None)
 
 
-def _lcm_value(value: float | None) -> str | None:
-    """None while the field of the accordion is empty."""
-    return None if value is None else f"LCM: {value:g}"
-
-
-def _notes(plan: Plan, asked: Asked, is_switched_on: bool, words) -> list[tuple[str, str]]:
+def _notes(plan: Plan, asked: Asked, is_switched_on: bool) -> list[tuple[str, str]]:
     """What the WebUI's controls that keep their say need a word about: their value is not quite what will be
     used.
     """
-    notes = []
-    if plan.ignores_negative_prompt:
-        notes.append(("negative_prompt", translated(Text("LCM: ignored at CFG 1"), words)))
-    if plan.hires_ignores_negative_prompt and asked.controls["hires_negative_prompt"].strip():
-        notes.append(("hires_negative_prompt", translated(Text("LCM: ignored at CFG 1"), words)))
-    if plan.hires is not None and plan.hires.steps != asked.controls.get("hires_steps"):
-        notes.append(("hires_steps", f"LCM: {plan.hires.steps}"))
+    notes: list[tuple[str, str]] = []
+    controls, ignored = asked.controls, Text("LCM: ignored at CFG 1")
+    if plan.first.guided.ignores_negative_prompt:
+        notes.append(("negative_prompt", ignored))
+    if plan.hires is not None:
+        has_own = (controls.get("hr_negative_prompt") or "").strip()
+        if has_own and plan.hires.guided.ignores_negative_prompt:
+            notes.append(("hr_negative_prompt", ignored))
+        if plan.hires.steps != controls.get("hr_second_pass_steps"):
+            notes.append(("hr_second_pass_steps", f"LCM: {plan.hires.steps}"))
     if is_switched_on:
-        if plan.first.steps != asked.controls.get("steps"):
+        if plan.first.steps != controls.get("steps"):
             notes.append(("steps", f"LCM: {plan.first.steps}"))
-        if plan.cfg != asked.controls.get("cfg"):
-            notes.append(("cfg", f"LCM: {plan.cfg:g}"))
+        if plan.cfg != controls.get("cfg_scale"):
+            notes.append(("cfg_scale", f"LCM: {plan.cfg:g}"))
     return notes
 
 
-def _shown(sentences, words) -> tuple[str, ...]:
+def _translated(notes: Iterable[tuple[str, str] | None], words: Translations) -> Texts:
+    return tuple((note[0], translated(note[1], words)) for note in notes if note is not None)
+
+
+def _shown(sentences: Iterable[str | None], words: Translations) -> tuple[str, ...]:
     return tuple(translated(sentence, words) for sentence in sentences if sentence)
-
-
-def _number(value: Any, default: float) -> float:
-    """A number field of the page; `default` where it is empty."""
-    return default if value is None or value == "" else float(value)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import torch
 
-from lib_lcm.plan.make import edits_image, is_cond_enough
+from lib_lcm.sampling.guidance import edits_image, is_cond_enough
 from lib_lcm.webui.host import models, samplers
 
 ROW_NUMBERS = "lcm_row_numbers"

@@ -4,14 +4,14 @@ when ours go.
 
 from __future__ import annotations
 
-from lib_lcm.options import LCM, SAMPLER_LABELS, TCD, WEBUI
+from lib_lcm.options import SAMPLER_LABELS, WEBUI
 from lib_lcm.webui import settings
 from lib_lcm.webui.generation import activation, current
 from lib_lcm.webui.host import samplers
 from lib_lcm.webui.sampling.own import entries, is_ours, our_entry
 from lib_lcm.webui.sampling.sampler import SAMPLERS
 
-ALIASES = {SAMPLER_LABELS[LCM]: ["k_lcm"], SAMPLER_LABELS[TCD]: ["k_tcd"]}
+ALIASES = {label: [f"k_{name}"] for name, label in SAMPLER_LABELS.items()}
 
 
 class LcmSamplerConstructor:
@@ -29,18 +29,18 @@ class LcmSamplerConstructor:
         self.displaced = displaced
 
     def __call__(self, sd_model):
-        run = current.run()
-        sampler = self.own.constructor(sd_model) if self._is_for_own(run) else SAMPLERS[self.name](sd_model)
-        if run is not None:
+        plan = current.plan()
+        sampler = self.own.constructor(sd_model) if self._is_for_own(plan) else SAMPLERS[self.name](sd_model)
+        if plan is not None:
             samplers.after_sampling(sampler, activation.check_applied)
         return sampler
 
-    def _is_for_own(self, run) -> bool:
+    def _is_for_own(self, plan) -> bool:
         if self.own is None:
             return False
-        if run is not None:
-            return run.plan.schedule == WEBUI
-        return not (self.name == SAMPLER_LABELS[LCM] and settings.trailing_by_hand())
+        if plan is not None:
+            return plan.schedule == WEBUI
+        return not (self.name == SAMPLER_LABELS["lcm"] and settings.trailing_by_hand())
 
 
 def register() -> None:

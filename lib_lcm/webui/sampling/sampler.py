@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from lib_lcm.options import DEFAULT_GAMMA, LCM, SAMPLER_LABELS, TCD, TRAILING, WEBUI
+from lib_lcm.options import OPTION, SAMPLER_LABELS, TRAILING, WEBUI
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
@@ -34,10 +34,10 @@ class ConsistencySampler(samplers.KDiffusionSampler):
 
     def __init__(self, sd_model):
         super().__init__(self._steps, sd_model)
-        run = current.run()
-        self.schedule = run.plan.schedule if run is not None else TRAILING
-        self.has_plan = run is not None
-        self.uses_host_schedule = run is not None and run.plan.host_scheduler is not None
+        plan = current.plan()
+        self.schedule = plan.schedule if plan is not None else TRAILING
+        self.has_plan = plan is not None
+        self.uses_host_schedule = plan is not None and plan.host_scheduler is not None
         self.model_wrap_cfg = LcmCFGDenoiser(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
         self.timestep_stride = 1
@@ -59,7 +59,7 @@ class ConsistencySampler(samplers.KDiffusionSampler):
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
             # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
             # a consistency model does nothing.
-            own = own_sampler(SAMPLER_LABELS[LCM], models.in_use())
+            own = own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
             return self._sigmas_at(webui_timesteps(steps))
@@ -166,8 +166,8 @@ class TcdSampler(ConsistencySampler):
 
     def __init__(self, sd_model):
         super().__init__(sd_model)
-        run = current.run()
-        self.gamma = DEFAULT_GAMMA if run is None or run.plan.gamma is None else run.plan.gamma
+        plan = current.plan()
+        self.gamma = OPTION["gamma"].default if plan is None or plan.gamma is None else plan.gamma
 
     def _take_steps(self, model, x, sigmas, *args):
         jumps = tcd_jumps(self._timesteps_of(sigmas[:-1]), self.gamma)
@@ -177,4 +177,4 @@ class TcdSampler(ConsistencySampler):
         return table[:1]  # TCD ends at t = 0
 
 
-SAMPLERS = {SAMPLER_LABELS[LCM]: LcmSampler, SAMPLER_LABELS[TCD]: TcdSampler}
+SAMPLERS = {SAMPLER_LABELS["lcm"]: LcmSampler, SAMPLER_LABELS["tcd"]: TcdSampler}

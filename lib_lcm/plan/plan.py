@@ -1,0 +1,97 @@
+"""What one generation will do, as plain data: the status line, the dry run, the infotext and the log print
+the same Plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lib_lcm.families import Family
+from lib_lcm.lora.use import LoraUse
+from lib_lcm.options import LcmOptions
+from lib_lcm.plan.status import status_line
+from lib_lcm.sampling.guidance import Guided
+
+
+@dataclass(frozen=True)
+class PlannedPass:
+    """One sampling pass.
+
+    `timesteps`, as the UNet is told them, is empty where the host decides them (a schedule picked by hand,
+    its own img2img rule). `lora` is None for a pass on a checkpoint of its own, whose family is not known
+    before it is loaded.
+    """
+
+    steps: int
+    timesteps: tuple[float, ...] = ()
+    strength: float = 1.0
+    lora: LoraUse | None = None
+    guided: Guided = Guided()
+
+    @property
+    def unet_rows(self) -> int | None:
+        """How many rows the UNet computes for a picture; None where the host decides that."""
+        return None if self.steps and not self.timesteps else self.guided.rows * len(self.timesteps)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one generation will do.
+
+    `options` are those that are used, defaults filled in; `sampler` is its name in the WebUI. `schedule` is
+    "trailing", "webui" or, where `host_scheduler` is set, that scheduler of the host's own drop-down. `gamma`
+    is TCD's, None with LCM, which has none, and where the WebUI's own TCD is used, which has its own.
+    `messages` go with every picture made so; `hints` may be worth a thought on the page before. `problem` is
+    a sentence where the generation must fail, and then nothing else of the plan is to be used.
+    """
+
+    family: Family
+    options: LcmOptions
+    first: PlannedPass
+    hires: PlannedPass | None
+    cfg: float
+    sampler: str
+    schedule: str
+    host_scheduler: str | None = None
+    gamma: float | None = None
+    skips_refiner: bool = False
+    messages: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    problem: str | None = None
+
+    @property
+    def unet_rows(self) -> int | None:
+        """How many rows the UNet computes for a picture; None where the host decides that."""
+        rows = [one.unet_rows for one in (self.first, self.hires) if one is not None]
+        return None if None in rows else sum(count for count in rows if count is not None)
+
+    def status_line(self) -> str:
+        """The plan in one line, as the page shows it."""
+        return status_line(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON, for the API and the log."""
+        first, hires = self.first, self.hires
+        lora, hires_lora = first.lora, None if hires is None else hires.lora
+        return {
+            "status": self.status_line(),
+            "problem": self.problem,
+            "family": self.family.name,
+            "method": self.options.method.name,
+            "sampler": self.sampler,
+            "gamma": self.gamma,
+            "lora": None if lora is None else lora.name,
+            "weight": None if lora is None else lora.weight,
+            "schedule": self.host_scheduler or self.schedule,
+            "steps": first.steps,
+            "timesteps": list(first.timesteps),
+            "hires_steps": None if hires is None else hires.steps,
+            "hires_timesteps": None if hires is None else list(hires.timesteps),
+            "hires_lora": None if hires_lora is None else hires_lora.name,
+            "hires_weight": None if hires_lora is None else hires_lora.weight,
+            "cfg": self.cfg,
+            "unet_rows": self.unet_rows,
+            "messages": list(self.messages),
+            "hints": list(self.hints),
+        }

@@ -1,0 +1,56 @@
+"""What plans are made from in this WebUI: its settings, its LoRA folders and its loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lib_lcm.families import SD15, Family
+from lib_lcm.lora.use import LoraUse, lora_for
+from lib_lcm.options import AUTO, LcmOptions, options_from_args
+from lib_lcm.plan.make import HostFacts
+from lib_lcm.plan.typed_tag import switched_on
+from lib_lcm.webui import loras, remembered, settings
+from lib_lcm.webui.host import models
+from lib_lcm.webui.sampling.own import own_samplers
+
+
+def asked_options(args: Sequence[Any], prompt: str) -> LcmOptions:
+    """The options of a generation, from the script's arguments or, where LCM is off, from a tag that switches
+    it on.
+
+    Raises OptionsError.
+    """
+    options = options_from_args(args, settings.limits)
+    return switched_on(options, prompt, loras.library(), settings.typed_tag())
+
+
+def host_facts(model) -> HostFacts:
+    """What plans for a loaded model are made from, besides options and request."""
+    family = models.family_of(model)
+    return HostFacts(
+        family,
+        loras.library(),
+        own_samplers(),
+        remembered.lora_of(model),
+        settings.defaults(family),
+        settings.limits,
+        is_image_editing=models.is_image_editing(model),
+        leaves_out_uncond=models.computes_cond_only_at_cfg_one(model),
+        is_on_grid=models.own_lcm_is_on_grid(model),
+    )
+
+
+def lora_of(model, option: str = AUTO, *, tags=(), options: LcmOptions | None = None) -> LoraUse:
+    """What a prompt with these tags is drawn with on a loaded model; the option `lora` alone where nothing
+    else is given.
+    """
+    options = LcmOptions(enabled=True, lora=option) if options is None else options
+    family = models.family_of(model)
+    return lora_for(tags, options, family, loras.library(), remembered.lora_of(model))
+
+
+def loaded_family() -> Family:
+    """The loaded checkpoint's family; SD 1.5 while none is loaded."""
+    model = models.loaded()
+    return SD15 if model is None else models.family_of(model)
