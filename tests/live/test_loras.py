@@ -319,6 +319,18 @@ def test_each_batch_has_the_weight_of_its_own_prompt(webui):
         assert same(image, webui.txt2img(prompt, lcm=ON, seed=5 + offset)[0].image)
 
 
+def test_the_infotext_of_each_batch_names_the_lora_that_it_was_drawn_with(webui):
+    few_step = "Hyper-SD15-8steps-lora"
+    other = f"{PROMPT} <lora:{few_step}:1>"
+    with files(webui, **{few_step: SD15}):
+        made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=3, seed=5, **disturbed([PROMPT, other, PROMPT]))
+        assert loras(calls) == [[SD15]] * 4 + [[few_step]] * 4 + [[SD15]] * 4
+        named = [text.split("LCM LoRA: ")[1].split(",")[0] for text in made.infotexts[-3:]]
+        assert named == [SD15, "None", SD15]
+        alone, _ = webui.txt2img(other, lcm=ON, seed=6)
+    assert same(made.images[-2], alone.image) and "LCM LoRA: None" in alone.infotext
+
+
 def test_both_passes_of_hires_have_the_lora_of_the_checkpoint_once(webui):
     for checkpoint, name in ((webui.sd15, SD15), (webui.sdxl, SDXL)):
         _, calls = webui.txt2img(PROMPT, checkpoint=checkpoint, lcm=ON, **webui.hires)
