@@ -10,12 +10,12 @@ from dataclasses import dataclass
 class Recipe:
     """How the LoRAs of a method are sampled.
 
-    `sampler` is a name of `SAMPLERS`; `steps` and `cfg` are (lowest, highest, usual). The range is where the
-    method works: a request is brought into it, an LCM option outside it is refused, and Settings -> LCM can
-    change it.
+    `sampler` is a value of the option of that name, None where our samplers know no way yet; `steps` and
+    `cfg` are (lowest, highest, usual). The range is where the method works: a request is brought into it, an
+    LCM option outside it is refused, and Settings -> LCM can change it.
     """
 
-    sampler: str
+    sampler: str | None = None
     steps: tuple[int, int, int] = (1, 8, 4)
     cfg: tuple[float, float, float] = (1.0, 2.0, 1.0)
     weight: float = 1.0
@@ -26,13 +26,12 @@ class Recipe:
 class Method:
     """One way to distil a LoRA for few steps.
 
-    `words` are the beginnings of words by which names of files speak of it. Without a `recipe` its LoRAs are
-    sampled as the option "sampler" says.
+    `words` are the beginnings of words by which names of files speak of it.
     """
 
     name: str
     words: tuple[str, ...] = ()
-    recipe: Recipe | None = None
+    recipe: Recipe = Recipe()
 
 
 LCM = Method("lcm", recipe=Recipe("lcm"))
@@ -57,9 +56,7 @@ METHODS: tuple[Method, ...] = (
 
 def sampled_by(sampler: str) -> Method:
     """The method whose recipe counts where the option "sampler" is `sampler`: the first that has it."""
-    return next(
-        method for method in METHODS if method.recipe is not None and method.recipe.sampler == sampler
-    )
+    return next(method for method in METHODS if method.recipe.sampler == sampler)
 
 
 def named_in(relative: str) -> Method | None:

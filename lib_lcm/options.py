@@ -50,7 +50,6 @@ LimitsOf = Callable[[Method], Limits]
 
 def limits_of(method: Method) -> Limits:
     """The range of the method's recipe."""
-    assert method.recipe is not None
     return Limits(*method.recipe.steps[:2], *method.recipe.cfg[:2])
 
 

@@ -5,12 +5,10 @@ the same Plan.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from lib_lcm.families import Family
 from lib_lcm.lora.use import LoraUse
 from lib_lcm.options import LcmOptions
-from lib_lcm.plan.status import status_line
 from lib_lcm.sampling.guidance import Guided
 
 
@@ -65,33 +63,3 @@ class Plan:
         """How many rows the UNet computes for a picture; None where the host decides that."""
         rows = [one.unet_rows for one in (self.first, self.hires) if one is not None]
         return None if None in rows else sum(count for count in rows if count is not None)
-
-    def status_line(self) -> str:
-        """The plan in one line, as the page shows it."""
-        return status_line(self)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The plan as plain JSON, for the API and the log."""
-        first, hires = self.first, self.hires
-        lora, hires_lora = first.lora, None if hires is None else hires.lora
-        return {
-            "status": self.status_line(),
-            "problem": self.problem,
-            "family": self.family.name,
-            "method": self.options.method.name,
-            "sampler": self.sampler,
-            "gamma": self.gamma,
-            "lora": None if lora is None else lora.name,
-            "weight": None if lora is None else lora.weight,
-            "schedule": self.host_scheduler or self.schedule,
-            "steps": first.steps,
-            "timesteps": list(first.timesteps),
-            "hires_steps": None if hires is None else hires.steps,
-            "hires_timesteps": None if hires is None else list(hires.timesteps),
-            "hires_lora": None if hires_lora is None else hires_lora.name,
-            "hires_weight": None if hires_lora is None else hires_lora.weight,
-            "cfg": self.cfg,
-            "unet_rows": self.unet_rows,
-            "messages": list(self.messages),
-            "hints": list(self.hints),
-        }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lib_lcm.lora.use import REMEMBERED
 from lib_lcm.options import SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
+from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.text import Text, Translations, term, translated
-
-if TYPE_CHECKING:
-    from lib_lcm.plan.plan import Plan, PlannedPass
 
 SEPARATOR = " · "
 
@@ -20,6 +18,33 @@ def status_line(plan: Plan, translations: Translations | None = None) -> str:
     """
     parts = [plan.problem] if plan.problem else _parts(plan)
     return SEPARATOR.join(translated(part, translations or {}) for part in parts)
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """The plan as plain JSON, for the API and the log."""
+    first, hires = plan.first, plan.hires
+    lora, hires_lora = first.lora, None if hires is None else hires.lora
+    return {
+        "status": status_line(plan),
+        "problem": plan.problem,
+        "family": plan.family.name,
+        "method": plan.options.method.name,
+        "sampler": plan.sampler,
+        "gamma": plan.gamma,
+        "lora": None if lora is None else lora.name,
+        "weight": None if lora is None else lora.weight,
+        "schedule": plan.host_scheduler or plan.schedule,
+        "steps": first.steps,
+        "timesteps": list(first.timesteps),
+        "hires_steps": None if hires is None else hires.steps,
+        "hires_timesteps": None if hires is None else list(hires.timesteps),
+        "hires_lora": None if hires_lora is None else hires_lora.name,
+        "hires_weight": None if hires_lora is None else hires_lora.weight,
+        "cfg": plan.cfg,
+        "unet_rows": plan.unet_rows,
+        "messages": list(plan.messages),
+        "hints": list(plan.hints),
+    }
 
 
 def _parts(plan: Plan) -> list[str]:
@@ -44,12 +69,13 @@ def _parts(plan: Plan) -> list[str]:
 
 def _lora(first: PlannedPass) -> str:
     use = first.lora
+    lora: str
     if use is None or use.name is None:
         lora = Text("no LoRA")
+    elif use.weight == 1.0:
+        lora = use.name
     else:
-        lora = (
-            use.name if use.weight == 1.0 else Text("{lora} at {weight:g}", lora=use.name, weight=use.weight)
-        )
+        lora = Text("{lora} at {weight:g}", lora=use.name, weight=use.weight)
     if use is not None and use.reason == REMEMBERED:
         return Text("{lora} (remembered for this checkpoint)", lora=lora)
     return lora

@@ -11,8 +11,7 @@ from lib_lcm.options import AUTO, LcmOptions, options_from_args
 from lib_lcm.plan.make import HostFacts
 from lib_lcm.plan.typed_tag import switched_on
 from lib_lcm.webui import loras, remembered, settings
-from lib_lcm.webui.host import models
-from lib_lcm.webui.sampling.own import own_samplers
+from lib_lcm.webui.host import models, samplers
 
 
 def asked_options(args: Sequence[Any], prompt: str) -> LcmOptions:
@@ -31,7 +30,7 @@ def host_facts(model) -> HostFacts:
     return HostFacts(
         family,
         loras.library(),
-        own_samplers(),
+        samplers.own_samplers(),
         remembered.lora_of(model),
         settings.defaults(family),
         settings.limits,

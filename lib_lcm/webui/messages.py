@@ -8,8 +8,7 @@ from fastapi import HTTPException
 
 from lib_lcm.api.messages import without_folders
 from lib_lcm.text import translated
-from lib_lcm.webui import language
-from lib_lcm.webui.generation import current
+from lib_lcm.webui import current, language
 from lib_lcm.webui.host import generations, networks, server
 
 REFUSED = 422

@@ -27,7 +27,8 @@ class LcmScript(scripts.Script):
         super().__init__()
         # again: by now all extensions have had their say, and no page lists the samplers yet
         registry.register()
-        self._generation = Generation()
+        # another extension may put a sampler of our name in our place
+        self._generation = Generation(registry.register)
         self._host_controls: HostControls | None = None
         self._accordion: Accordion | None = None
         self._has_page = False

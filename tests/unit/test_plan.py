@@ -12,6 +12,7 @@ from lib_lcm.lora.use import lora_for, option_name, why_not_held, why_partly_hel
 from lib_lcm.options import LcmOptions, Limits
 from lib_lcm.plan.make import HostFacts, make_plan
 from lib_lcm.plan.request import PassRequest, Request, hires_side
+from lib_lcm.plan.status import as_dict, status_line
 from tests.unit.lora_fixtures import kohya_lora, official_lora_tensors, targeted_layers, write_lora
 
 
@@ -51,9 +52,9 @@ def plan_of(
 
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
-    assert plan.status_line() == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
+    assert status_line(plan) == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
     assert plan.first.guided.rows == 1 and plan.messages == () and plan.problem is None
-    json.dumps(plan.as_dict())
+    json.dumps(as_dict(plan))
 
 
 def test_each_family_gets_its_own_file_whatever_its_name(loras):
@@ -63,7 +64,7 @@ def test_each_family_gets_its_own_file_whatever_its_name(loras):
 
 def test_a_family_without_its_file_fails_with_a_sentence_that_says_what_to_do(loras):
     plan = plan_of(loras, family=SSD1B)
-    assert plan.first.lora.file is None and "SSD-1B" in plan.problem and plan.status_line() == plan.problem
+    assert plan.first.lora.file is None and "SSD-1B" in plan.problem and status_line(plan) == plan.problem
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_family_without_lcm_lora_fails_unless_none_was_chosen(loras, family):
     assert (
         chosen_none.problem is None
         and chosen_none.first.lora.file is None
-        and "no LoRA" in chosen_none.status_line()
+        and "no LoRA" in status_line(chosen_none)
     )
 
 
@@ -94,7 +95,7 @@ def test_the_hires_pass_follows_the_same_rule(loras):
     plan = plan_of(loras, hires=PassRequest(20, 0.5))
     assert plan.hires.steps == 8 and "Hires steps 20 → 8" in plan.messages[0]
     assert plan_of(loras, hires=PassRequest(0, 0.5)).hires.timesteps == (499, 379, 259, 139)
-    assert "hires 2 steps at strength 0.5: 499 259" in plan_of(loras, hires=PassRequest(2, 0.5)).status_line()
+    assert "hires 2 steps at strength 0.5: 499 259" in status_line(plan_of(loras, hires=PassRequest(2, 0.5)))
 
 
 def test_a_strength_that_leaves_fewer_timesteps_than_steps_is_told(loras):
@@ -147,7 +148,7 @@ def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_i
 ):
     options = LcmOptions(enabled=True, steps=4, cfg=cfg)
     plan = plan_of(loras, options, host=host, prompt=prompt, negative_prompt="blurry", image_cfg=image_cfg)
-    assert plan.status_line().endswith(said) and plan.as_dict()["status"] == plan.status_line()
+    assert status_line(plan).endswith(said) and as_dict(plan)["status"] == status_line(plan)
     is_ignored = "ignored" in said
     assert plan.first.guided.ignores_negative_prompt == is_ignored
     assert any("negative prompt is ignored" in message for message in plan.messages) == is_ignored
@@ -162,16 +163,16 @@ def test_a_schedule_picked_by_hand_is_respected_and_named(loras):
 def test_tcd_visits_the_timesteps_of_lcm_and_is_named_with_its_gamma(loras):
     plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, sampler="tcd", gamma=0.5))
     assert (
-        plan.status_line()
+        status_line(plan)
         == "SD 1.5 · lcm_lora_sd15 · TCD gamma 0.5 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
     )
     assert (
         (plan.sampler, plan.gamma) == ("TCD", 0.5)
-        and plan.as_dict()["sampler"] == "TCD"
-        and plan.as_dict()["gamma"] == 0.5
+        and as_dict(plan)["sampler"] == "TCD"
+        and as_dict(plan)["gamma"] == 0.5
     )
     lcm = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, gamma=0.5))
-    assert (lcm.sampler, lcm.gamma) == ("LCM", None) and "TCD" not in lcm.status_line()
+    assert (lcm.sampler, lcm.gamma) == ("LCM", None) and "TCD" not in status_line(lcm)
 
 
 def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
@@ -184,7 +185,7 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
     )
     theirs = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM", "TCD"})))
     assert (theirs.schedule, theirs.first.timesteps, theirs.gamma, theirs.messages) == ("webui", (), None, ())
-    assert "TCD ·" in theirs.status_line()
+    assert "TCD ·" in status_line(theirs)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
     plan = plan_of(
         loras, LcmOptions(**{"enabled": True, "steps": 4, "cfg": 1.0, **options}), **request_fields
     )
-    said = plan.status_line().split(" · ")
+    said = status_line(plan).split(" · ")
     assert [part for part in parts if part not in said] == []
 
 
@@ -227,11 +228,8 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
     ],
 )
 def test_schedule_webui_is_told_as_the_webuis_own_sampler_does_it(loras, host, end):
-    assert (
-        plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), host=host)
-        .status_line()
-        .endswith(end)
-    )
+    options = LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui")
+    assert status_line(plan_of(loras, options, host=host)).endswith(end)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +237,7 @@ def test_schedule_webui_is_told_as_the_webuis_own_sampler_does_it(loras, host, e
 )
 def test_calls_that_the_host_decides_are_not_promised(loras, fields):
     plan = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, schedule="webui"), **fields)
-    assert plan.unet_rows is None and "UNet" not in plan.status_line()
+    assert plan.unet_rows is None and "UNet" not in status_line(plan)
 
 
 @pytest.mark.parametrize(
@@ -285,16 +283,16 @@ def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
     same = plan_of(loras, hires_prompt="an owl", **hires)
     assert (same.hires.lora.name, same.hires.lora.weight) == ("lcm_lora_sd15", 1.0)
-    assert "hires 2 steps at strength 0.5: 499 259 · " in same.status_line()
+    assert "hires 2 steps at strength 0.5: 499 259 · " in status_line(same)
     lighter = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:0.6>", **hires)
-    assert (lighter.first.lora.weight, lighter.hires.lora.weight, lighter.as_dict()["hires_weight"]) == (
+    assert (lighter.first.lora.weight, lighter.hires.lora.weight, as_dict(lighter)["hires_weight"]) == (
         1.0,
         0.6,
         0.6,
     )
-    assert "hires 2 steps at strength 0.5: 499 259 with lcm_lora_sd15 at 0.6 · " in lighter.status_line()
+    assert "hires 2 steps at strength 0.5: 499 259 with lcm_lora_sd15 at 0.6 · " in status_line(lighter)
     without = plan_of(loras, hires_prompt="an owl <lora:Hyper-SD15-8steps:1>", **hires)
-    assert without.first.lora.name == "lcm_lora_sd15" and " with no LoRA · " in without.status_line()
+    assert without.first.lora.name == "lcm_lora_sd15" and " with no LoRA · " in status_line(without)
     assert len([message for message in without.messages if "Hyper-SD15" in message]) == 1
     wrong = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:heavy>", **hires)
     assert (
@@ -308,18 +306,18 @@ def test_the_lora_of_a_hires_pass_on_another_checkpoint_is_left_to_that_pass(lor
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox", "hires_prompt": f"an owl {tag}"}
     plan = plan_of(loras, hires_checkpoint="an SDXL one", **hires)
     assert (plan.problem, plan.messages, plan.hires.lora) == (None, (), None)
-    assert "hires 2 steps at strength 0.5: 499 259" in plan.status_line().split(" · ")
+    assert "hires 2 steps at strength 0.5: 499 259" in status_line(plan).split(" · ")
     same = plan_of(loras, **hires)
     assert same.problem or same.hires.lora.weight == 0.6
 
 
 def test_the_rows_of_the_hires_pass_are_those_of_its_own_prompt(loras):
     hires = {"hires": PassRequest(2, 0.5), "prompt": "a fox"}
-    assert "6 UNet rows" in plan_of(loras, **hires).status_line().split(" · ")
+    assert "6 UNet rows" in status_line(plan_of(loras, **hires)).split(" · ")
     plan = plan_of(loras, hires_prompt="a fox AND an owl", **hires)
-    assert "10 UNet rows" in plan.status_line().split(" · ") and plan.unet_rows == 10
+    assert "10 UNet rows" in status_line(plan).split(" · ") and plan.unet_rows == 10
     at_two = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=2.0), hires_prompt="an owl", **hires)
-    assert "12 UNet rows" in at_two.status_line().split(" · ")
+    assert "12 UNet rows" in status_line(at_two).split(" · ")
 
 
 def test_what_both_passes_are_told_is_told_once(loras):
@@ -507,11 +505,9 @@ def test_the_plan_says_what_is_remembered(with_mine):
         facts = HostFacts(SD15, with_mine, remembered_lora=remembered)
         return make_plan(LcmOptions(enabled=True, steps=4, cfg=1.0), Request(PassRequest(20), 7.0), facts)
 
-    assert plan("mine").status_line().startswith("SD 1.5 · mine (remembered for this checkpoint) · 4 steps")
-    assert (
-        plan("none").status_line().startswith("SD 1.5 · no LoRA (remembered for this checkpoint) · 4 steps")
-    )
-    assert "remembered" not in plan(None).status_line() and plan("mine").first.lora.reason == "remembered"
+    assert status_line(plan("mine")).startswith("SD 1.5 · mine (remembered for this checkpoint) · 4 steps")
+    assert status_line(plan("none")).startswith("SD 1.5 · no LoRA (remembered for this checkpoint) · 4 steps")
+    assert "remembered" not in status_line(plan(None)) and plan("mine").first.lora.reason == "remembered"
     assert "cannot be used" in plan("deleted").messages[0]
 
 
@@ -562,8 +558,8 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     loras = LoraLibrary([tmp_path])
     plan = plan_of(loras, family=SDXL)
     assert (
-        plan.status_line().startswith("SDXL · sdxl/pytorch_lora_weights · ")
-        and plan.as_dict()["lora"] == "sdxl/pytorch_lora_weights"
+        status_line(plan).startswith("SDXL · sdxl/pytorch_lora_weights · ")
+        and as_dict(plan)["lora"] == "sdxl/pytorch_lora_weights"
     )
     assert loras.find(plan.first.lora.name) == plan.first.lora.file
     use = lora_for("a cat <lora:pytorch_lora_weights:0.5>", ON, SDXL, loras)

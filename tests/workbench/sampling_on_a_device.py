@@ -87,7 +87,7 @@ def sample(model, sampler_name: str, steps: int, cfg: float, device, simulated):
     from lib_lcm.options import SAMPLER_LABELS, LcmOptions
     from lib_lcm.plan.make import HostFacts, make_plan
     from lib_lcm.plan.request import PassRequest, Request
-    from lib_lcm.webui.generation import current
+    from lib_lcm.webui import current
     from modules import processing, sd_samplers
 
     p = processing.StableDiffusionProcessingTxt2Img(sd_model=model, steps=steps, cfg_scale=cfg)

@@ -104,14 +104,15 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
         tmp_path,
         """
         from modules import sd_samplers, sd_samplers_common
-        from lib_lcm.webui.sampling import own, registry
+        from lib_lcm.webui.host import samplers
+        from lib_lcm.webui.sampling import registry
         before = list(sd_samplers.all_samplers)
         assert [entry.name for entry in before].count("LCM") == 1
         registry.register()
         registry.register()
         names = [entry.name for entry in sd_samplers.all_samplers]
         assert names == [entry.name for entry in before] + ["TCD"]
-        assert own.own_samplers() == {"LCM"}
+        assert samplers.own_samplers() == {"LCM"}
         registry.unregister()
         assert sd_samplers.all_samplers == before and "TCD" not in sd_samplers.all_samplers_map
 
@@ -124,11 +125,11 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
             registry.register()
         ours = sd_samplers.all_samplers[2]
         assert ours is sd_samplers.all_samplers_map["TCD"] is not theirs and ours.options == theirs.options
-        assert own.own_samplers() == {"LCM", "TCD"}
+        assert samplers.own_samplers() == {"LCM", "TCD"}
         # no generation of LCM's is running
         assert ours.constructor("model") == "their sampler" and made == ["model"]
         registry.unregister()
         assert sd_samplers.all_samplers[2] is theirs is sd_samplers.all_samplers_map["TCD"]
-        assert own.own_samplers() == {"LCM", "TCD"}
+        assert samplers.own_samplers() == {"LCM", "TCD"}
         """,
     )

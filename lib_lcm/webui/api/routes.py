@@ -22,10 +22,10 @@ from lib_lcm.lora.downloads import Downloads
 from lib_lcm.lora.use import option_name
 from lib_lcm.options import SAMPLER_LABELS, SCRIPT_TITLE, OptionsError, shown_value
 from lib_lcm.plan.make import make_plan
+from lib_lcm.plan.status import as_dict
 from lib_lcm.webui import facts, loras, settings
 from lib_lcm.webui.api.http import read_body, reply
 from lib_lcm.webui.host import models, networks, prompts, samplers, scripts, server
-from lib_lcm.webui.sampling.own import own_samplers
 
 NO_MODEL = "No checkpoint is loaded yet: ask again when the WebUI has loaded one, or make a picture first."
 OTHER_MODEL = (
@@ -75,7 +75,7 @@ def status() -> dict[str, Any]:
     limits, name = settings.limits(), SAMPLER_LABELS["lcm"]
     return {
         "version": __version__,
-        "sampler": {"name": name, "webui_has_its_own": name in own_samplers()},
+        "sampler": {"name": name, "webui_has_its_own": name in samplers.own_samplers()},
         "checkpoint": None if model is None else models.checkpoint_name(model),
         "family": None if model is None else models.family_of(model).name,
         "lora": None if use is None else use.name,
@@ -115,7 +115,7 @@ def plan(body: dict[str, Any]) -> dict[str, Any]:
     return {
         "enabled": True,
         "checkpoint": models.checkpoint_name(model),
-        **made.as_dict(),
+        **as_dict(made),
         "lora_reason": None if reason is None else REASONS[reason],
     }
 

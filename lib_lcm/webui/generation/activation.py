@@ -23,8 +23,8 @@ from lib_lcm.lora.use import LoraUse, lcm_tags, why_not_held, why_partly_held
 from lib_lcm.plan import infotext
 from lib_lcm.plan.plan import Plan
 from lib_lcm.text import Text
-from lib_lcm.webui import facts, messages
-from lib_lcm.webui.generation import current, inner
+from lib_lcm.webui import current, facts, messages
+from lib_lcm.webui.generation import inner
 from lib_lcm.webui.host import models, networks
 from lib_lcm.webui.loras import library
 

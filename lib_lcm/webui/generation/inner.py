@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from lib_lcm.plan.plan import Plan
 from lib_lcm.text import Text
-from lib_lcm.webui import messages, settings
-from lib_lcm.webui.generation import current
+from lib_lcm.webui import current, messages, settings
 
 
 def belongs_to(plan: Plan, p) -> bool:

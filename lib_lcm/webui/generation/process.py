@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import traceback
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,9 @@ from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.request import Request, read_request
 from lib_lcm.plan.typed_tag import NOTHING, unfit_pass
 from lib_lcm.text import Text, sentence_of
-from lib_lcm.webui import facts, loras, messages, settings
-from lib_lcm.webui.generation import activation, current
+from lib_lcm.webui import current, facts, loras, messages, settings
+from lib_lcm.webui.generation import activation
 from lib_lcm.webui.host import generations, prompts, samplers
-from lib_lcm.webui.sampling import registry
 
 RESTORED_FIELDS = ("steps", "refiner_switch_at")
 """What a plan changes in the processing object that the next plan for the same one must find as it was."""
@@ -39,9 +38,13 @@ class _Record:
 
 
 class Generation:
-    """What the script does in each callback. Which generations are running is known to `current`."""
+    """What the script does in each callback. Which generations are running is known to `current`.
 
-    def __init__(self):
+    `make_ready` is called before a plan is made.
+    """
+
+    def __init__(self, make_ready: Callable[[], None]):
+        self._make_ready = make_ready
         self._records: list[_Record] = []
 
     def process(self, p, args: Sequence[Any]) -> None:
@@ -71,7 +74,7 @@ class Generation:
             messages.refuse(p, sentence)
 
     def _begin(self, p, options: LcmOptions) -> None:
-        registry.register()  # another extension may have put a sampler of our name in our place
+        self._make_ready()
         plan = make_plan(options, request_of(p), facts.host_facts(p.sd_model))
         if plan.problem is not None:
             messages.refuse(p, plan.problem)

@@ -6,6 +6,7 @@ import sys
 
 import torch
 
+from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
 from lib_lcm.webui.host import server
 from modules import sd_samplers
@@ -81,6 +82,49 @@ def registered() -> list:
 def by_name() -> dict:
     """The WebUI's samplers that are in effect, by name: the map itself."""
     return sd_samplers.all_samplers_map
+
+
+CONSTRUCTOR = "LcmSamplerConstructor"
+"""The class by which our entries are known: after "Reload UI" with changed files it may be another object of
+the same name.
+"""
+
+
+def is_ours(entry) -> bool:
+    """Whether an entry of the registry is one of ours."""
+    return entry is not None and type(entry.constructor).__name__ == CONSTRUCTOR
+
+
+def entries(name: str) -> list:
+    """All entries of this name in the registry, in its order."""
+    return [data for data in registered() if data.name == name]
+
+
+def our_entry(name: str):
+    """Our entry of this name, or None."""
+    return next(filter(is_ours, entries(name)), None)
+
+
+def own_samplers() -> frozenset[str]:
+    """The names of ours that the host has a sampler of its own for: "LCM" on A1111 1.8 and later and the
+    forks.
+    """
+    return frozenset(name for name in SAMPLER_LABELS.values() if _own_entry(name) is not None)
+
+
+def own_sampler(name: str, sd_model):
+    """A new object of the host's own sampler of that name, or None where it has none."""
+    own = _own_entry(name)
+    if own is None:
+        return None
+    sampler = own.constructor(sd_model)
+    sampler.config = own
+    return sampler
+
+
+def _own_entry(name: str):
+    ours = our_entry(name)
+    return ours.constructor.own if ours is not None else next(iter(entries(name)), None)
 
 
 def look_again() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan import infotext
 from lib_lcm.webui import loras, remembered
-from lib_lcm.webui.host import server
+from lib_lcm.webui.host import samplers, server
 from lib_lcm.webui.page.lora_control import entry_now
-from lib_lcm.webui.sampling.own import own_samplers
 
 
 class RestoredField(str):
@@ -33,7 +32,7 @@ def restored(name: str) -> RestoredField:
 
 def read(name: str, pasted):
     """An option from pasted generation parameters, as its control shows it; None leaves it as it is."""
-    if SAMPLER_LABELS["lcm"] not in own_samplers():
+    if SAMPLER_LABELS["lcm"] not in samplers.own_samplers():
         pasted = infotext.completed(pasted, loras.library(), server.version())
     if name != "lora":
         return infotext.RESTORE[name](pasted, loras.library())

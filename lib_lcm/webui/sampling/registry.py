@@ -5,10 +5,9 @@ when ours go.
 from __future__ import annotations
 
 from lib_lcm.options import SAMPLER_LABELS, WEBUI
-from lib_lcm.webui import settings
-from lib_lcm.webui.generation import activation, current
+from lib_lcm.webui import current, settings
+from lib_lcm.webui.generation import activation
 from lib_lcm.webui.host import samplers
-from lib_lcm.webui.sampling.own import entries, is_ours, our_entry
 from lib_lcm.webui.sampling.sampler import SAMPLERS
 
 ALIASES = {label: [f"k_{name}"] for name, label in SAMPLER_LABELS.items()}
@@ -56,7 +55,7 @@ def register() -> None:
 
 def _register(name: str) -> bool:
     """Whether there was something to do."""
-    found, in_effect, ours = entries(name), samplers.by_name().get(name), our_entry(name)
+    found, in_effect, ours = samplers.entries(name), samplers.by_name().get(name), samplers.our_entry(name)
     if (
         ours is not None
         and found == [ours]
@@ -73,7 +72,7 @@ def _register(name: str) -> bool:
         del registered[position]
         if entry is not ours:
             displaced.append((position, entry))
-    if in_effect is not None and not is_ours(in_effect):
+    if in_effect is not None and not samplers.is_ours(in_effect):
         own = in_effect
     elif own is None and displaced:
         own = displaced[-1][1]
@@ -88,7 +87,7 @@ def _register(name: str) -> bool:
 def unregister() -> None:
     """Takes our samplers out again; what had their names before is as it was."""
     for name in SAMPLER_LABELS.values():
-        ours = our_entry(name)
+        ours = samplers.our_entry(name)
         if ours is None:
             continue
         del samplers.registered()[_place(ours)]

@@ -19,10 +19,9 @@ from lib_lcm.sampling.schedules import (
     tcd_jumps,
     webui_timesteps,
 )
-from lib_lcm.webui.generation import current
+from lib_lcm.webui import current
 from lib_lcm.webui.host import models, samplers, server
 from lib_lcm.webui.sampling.cfg_denoiser import CondRowsFirst, LcmCFGDenoiser
-from lib_lcm.webui.sampling.own import own_sampler
 
 
 class ConsistencySampler(samplers.KDiffusionSampler):
@@ -59,7 +58,7 @@ class ConsistencySampler(samplers.KDiffusionSampler):
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
             # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
             # a consistency model does nothing.
-            own = own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
+            own = samplers.own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self.schedule == WEBUI:
             return self._sigmas_at(webui_timesteps(steps))
