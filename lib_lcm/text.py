@@ -30,7 +30,7 @@ class Text(str):
         text.values = values
         return text
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)  # a copy needs no template
 
     def translated(self, translations: Translations) -> str:
@@ -92,4 +92,5 @@ def is_same_language(ours: str, localization: str) -> bool:
 
 def sentence_of(error: Exception) -> str:
     """The sentence that an exception was made with; `str(error)` has it in English alone."""
-    return error.args[0]
+    sentence: str = error.args[0]
+    return sentence

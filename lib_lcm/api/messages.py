@@ -178,7 +178,7 @@ def _script_args(body: Mapping[str, Any]) -> list[Any]:
         scripts = body.get("alwayson_scripts") or {}
         if not isinstance(scripts, dict):
             raise _wrong("alwayson_scripts", scripts, "an object with a key for each script")
-        script = next((value for name, value in scripts.items() if name.lower() == "lcm"), {})
+        script: Any = next((value for name, value in scripts.items() if name.lower() == "lcm"), {})
         if not isinstance(script, dict):
             raise _wrong("alwayson_scripts.LCM", script, 'an object with the key "args"')
         args, where = script.get("args", []), "alwayson_scripts.LCM.args"
@@ -191,7 +191,7 @@ def _wrong(name: str, value: Any, wanted: str) -> RequestError:
     return RequestError(422, f"'{name}' is {shown_value(value)}; it must be {wanted}.")
 
 
-def _number(body: Mapping[str, Any], name: str, default: float | None, minimum: float, maximum: float):
+def _number(body: Mapping[str, Any], name: str, default: Any, minimum: float, maximum: float) -> Any:
     value = body.get(name)
     if value is None:
         return default
@@ -238,7 +238,7 @@ def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Pa
     def cut(value: Any) -> Any:
         if isinstance(value, str):
             for path, name in ordered:
-                value = path.sub(lambda _, name=name: name, value)
+                value = path.sub(name.replace("\\", r"\\"), value)
             return value
         if isinstance(value, dict):
             return {key: cut(item) for key, item in value.items()}
@@ -249,7 +249,7 @@ def without_folders(content: Any, lora_dirs: Sequence[Path], others: Sequence[Pa
     return cut(content)
 
 
-def _as_whole_path(form: str) -> re.Pattern:
+def _as_whole_path(form: str) -> re.Pattern[str]:
     """Finds a folder where a path begins with it or is it: "/sd" in "/sd/models", "file:///sd/x" and "in
     /sd.", not in "lcm/sdxl".
     """

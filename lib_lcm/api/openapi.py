@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lib_lcm.api.messages import MAX_CFG, MAX_HIRES_SCALE, MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_STYLES
@@ -77,7 +78,7 @@ _WITH_BODY = {
 }
 
 
-def documentation(answer, body: dict[str, Any] | None) -> dict[str, Any]:
+def documentation(answer: Callable[..., Any], body: dict[str, Any] | None) -> dict[str, Any]:
     """Arguments for `add_api_route`. `body` is the JSON schema of the request's body, None where there is
     none.
     """

@@ -23,17 +23,12 @@ class LoraLayer(nn.Module):
     def __init__(self, layer: nn.Linear | nn.Conv2d, rank: int, alpha: float) -> None:
         super().__init__()
         self.scale = alpha / rank
+        self.down: nn.Linear | nn.Conv2d
+        self.up: nn.Linear | nn.Conv2d
         if isinstance(layer, nn.Conv2d):
-            self.down: nn.Module = nn.Conv2d(
-                layer.in_channels,
-                rank,
-                layer.kernel_size,
-                layer.stride,
-                layer.padding,
-                layer.dilation,
-                bias=False,
-            )
-            self.up: nn.Module = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
+            taken = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+            self.down = nn.Conv2d(layer.in_channels, rank, bias=False, **taken)
+            self.up = nn.Conv2d(rank, layer.out_channels, 1, bias=False)
         else:
             self.down = nn.Linear(layer.in_features, rank, bias=False)
             self.up = nn.Linear(rank, layer.out_features, bias=False)
@@ -41,7 +36,8 @@ class LoraLayer(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.up(self.down(x)) * self.scale
+        changed: Tensor = self.up(self.down(x))
+        return changed * self.scale
 
 
 class LoraAdapter(nn.Module):
@@ -83,6 +79,11 @@ class LoraAdapter(nn.Module):
         finally:
             self.enabled = before
 
+    def _named_layers(self) -> Iterator[tuple[str, LoraLayer]]:
+        for key, layer in self.layers.items():
+            assert isinstance(layer, LoraLayer)
+            yield key, layer
+
     def remove(self) -> None:
         for hook in self._hooks:
             hook.remove()
@@ -91,7 +92,7 @@ class LoraAdapter(nn.Module):
     def kohya_state(self, dtype: torch.dtype = torch.float16) -> dict[str, Tensor]:
         """Weights under the key names of the official LCM-LoRA files."""
         state: dict[str, Tensor] = {}
-        for key, layer in self.layers.items():
+        for key, layer in self._named_layers():
             state[f"{key}.lora_down.weight"] = layer.down.weight.detach().to(dtype).contiguous()
             state[f"{key}.lora_up.weight"] = layer.up.weight.detach().to(dtype).contiguous()
             state[f"{key}.alpha"] = torch.tensor(self.alpha, dtype=dtype)
@@ -107,7 +108,7 @@ class LoraAdapter(nn.Module):
             raise ValueError(
                 f"{len(expected - set(state))} keys are missing and {len(set(state) - expected)} are unknown"
             )
-        for key, layer in self.layers.items():
+        for key, layer in self._named_layers():
             down, up, alpha = (
                 state[f"{key}.{part}"] for part in ("lora_down.weight", "lora_up.weight", "alpha")
             )

@@ -40,7 +40,7 @@ def entries(
     """
     words = words or {}
 
-    def order(lora: ListedLora):
+    def order(lora: ListedLora) -> tuple[bool, bool, str, str]:
         fits = lora.family is not None and checkpoint in (None, lora.family)
         return not fits, lora.family is None, lora.name.casefold(), lora.name
 
@@ -58,13 +58,14 @@ def auto_entry(meaning: str | None = None) -> str:
 
 def lora_entry(lora: ListedLora, checkpoint: Family | None = None, words: Translations | None = None) -> str:
     """The entry of a LoRA with its family; it says so where the checkpoint is of another one."""
+    note: str
     if lora.family is None:
         note = Text("not checked")
-    elif checkpoint in (None, lora.family):
+    elif checkpoint is None or checkpoint is lora.family:
         note = lora.family.label
     else:
         note = Text("{family}, not for {checkpoint}", family=lora.family.label, checkpoint=checkpoint.label)
-    return lora.name + ENTRY_SEPARATOR + translated(note, words or {})
+    return f"{lora.name}{ENTRY_SEPARATOR}{translated(note, words or {})}"
 
 
 def entry_for(option: str, among: Iterable[str]) -> str:

@@ -49,7 +49,7 @@ _TEXT_ENCODER = re.compile(
     r"lora_te\d?_|lora_t5|lycoris_(te|text_model)|oft_te\d?_|(base_model\.model\.)?(text_encoder(_\d)?[._]|text_model[._])|clip_[lg]\.|t5xxl\."
 )
 _UNET_PREFIX = re.compile(
-    r"(?:base_model\.model\.|model\.diffusion_model\.|diffusion_model\.|unet\.|transformer\.|lora_unet_|lora_transformer_|lycoris_|oft_unet_)*"
+    r"^(?:base_model\.model\.|model\.diffusion_model\.|diffusion_model\.|unet\.|transformer\.|lora_unet_|lora_transformer_|lycoris_|oft_unet_)*"
 )
 _UNET_MODULE = re.compile(
     r"(?:down_blocks_\d+|up_blocks_\d+|mid_block)_(?:attentions|resnets|downsamplers|upsamplers)_\d+_|conv_(?:in|out)$|(?:time|add)_embedding_linear_"
@@ -83,7 +83,7 @@ def split_key(name: str) -> Key:
     kind = _KIND_OF_PART.get(part)
     if _TEXT_ENCODER.match(name):
         return Key("text_encoder", module, part, kind)
-    path = module[_UNET_PREFIX.match(module).end() :].replace(".", "_")
+    path = _UNET_PREFIX.sub("", module, count=1).replace(".", "_")
     path = path.replace(
         "_processor_to_", "_to_"
     )  # diffusers' first LoRA format hung its layers on attention processors

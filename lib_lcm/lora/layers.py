@@ -8,6 +8,7 @@ its other layers, where these can belong to one family only.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -234,6 +235,5 @@ def _input_width(parts: Mapping[str, list[int]]) -> int | None:
     # LoKr is a Kronecker product w1 x w2, so the widths multiply; either factor may itself be a product of
     # two.
     factors = [parts.get(f"lokr_{w}", parts.get(f"lokr_{w}_b", ())) for w in ("w1", "w2")]
-    if all(len(factor) == 2 for factor in factors):
-        return factors[0][1] * factors[1][1]
-    return None
+    inputs = [factor[1] for factor in factors if len(factor) == 2]
+    return math.prod(inputs) if len(inputs) == 2 else None

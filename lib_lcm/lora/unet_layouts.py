@@ -137,7 +137,7 @@ def covers_all_layers(family: Family | None, outline: Outline) -> bool:
     channels change) are taken from the file, so that small models of the same layout count. Embeddings and
     conv_in/out are not required.
     """
-    layout = LAYOUTS.get(family)
+    layout = None if family is None else LAYOUTS.get(family)
     if layout is None or outline.depths.keys() != set(layout.attentions) or 0 in outline.depths.values():
         return False
     required = set(layout.samplers)

@@ -106,11 +106,13 @@ def lora_for(
     `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means
     for this checkpoint, as the option `lora` has it, None where nothing is remembered.
     """
-    options = options.filled(FIRST)  # a weight at least, for callers without settings
+    weight = float(
+        FIRST["weight"] if options.weight is None else options.weight
+    )  # for callers without settings
     if options.lora == NONE:
-        return LoraUse(weight=options.weight, reason=FROM_OPTION)
+        return LoraUse(weight=weight, reason=FROM_OPTION)
     if options.lora == AUTO and remembered == NONE:
-        return LoraUse(weight=options.weight, reason=REMEMBERED)
+        return LoraUse(weight=weight, reason=REMEMBERED)
     tags = find_tags(tags) if isinstance(tags, str) else list(tags)
     typed = lcm_tags(tags, loras)
     unreadable = next((item.tag.problem for item in typed if item.tag.problem), None)
@@ -119,7 +121,7 @@ def lora_for(
     if options.lora == AUTO and not typed:
         few_step = _few_step_lora(tags, family, loras)
         if few_step is not None:
-            return _in_its_place(few_step, options)
+            return _in_its_place(few_step, weight, options.sampler)
     fitting = [item.file for item in typed if item.file is not None and item.family is family]
     found = (
         LoraUse(fitting[-1], reason=FROM_TAG) if fitting else _of_options(options, family, loras, remembered)
@@ -127,7 +129,7 @@ def lora_for(
     if found.problem:
         return found
     found = replace(found, name=None if found.file is None else loras.name_of(found.file))
-    return _with_tags(found, tags, typed, family, options, loras)
+    return _with_tags(replace(found, weight=weight), tags, typed, family, loras)
 
 
 def _few_step_lora(tags: Sequence[LoraTag], family: Family, loras: Loras) -> str | None:
@@ -141,9 +143,9 @@ def _few_step_lora(tags: Sequence[LoraTag], family: Family, loras: Loras) -> str
     return None
 
 
-def _in_its_place(lora: str, options: LcmOptions) -> LoraUse:
+def _in_its_place(lora: str, weight: float, sampler: str) -> LoraUse:
     """No LCM-LoRA, since the prompt names a LoRA of another method."""
-    if options.sampler == "tcd":
+    if sampler == "tcd":
         message = Text(
             "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it.",
             lora=lora,
@@ -154,7 +156,7 @@ def _in_its_place(lora: str, options: LcmOptions) -> LoraUse:
             " the sampler TCD with it.",
             lora=lora,
         )
-    return LoraUse(weight=options.weight, messages=(message,), reason=FROM_TAG)
+    return LoraUse(weight=weight, messages=(message,), reason=FROM_TAG)
 
 
 def _with_tags(
@@ -162,7 +164,6 @@ def _with_tags(
     tags: Sequence[LoraTag],
     typed: Sequence[LcmTag],
     family: Family,
-    options: LcmOptions,
     loras: Loras,
 ) -> LoraUse:
     """The use of a LoRA with the weight that the prompt's tags give it, and with what is to be told of
@@ -197,7 +198,7 @@ def _with_tags(
     unreadable = next((tag.problem for tag in meant if tag.problem), None)
     if unreadable is not None:
         return LoraUse(problem=unreadable)
-    weight = meant[-1].weight if meant else options.weight
+    weight = meant[-1].weight if meant else found.weight
     return replace(found, weight=weight, messages=tuple(messages), replaces=tuple(meant))
 
 

@@ -89,7 +89,11 @@ def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
     own sampler.
     """
     tags = _tags_of_lcm_sampler(pasted, loras)
-    return bool(tags) and all(tag.file is None and loras.choose(tag.family).file is not None for tag in tags)
+    return bool(tags) and all(tag.file is None and _is_installed(tag, loras) for tag in tags)
+
+
+def _is_installed(tag: LcmTag, loras: Loras) -> bool:
+    return tag.family is not None and loras.choose(tag.family).file is not None
 
 
 def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[LcmTag]:
@@ -174,7 +178,7 @@ def _by_key(option: Option) -> Callable[..., Any]:
     return read
 
 
-_READ = {
+_READ: dict[str, Callable[..., Any]] = {
     "enabled": _enabled,
     "steps": _steps,
     "cfg": _cfg,

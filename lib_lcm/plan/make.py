@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lib_lcm.families import SDXL, Family
 from lib_lcm.lora.use import Loras, LoraUse, lora_for
@@ -15,6 +15,8 @@ from lib_lcm.plan.status import steps_text
 from lib_lcm.sampling.guidance import edits_image, guided, is_cfg_one
 from lib_lcm.sampling.schedules import lcm_timesteps, usable_steps, webui_unet_timesteps
 from lib_lcm.text import Text, joined, term
+
+_N = TypeVar("_N", int, float)
 
 AUTOMATIC_SCHEDULER = "Automatic"
 GRID_SIDE, GRID_STEPS = 1024, 6
@@ -84,7 +86,8 @@ class _Planner:
                 )
             )
         first = self.with_prompts(first, self.request.first, cfg)
-        hires = hires and self.with_prompts(hires, self.request.hires, cfg)
+        if hires is not None and self.request.hires is not None:
+            hires = self.with_prompts(hires, self.request.hires, cfg)
         passes = [one for one in (first, hires) if one is not None]
         if any(one.guided.ignores_negative_prompt for one in passes):
             self.messages.append(
@@ -125,9 +128,10 @@ class _Planner:
         """CFG scale, steps and hires steps: those of the options, else the request's own brought into the
         range.
         """
-        limits, request, changes = self.limits, self.request, []
+        limits, request = self.limits, self.request
+        changes: list[str] = []
 
-        def within(value, low, high, name: Text):
+        def within(value: _N, low: _N, high: _N, name: Text) -> _N:
             inside = min(max(value, low), high)
             if inside != value:
                 changes.append(Text("{name} {before:g} → {after:g}", name=name, before=value, after=inside))
@@ -158,7 +162,7 @@ class _Planner:
         """ "trailing" or "webui", which nobody can hand over to where the host has no such sampler but
         LCM's.
         """
-        schedule = self.options.schedule
+        schedule = self.options.schedule or TRAILING
         if schedule == WEBUI and self.sampler not in self.host.own_samplers and self.options.sampler != "lcm":
             if self.host_scheduler is None:
                 self.messages.append(

@@ -63,7 +63,12 @@ def unfit_pass(request: Request, loras: Loras, limits: Limits) -> tuple[PlainPas
         unfit = [] if lora is None else _unfit(one, limits)
         if unfit:
             steps = range_text(limits.min_steps, limits.max_steps)
-            values = {"lora": lora, "unfit": joined(unfit), "steps": steps, "cfg": limits.max_cfg}
+            values: dict[str, object] = {
+                "lora": lora,
+                "unfit": joined(unfit),
+                "steps": steps,
+                "cfg": limits.max_cfg,
+            }
             return one, _of_hires(values) if one.is_hires else _of_first(values)
     return None
 
