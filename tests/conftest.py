@@ -61,6 +61,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--webui-name", metavar="NAME", help=f"what that WebUI is ({hosts}), where it is not to be found out"
     )
+    group.addoption(
+        "--record",
+        metavar="NAME[@COMMIT]",
+        help="add this run, of whole files of tests/live on the real WebUI NAME, to docs/hosts.json",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,6 +73,16 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--webui starts a WebUI and --webui-url takes a running one: give one of the two."
         )
+    if config.getoption("--record"):
+        if not (config.getoption("--webui") or config.getoption("--webui-url")):
+            raise pytest.UsageError("--record is for a real WebUI: give --webui or --webui-url too.")
+        if config.getoption("keyword") or any("::" in argument for argument in config.args):
+            raise pytest.UsageError("--record is for whole files: leave out -k and the names of tests.")
+        if not hasattr(config, "workerinput"):  # with -n, the first process hears of all tests
+            from tests.live.record import Record
+
+            record = Record(config.getoption("--record"), config.getoption("--webui"))
+            config.pluginmanager.register(record)
     if config.getoption("--all"):
         os.environ.setdefault("LCM_FUZZ_REQUESTS", "5000")  # before the tests that read it are imported
 
