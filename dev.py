@@ -2,11 +2,11 @@
 """Development entry point: keeps `.venv` as pyproject.toml wants it, and runs the project's commands inside
 it.
 
-    python dev.py demo [--port 7861] [...]   start the workbench, a page with everything the extension does
-    python dev.py demo --check [...]         start it, make pictures, say what came out, end python dev.py
-    test [pytest arguments]    run the tests; with --all the long ones too python dev.py bench [NAME] [...]
-    run a benchmark, `quality` without a name; `bench list` names them python dev.py setup
-    prepare .venv, nothing else
+    python dev.py demo [--port 7861] [...]  start the workbench, a page with everything the extension does
+    python dev.py demo --check [...]        start it, make pictures, say what came out, end
+    python dev.py test [pytest arguments]   run the tests; with --all the long ones too
+    python dev.py bench [NAME] [...]        run a benchmark, `quality` without a name; `bench list` names them
+    python dev.py setup                     prepare .venv, nothing else
 
 The first call creates `.venv` beside this file (Python 3.10 or 3.11) and installs the pinned packages; later
 calls start at once. A `.venv` that is damaged, half made or out of date is repaired. pip's own configuration

@@ -11,11 +11,12 @@ says), with `sample` [B, ...] variance preserving, `timesteps` int64 [B], and `c
 teacher, `teacher(sample, timesteps, cond, uncond)`, returns both of its predictions, so that it may make them
 in one batch. Nothing here knows a host or a model library.
 
-    adapter = LoraAdapter(unet, config.rank, config.alpha, config.targets) distillation = Distillation(unet,
-    adapter, student, teacher, alphas_cumprod, batch, config)
-    distillation.run(state_path="distillation.state") with distillation.averaged(): save_lora(adapter,
-    "lcm_lora.safetensors", lora_metadata(config, base_model_sha256=..., steps=distillation.step,
-    description=...))
+    adapter = LoraAdapter(unet, config.rank, config.alpha, config.targets)
+    distillation = Distillation(unet, adapter, student, teacher, alphas_cumprod, batch, config)
+    distillation.run(state_path="distillation.state")
+    with distillation.averaged():
+        metadata = lora_metadata(config, base_model_sha256=..., steps=distillation.step, description=...)
+        save_lora(adapter, "lcm_lora.safetensors", metadata)
 
 The student is the UNet itself, called with the LoRA on; `with adapter.disabled():` the same UNet is the
 teacher.

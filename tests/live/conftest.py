@@ -1,8 +1,8 @@
 """One suite for any WebUI: the workbench in each of its profiles, or a real one.
 
-    python dev.py test tests/live                                     the workbench python dev.py test
-    tests/live --webui DIR                         an installed WebUI, started for it; see webui_install.py
-    python dev.py test tests/live --webui-url http://127.0.0.1:7860   a running WebUI
+    python dev.py test tests/live                                    the workbench
+    python dev.py test tests/live --webui DIR                        an installed WebUI, started for it
+    python dev.py test tests/live --webui-url http://127.0.0.1:7860  a running WebUI
 
 A real WebUI needs an SD 1.5 and an SDXL checkpoint and the LCM-LoRAs of both; one of v-prediction, with
 "vpred" in its name, is tested where there is one. A running one also needs, beside the extension,

@@ -2,24 +2,28 @@
 test says.
 
 GET /lcm-test-probe/calls gives every UNet call since the last DELETE, as {"timesteps": [...], "rows": n,
-"loras": [names]}. GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
-GET /lcm-test-probe/settings gives the values of all settings, those of extensions too. GET
-/lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails at
-that. GET /lcm-test-probe/looks says how often the LoRA folder was listed so far. GET /lcm-test-probe/host
-says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" | "forge" | "reforge"}. POST
-/lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user who
-gets in its way: {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}   during the UNet's second
-call; 0: before sampling {"at_call": 2, "do": "out of memory" | "nan"}                     it fails for want
-of memory, or sees a latent of nothing but NaN {"at_call": 2, "do": "interrogate"}
-somebody has another picture described meanwhile {"at_call": 2, "do": "hold"}
-it waits there until POST /lcm-test-probe/release {"sigmas": [14.6, 2.0, 0.0]}
-p.sampler_noise_scheduler_override {"count_latents": true}                                           events
-say how many latents are in memory {"soft_mask": true}
-on_mask_blend, as by soft inpainting: half of the original stays {"edit_model": true}
-the checkpoint passes for an image-editing one (InstructPix2Pix) The hidden button
-#lcm_test_probe_reset_txt2img (_img2img), first pressed on a fresh page, puts back on its tab whatever was
-there then. The style "LCM test probe" is in the list of styles; it adds an LCM-LoRA's tag and a negative
-prompt. Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
+    "loras": [names]}.
+GET /lcm-test-probe/events gives what callbacks saw since then: {"callback": name, ...}.
+GET /lcm-test-probe/settings gives the values of all settings, those of extensions too.
+GET /lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails
+    at that.
+GET /lcm-test-probe/looks says how often the LoRA folder was listed so far.
+GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" |
+    "forge" | "reforge"}.
+POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user
+    who gets in its way:
+    {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}  in the UNet's second call; 0: before it
+    {"at_call": 2, "do": "out of memory" | "nan"}  for want of memory, or a latent of nothing but NaN
+    {"at_call": 2, "do": "interrogate"}         somebody has another picture described
+    {"at_call": 2, "do": "hold"}                it waits until POST /lcm-test-probe/release
+    {"sigmas": [14.6, 2.0, 0.0]}                p.sampler_noise_scheduler_override
+    {"count_latents": true}                     events say how many latents are in memory
+    {"soft_mask": true}                         on_mask_blend: half of the original stays
+    {"edit_model": true}                        the checkpoint is one of InstructPix2Pix
+The hidden button #lcm_test_probe_reset_txt2img (_img2img), first pressed on a fresh page, puts back on its
+    tab whatever was there then.
+The style "LCM test probe" is in the list of styles; it adds an LCM-LoRA's tag and a negative prompt.
+Copy or link the folder `probe` into the extensions folder of the WebUI that is to be tested.
 """
 
 import gc
