@@ -69,7 +69,7 @@ class LcmScript(scripts.Script):
 
     def first_args(self) -> list:
         """What the API passes to this script where a request leaves arguments out."""
-        if self._api_controls is None:  # A1111 1.6 makes them with its first request; this is how
+        if self._api_controls is None:  # they are made with the first request; this is how [a1111-1.6]
             with gr.Blocks():
                 self.ui(self.is_img2img)
         return [control.value for control in self._api_controls]

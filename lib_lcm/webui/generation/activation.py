@@ -83,7 +83,7 @@ def _activate(host_activate, p, tags, plan: Plan) -> None:
     others = use.left_beside(tag for tag, _ in typed)
     _notice_replaced(p, use.file)
     if any(networks.path_of(tag.name) is not None and not _is_there(tag.name) for tag in others):
-        # Forge and reForge go on with a deleted file that they remember, which may be a second LCM-LoRA
+        # it goes on with a deleted file that it remembers, which may be a second LCM-LoRA [forge reforge]
         networks.forget(p.sd_model)
     with networks.reachable(use.file.path, use.name) as network_name:
         if network_name is None:

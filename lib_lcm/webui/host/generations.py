@@ -7,9 +7,8 @@ from modules import progress, shared
 
 
 def set_known(p, **fields) -> None:
-    """Sets those fields of a generation that this WebUI has: `scheduler` is there since 1.9, `hr_cfg` on
-    Forge and reForge alone.
-    """
+    """Sets those fields of a generation that this WebUI has."""
+    # no `scheduler` [a1111-1.6 a1111-1.7 a1111-1.8], `hr_cfg` alone on [forge reforge]
     for name, value in fields.items():
         if hasattr(p, name):
             setattr(p, name, value)
@@ -24,12 +23,9 @@ def job_mark() -> object:
     """Another one for each job of the WebUI: the task where it has a name, else when it began, which an
     interrogation changes too.
     """
-    task = getattr(server.module_of_webui("progress"), "current_task", None)
-    return (
-        task
-        if task is not None
-        else (getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None))
-    )
+    if progress.current_task is not None:
+        return progress.current_task
+    return getattr(shared.state, "job_timestamp", None), getattr(shared.state, "time_start", None)
 
 
 def current_task() -> str | None:
@@ -78,8 +74,7 @@ def stop_before_first_step(p) -> None:
         shared.state.interrupt()
         return
 
-    # A1111 1.6, which lacks that callback (as 1.7 does): stopped before its first picture, it ends with "list
-    # index out of range".
+    # stopped before its first picture, it ends with "list index out of range" [a1111-1.6 a1111-1.7]
     def sample(*args, **kwargs):
         p.__dict__.pop("sample", None)
         shared.state.interrupt()
@@ -92,7 +87,7 @@ def leave_init_image_unsaved(p) -> None:
     """Makes the generation pass over the setting "Save init images when using img2img", which no field of a
     request can switch off.
 
-    It is read in `init`, and not put into the request's `override_settings`: those of a server.setting that
+    It is read in `init`, and not put into the request's `override_settings`: those of a setting that
     config.json lacks stay.
     """
     name = "save_init_img"

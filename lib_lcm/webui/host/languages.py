@@ -12,9 +12,8 @@ from modules import shared
 def files(name: str) -> list[Path]:
     """The files of a localisation, in the order in which the WebUI reads them."""
     files = _localizations().get(name, [])
-    return [
-        Path(file) for file in ([files] if isinstance(files, str) else files)
-    ]  # A1111 1.6 knows one file for each name
+    one_or_more = [files] if isinstance(files, str) else files  # one for each name [a1111-1.6]
+    return [Path(file) for file in one_or_more]
 
 
 def names() -> list[str]:
@@ -26,13 +25,13 @@ def lend(name: str, file: Path) -> None:
     """Gives the page the texts of a file too where it is in the localisation of that name, whose other texts
     go before them.
 
-    To be called before the page is built. A1111 1.6 knows one file for each name, the last that it finds:
-    there the page gets ours where nobody else has one of that name.
+    To be called before the page is built.
     """
     files = _localizations().get(name)
     if isinstance(files, list):
         files[:] = [str(file), *(other for other in files if not _is_same_file(other, file))]
     elif isinstance(files, str) and _is_same_file(files, file):
+        # one file for each name, the last that is found: ours where nobody else has one [a1111-1.6]
         others = [other for other in _localizations_of_name(name) if not _is_same_file(other, file)]
         if others:
             _localizations()[name] = others[-1]

@@ -17,7 +17,7 @@ def loaded():
 
     data = getattr(sd_models, "model_data", None)
     model = getattr(data, "sd_model", None) if data is not None else None
-    # Forge holds a placeholder before the first load
+    # a placeholder before the first load [forge]
     return model if model is not None and _unet(model) is not None else None
 
 
@@ -35,8 +35,8 @@ def selected():
 
 
 def is_selected(model, override: str | None = None) -> bool:
-    """Whether a loaded model is the selected checkpoint: Forge loads that when a generation starts, and a
-    refiner stays after one.
+    """Whether a loaded model is the selected checkpoint, which may be loaded when a generation
+    starts [forge]; a refiner stays after one.
 
     `override` is the checkpoint that a request's `override_settings` ask for in its place.
     """
@@ -55,7 +55,7 @@ def checkpoint_of(overrides: Iterable[str]) -> str | None:
     9958cbd195".
     """
     option = shared.opts.data_labels.get("sd_model_checkpoint")
-    label = getattr(option, "infotext", None)  # "Model hash" on A1111, "Model" on Forge
+    label = getattr(option, "infotext", None)  # "Model hash" [a1111 reforge], "Model" [forge]
     parts = (str(override).partition(":") for override in overrides)
     return next((value.strip() for name, _, value in parts if name == label), None)
 
@@ -103,24 +103,21 @@ def _cross_attention_width(unet) -> int | None:
 
 
 def _is_ssd1b(model, unet) -> bool:
-    if hasattr(model, "is_ssd"):  # A1111 1.7 and later
+    if hasattr(model, "is_ssd"):
         return bool(model.is_ssd)
+    # the model does not say so [a1111-1.6]
     middle = getattr(unet, "middle_block", None)  # SSD-1B is SDXL without attention in the middle
     return middle is not None and not any(name.endswith("attn2.to_k") for name, _ in middle.named_modules())
 
 
 def computes_cond_only_at_cfg_one(model) -> bool:
-    """Whether the host leaves out the unconditional half by itself at CFG 1 (Forge and reForge do; A1111
-    computes both).
-    """
-    return _is_of_forge(model)
+    """Whether the host leaves out the unconditional half by itself at CFG 1."""
+    return _is_of_forge(model)  # [forge reforge]
 
 
 def own_lcm_is_on_grid(model) -> bool:
-    """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone (A1111;
-    Forge and reForge tell any).
-    """
-    return not _is_of_forge(model)
+    """Whether the host's own LCM sampler tells the UNet timesteps of the distillation grid alone, not any."""
+    return not _is_of_forge(model)  # [a1111]
 
 
 def _is_of_forge(model) -> bool:

@@ -131,7 +131,7 @@ def are_own_tags(p, tags) -> bool:
 
 
 def added_network() -> str | None:
-    """The LoRA of the WebUI's server.setting "Add network to prompt"."""
+    """The LoRA of the WebUI's setting "Add network to prompt"."""
     name = server.setting("sd_lora", None)
     return None if name in (None, "", "None") else name
 
@@ -184,11 +184,8 @@ def is_loaded(path: Path) -> bool:
 def _loaded_networks(path: Path) -> list:
     networks = _networks()
     wanted = _canonical(path)
-    return (
-        []
-        if networks is None
-        else [net for net in networks.loaded_networks if _canonical(net.network_on_disk.filename) == wanted]
-    )
+    loaded = [] if networks is None else networks.loaded_networks
+    return [net for net in loaded if _canonical(net.network_on_disk.filename) == wanted]
 
 
 def layers_matched(model, path: Path) -> int | None:
@@ -196,16 +193,15 @@ def layers_matched(model, path: Path) -> int | None:
     # as they will be when the networks are active; until the activation is over, `forge_objects` are those
     # without networks
     forge = getattr(model, "forge_objects_after_applying_lora", None)
-    if forge is None:  # A1111: layers by name
+    if forge is None:  # layers by name [a1111]
         return max((len(net.modules) for net in _loaded_networks(path)), default=0)
     patchers = [forge.unet, getattr(forge.clip, "patcher", None)]
-    if hasattr(forge.unet, "lora_patches"):  # Forge: (file, weight, ...) -> patches by layer
+    if hasattr(forge.unet, "lora_patches"):  # (file, weight, ...) -> patches by layer [forge]
         wanted = _canonical(path)
         every = [item for patcher in patchers for item in getattr(patcher, "lora_patches", {}).items()]
         return sum(len(patches) for key, patches in every if _canonical(key[0]) == wanted)
-    if (
-        hasattr(forge.unet, "patches") and not forge.unet.patches
-    ):  # reForge: by layer, whichever file they are of
+    # by layer, whichever file they are of [reforge]
+    if hasattr(forge.unet, "patches") and not forge.unet.patches:
         return 0
     return None
 
@@ -214,10 +210,10 @@ def layers_failed(path: Path) -> int:
     """Into how many of the layers that the host has computed since the networks were activated it could not
     put the loaded file.
 
-    A1111 changes a layer's weights when that layer is first computed. Where this fails, mostly for want of
-    memory, it goes on with the layer as it was, and only counts. Forge fails; reForge writes to its log what
-    nothing can count.
+    0 where the host does not count them: it fails by itself [forge], or writes to its log [reforge].
     """
+    # a layer's weights are changed when it is first computed; where this fails, mostly for want of memory,
+    # the host goes on with the layer as it was [a1111]
     errors = getattr(getattr(_networks(), "extra_network_lora", None), "errors", {})
     return sum(errors.get(name, 0) for name in {net.name for net in _loaded_networks(path)})
 
@@ -229,17 +225,16 @@ def forget(model) -> None:
         return
     networks.load_networks([], [], [], [])
     networks.networks_in_memory.clear()
-    cached = getattr(networks, "load_lora_state_dict", None)  # Forge, reForge: by the file's name alone
+    cached = getattr(networks, "load_lora_state_dict", None)  # by the file's name alone [forge reforge]
     if hasattr(cached, "cache_clear"):
         cached.cache_clear()
     forge = getattr(model, "forge_objects", None)
     for patcher in (forge.unet, getattr(forge.clip, "patcher", None)) if forge is not None else ():
         loader = getattr(patcher, "lora_loader", None)
-        if hasattr(
-            loader, "loaded_hash"
-        ):  # Forge compares names and weights to know whether they are in the model's weights
+        # names and weights, which it compares to know whether they are in the model's weights [forge]
+        if hasattr(loader, "loaded_hash"):
             loader.loaded_hash = "read again"
-    # A1111 does the same for each layer
+    # the same for each layer [a1111]
     for module in model.modules() if isinstance(model, torch.nn.Module) else ():
         if getattr(module, "network_current_names", ()):
             module.network_current_names = ("read again",)

@@ -8,15 +8,12 @@ import os
 import gradio as gr
 
 from modules import shared
-from modules import ui_components as components
-
-__all__ = ["components"]
+from modules import ui_components as components  # noqa: F401, for the page
 
 
 def gradio_holds_back_presses() -> bool:
-    """Whether the page's gradio calls a button's function only when it has answered earlier presses: Forge's
-    gradio 4, one at a time.
-    """
+    """Whether the page's gradio calls a button's function only when it has answered earlier presses."""
+    # gradio 4, one at a time [forge]
     return "default_concurrency_limit" in inspect.signature(gr.Blocks.queue).parameters
 
 
@@ -42,11 +39,11 @@ def set_tooltip(component, text: str) -> None:
 
 
 def save_as_its_tick(component, script_file: str) -> None:
-    """Makes a saved tick of the InputAccordion open it on a fresh page, where its tick is not shown otherwise
-    (A1111 1.7, 1.8).
+    """Makes a saved tick of the InputAccordion open it on a fresh page, where its tick is not shown
+    otherwise.
     """
-    # what A1111 1.9 and later do themselves: the state of the accordion is looked up under the name that the
-    # tick is saved under
+    # the state of the accordion is looked up under the name that the tick is saved under, as later versions
+    # do themselves [a1111-1.7 a1111-1.8]
     accordion = getattr(component, "accordion", None)
     if accordion is not None:
         accordion.custom_script_source = os.path.basename(script_file)

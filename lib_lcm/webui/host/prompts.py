@@ -26,18 +26,15 @@ def styled(prompts: Mapping[str, str], styles: list[str] | None) -> dict[str, st
 
 
 def without_comments(prompt: str) -> str:
-    """A prompt without its comments ("# ..."), which the WebUI (1.8 and later) takes out itself, mostly after
-    our script has run.
+    """A prompt without its comments ("# ..."), which the WebUI takes out itself, mostly after our script has
+    run.
     """
-    module = sys.modules.get("modules.processing_scripts.comments") or scripts.module_of(
-        "comments.py", "strip_comments"
-    )  # the first: Forge
-    strip = getattr(module, "strip_comments", None)
-    if (
-        strip is None or not prompt or not server.setting("enable_prompt_comments", True)
-    ):  # reForge has no such server.setting, and always takes them out
-        return prompt
-    return strip(prompt)
+    module = sys.modules.get("modules.processing_scripts.comments")  # [forge]
+    module = module or scripts.module_of("comments.py", "strip_comments")
+    strip = getattr(module, "strip_comments", None)  # None: it has no comments [a1111-1.6 a1111-1.7]
+    # without such a setting they are always taken out [reforge]
+    is_wanted = prompt and server.setting("enable_prompt_comments", True)
+    return strip(prompt) if strip is not None and is_wanted else prompt
 
 
 def _with_styles(prompt: str, negative_prompt: str, styles: list[str] | None) -> tuple[str, str]:
@@ -49,6 +46,6 @@ def _with_styles(prompt: str, negative_prompt: str, styles: list[str] | None) ->
             negative_prompt, styles
         )
     except TypeError:
-        # 1.7 and later list the name of each file of styles as a style without texts, which fails a
-        # generation too
+        # the name of each file of styles is listed as a style without texts, which fails a generation too
+        # [a1111-1.7 a1111-1.8 a1111-1.9 a1111-1.10 forge reforge]
         return prompt, negative_prompt

@@ -33,15 +33,14 @@ def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
     """The schedule of a generation as the WebUI's drop-down has it; None where there is none and where it is
     the sampler's own affair.
 
-    The API takes a schedule's internal name as well ("karras"). For some samplers of its own, reForge makes
-    "Normal" of "Automatic" before any script sees the generation, so there the two are one.
+    The API takes a schedule's internal name as well ("karras").
     """
     schedulers = server.module_of_webui("sd_schedulers")
-    if schedulers is None:  # A1111 before 1.9 has no such drop-down, and its API does not look at the field
-        return None
+    if schedulers is None:
+        return None  # there is no such drop-down, and the API ignores it [a1111-1.6 a1111-1.7 a1111-1.8]
     known = getattr(schedulers, "schedulers_map", {})
     label = getattr(known.get(schedule), "label", schedule)
-    if label == "Normal":
+    if label == "Normal":  # for some samplers of its own it makes that of "Automatic" beforehand [reforge]
         alter = getattr(sys.modules.get("modules_forge.forge_alter_samplers"), "samplers_data_alter", ())
         if any(one.name.lower() == (sampler or "").lower() for one in alter):
             return None
@@ -71,7 +70,7 @@ def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
 
 def effective_cfg(denoiser, cond_scale: float) -> float:
     """The CFG scale of a step as the host will use it: extensions may set a factor on its denoiser."""
-    return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic) A1111's spelling
+    return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic)
 
 
 def registered() -> list:
@@ -106,9 +105,8 @@ def our_entry(name: str):
 
 
 def own_samplers() -> frozenset[str]:
-    """The names of ours that the host has a sampler of its own for: "LCM" on A1111 1.8 and later and the
-    forks.
-    """
+    """The names of ours that the host has a sampler of its own for."""
+    # none [a1111-1.6 a1111-1.7]
     return frozenset(name for name in SAMPLER_LABELS.values() if _own_entry(name) is not None)
 
 
@@ -130,9 +128,8 @@ def _own_entry(name: str):
 def look_again() -> None:
     """Makes the WebUI take notice of changes in its registry of samplers."""
     sd_samplers.set_samplers()
-    cached = getattr(
-        sd_samplers, "get_sampler_and_scheduler", None
-    )  # 1.9 and later remember names that they did not find
+    # it remembers names that it did not find [a1111-1.9 a1111-1.10 forge reforge]
+    cached = getattr(sd_samplers, "get_sampler_and_scheduler", None)
     if hasattr(cached, "cache_clear"):
         cached.cache_clear()
 

@@ -36,7 +36,7 @@ def call(**moments: Callable) -> None:
     """From now on the WebUI calls each function at the moment that its name says: `app_started`,
     `ui_settings`, ...
 
-    One for a moment: Forge looks through the stack for a quarter of a second at each registration (Forge).
+    One for a moment: each registration takes a quarter of a second of looking through the stack [forge].
     """
     for moment, function in moments.items():
         getattr(script_callbacks, f"on_{moment}")(function)

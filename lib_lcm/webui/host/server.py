@@ -11,10 +11,8 @@ from modules import shared
 _PARTS = {
     "modules.extra_networks": (),
     "modules.sd_samplers": ("all_samplers", "all_samplers_map", "set_samplers"),
-    "modules.sd_samplers_kdiffusion": (
-        "KDiffusionSampler",
-        "CFGDenoiserKDiffusion",
-    ),  # before 1.6 the denoiser had another shape
+    # before 1.6 the denoiser had another shape
+    "modules.sd_samplers_kdiffusion": ("KDiffusionSampler", "CFGDenoiserKDiffusion"),
     "modules.sd_samplers_common": ("SamplerData",),
     "modules.ui_components": ("InputAccordion",),
     "modules.script_callbacks": (),
