@@ -56,28 +56,20 @@ def sample_lcm(
     steps = len(sigmas) - 1
     if timesteps is not None and len(timesteps) != steps:
         raise ValueError(f"There are {len(timesteps)} timesteps for {steps} steps; give one for each.")
-    extra_args = {} if extra_args is None else extra_args
-    if noise_sampler is None:
-
-        def noise_sampler(sigma, sigma_next):
-            return torch.randn_like(x)
-
     levels = sigmas.tolist()  # once: reading a level from a GPU tensor at every step would wait for the GPU
-    s_in = x.new_ones([x.shape[0]])
+    denoise = _denoiser(model, x, sigmas, extra_args, callback)
+    noise_sampler = noise_sampler or (lambda *_: torch.randn_like(x))
     for i in trange(steps, disable=disable):
-        denoised = model(x, sigmas[i] * s_in, **extra_args)
-        if callback is not None:
-            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
-        consistent = denoised
+        denoised = denoise(x, i)
         if timesteps is not None:
             c_skip, c_out = boundary_scalings(timesteps[i])
             # c_skip weighs the sample in variance-preserving scaling, x / sqrt(1 + sigma^2)
-            consistent = denoised * c_out + x * (c_skip / math.hypot(1.0, levels[i]))
+            denoised = denoised * c_out + x * (c_skip / math.hypot(1.0, levels[i]))
         if levels[i + 1] > 0:
-            x = consistent + noise_sampler(sigmas[i], sigmas[i + 1]) * levels[i + 1]
+            x = denoised + noise_sampler(sigmas[i], sigmas[i + 1]) * levels[i + 1]
         else:
-            x = consistent
-        del denoised, consistent  # not to lie in memory during the next model call
+            x = denoised
+        del denoised  # not to lie in memory during the next model call
     return x
 
 
@@ -103,35 +95,41 @@ def sample_tcd(
     sigmas: descending noise levels [steps + 1]. The reference ends at t = 0, whose level is not quite 0; 0 is
         fine too.
     jump_sigmas: the level that each step goes down to, one per step: the next of `sigmas` (or anything above)
-        for a deterministic step, the lowest there is for one that renews all noise; `schedule.tcd_jumps`
+        for a deterministic step, the lowest there is for one that renews all noise; `schedules.tcd_jumps`
         gives their timesteps.
 
     Returns the latent at the last of `sigmas`, scaled to the data's variance as the reference does.
     Neither `x` nor any tensor returned by `model` is changed in place: a live preview may hold it.
     Raises ValueError when `jump_sigmas` and `sigmas` do not belong together.
     """
-    levels = sigmas.tolist()  # once: reading a level from a GPU tensor at every step would wait for the GPU
-    steps = len(levels) - 1
+    steps = len(sigmas) - 1
     if len(jump_sigmas) != steps:
         raise ValueError(
             f"There are {len(jump_sigmas)} levels to jump to for {steps} steps; give one for each."
         )
-    jumps = [min(max(jump, 0.0), following) for jump, following in zip(jump_sigmas, levels[1:], strict=True)]
-    extra_args = {} if extra_args is None else extra_args
-    if noise_sampler is None:
-
-        def noise_sampler(sigma, sigma_next):
-            return torch.randn_like(x)
-
-    s_in = x.new_ones([x.shape[0]])
+    levels = sigmas.tolist()  # once, as above
+    denoise = _denoiser(model, x, sigmas, extra_args, callback)
+    noise_sampler = noise_sampler or (lambda *_: torch.randn_like(x))
     for i in trange(steps, disable=disable):
-        denoised = model(x, sigmas[i] * s_in, **extra_args)
-        if callback is not None:
-            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
+        jump = min(max(jump_sigmas[i], 0.0), levels[i + 1])
+        missing = math.sqrt(levels[i + 1] ** 2 - jump**2)
+        denoised = denoise(x, i)
         # (x - denoised) / sigma is the predicted noise
-        x = (x - denoised).mul_(jumps[i] / levels[i]).add_(denoised)
+        x = (x - denoised).mul_(jump / levels[i]).add_(denoised)
         del denoised  # not to lie in memory during the next model call
-        missing = math.sqrt(levels[i + 1] ** 2 - jumps[i] ** 2)
         if missing > 0 and i + 1 < steps:
             x.add_(noise_sampler(sigmas[i], sigmas[i + 1]), alpha=missing)
     return x if levels[-1] == 0 else x / math.hypot(1.0, levels[-1])
+
+
+def _denoiser(model, x, sigmas, extra_args, callback):
+    """The model as `denoise(x, i)`, at the noise level of step i; the callback is shown what it returns."""
+    s_in = x.new_ones([x.shape[0]])
+
+    def denoise(x, i):
+        denoised = model(x, sigmas[i] * s_in, **(extra_args or {}))
+        if callback is not None:
+            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
+        return denoised
+
+    return denoise

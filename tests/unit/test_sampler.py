@@ -2,6 +2,8 @@
 noises.
 """
 
+import gc
+
 import pytest
 import torch
 from diffusers import LCMScheduler
@@ -163,8 +165,7 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(
+both_samplers = pytest.mark.parametrize(
     "sample, last, schedule",
     [
         (sample_lcm, 0.0, {"timesteps": [999, 759, 499, 259]}),
@@ -172,6 +173,27 @@ class Operations(TorchDispatchMode):
     ],
     ids=["lcm", "tcd"],
 )
+
+
+@both_samplers
+def test_of_all_latents_only_the_start_and_the_sample_are_in_memory_while_the_model_runs(
+    sample, last, schedule
+):
+    shape = (1, 4, 7, 9)  # no other test's
+    others = []
+
+    def model(x, sigma):
+        latents = [o for o in gc.get_objects() if type(o) is torch.Tensor and o.shape == shape]
+        others.append(len(latents) - len({id(start), id(x)}))
+        return x * 0.5
+
+    start = torch.randn(shape)
+    sample(model, start, torch.tensor([14.6, 4.3, 1.6, 0.7, last]), disable=True, **schedule)
+    assert others == [0] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@both_samplers
 def test_latents_stay_on_their_device_and_nothing_is_copied_or_double(sample, last, schedule, dtype):
     """As in the WebUI, the noise levels are on the CPU."""
     x = torch.randn(2, 4, 8, 8).to(dtype)
