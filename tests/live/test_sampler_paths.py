@@ -287,6 +287,23 @@ def test_noise_levels_set_by_another_extension_go_first(webui):
 
 
 @oldest_and_newest
+@pytest.mark.parametrize("sampler", ["lcm", "tcd"])
+def test_another_extension_gets_the_noise_levels_before_anything_is_sampled(webui, sampler):
+    def levels(steps, generate, *args, **fields):
+        """Those that the extension gets for a number of steps, and those of the picture."""
+        webui.client.post("/lcm-test-neighbours/next", {"levels": steps})
+        generate(PROMPT, *args, lcm={**ON, "sampler": sampler}, **fields)
+        sampled = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
+        return webui.client.get("/lcm-test-neighbours/levels"), sampled
+
+    asked, sampled = levels(4, webui.txt2img)
+    assert len(sampled) == 4 and asked[:-1] == pytest.approx(sampled, abs=1e-4) and asked[-1] < 0.03
+    start = webui.txt2img(OTHER, lcm=ON)[0].image
+    asked, sampled = levels(8, webui.img2img, [start], denoising_strength=0.5)  # half of them lie above it
+    assert len(sampled) == 4 and asked[4:-1] == pytest.approx(sampled, abs=1e-4)
+
+
+@oldest_and_newest
 @pytest.mark.parametrize(
     "name,value",
     [

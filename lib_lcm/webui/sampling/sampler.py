@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from lib_lcm.options import OPTION, SAMPLER_LABELS, TRAILING, WEBUI
+from lib_lcm.options import OPTION, SAMPLER_LABELS, WEBUI
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
@@ -17,6 +17,7 @@ from lib_lcm.sampling.schedules import (
     lcm_timesteps,
     sigma_at,
     tcd_jumps,
+    usable_steps,
     webui_timesteps,
 )
 from lib_lcm.webui import current
@@ -31,23 +32,19 @@ class ConsistencySampler(samplers.KDiffusionSampler):
     schedule, or the one that was picked by hand too.
     """
 
+    _img2img_timesteps: list[int] | None = None
+    """Those of `sample_img2img` while it runs."""
+
     def __init__(self, sd_model):
         super().__init__(self._steps, sd_model)
-        plan = current.plan()
-        self.schedule = plan.schedule if plan is not None else TRAILING
-        self.has_plan = plan is not None
-        self.uses_host_schedule = plan is not None and plan.host_scheduler is not None
+        self.plan = current.plan()
         self.model_wrap_cfg = LcmCFGDenoiser(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
-        self.timestep_stride = 1
-        if self.schedule == WEBUI and not self.uses_host_schedule:
-            self.timestep_stride = TRAIN_STEPS // ORIGINAL_STEPS
-            if isinstance(self.model_wrap, CondRowsFirst):
-                self.model_wrap.timestep_stride = self.timestep_stride
-        self._pass_timesteps: list[int] = []
+        if isinstance(self.model_wrap, CondRowsFirst):
+            self.model_wrap.timestep_stride = self._timestep_stride
 
     def get_sigmas(self, p, steps):
-        """The noise levels of this pass [steps + 1], descending to 0.
+        """The noise levels of `steps` steps [steps + 1], descending to 0, whoever asks for them.
 
         A schedule set by another extension (`sampler_noise_scheduler_override`) or picked by hand goes before
         ours.
@@ -60,23 +57,21 @@ class ConsistencySampler(samplers.KDiffusionSampler):
             # a consistency model does nothing.
             own = samplers.own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
-        if self.schedule == WEBUI:
+        if self._is_webui:
             return self._sigmas_at(webui_timesteps(steps))
-        sigmas = self._sigmas_at(self._pass_timesteps)
+        timesteps = self._img2img_timesteps or lcm_timesteps(steps)
         # img2img: the host starts in the middle of the schedule and skips the front part of steps + 1 levels
-        missing = steps + 1 - len(sigmas)
-        return torch.cat([sigmas[:1].repeat(missing), sigmas]) if missing > 0 else sigmas
+        return self._sigmas_at([*timesteps[:1] * (steps - len(timesteps)), *timesteps])
 
     def sample(self, p, x, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
         """From pure noise `x`: first pass of txt2img."""
         steps = steps or p.steps
         if self._is_trailing(p):
-            self._pass_timesteps = lcm_timesteps(steps)
-            steps = len(self._pass_timesteps)
+            steps = min(steps, usable_steps())
             if not server.setting("sgm_noise_multiplier", False):
                 # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has
                 # variance 1 + sigma^2.
-                sigma = self._sigmas_at(self._pass_timesteps)[0].item()
+                sigma = self.get_sigmas(p, steps)[0].item()
                 x = x * (math.hypot(1.0, sigma) / sigma)
         return super().sample(p, x, conditioning, unconditional_conditioning, steps, image_conditioning)
 
@@ -87,13 +82,16 @@ class ConsistencySampler(samplers.KDiffusionSampler):
         hires pass.
         """
         if self._is_trailing(p):
-            self._pass_timesteps = lcm_timesteps(steps or p.steps, strength=min(p.denoising_strength, 1.0))
-            steps = len(self._pass_timesteps)
+            self._img2img_timesteps = lcm_timesteps(steps or p.steps, strength=min(p.denoising_strength, 1.0))
+            steps = len(self._img2img_timesteps)
             if steps == 0:
                 return x
-        return super().sample_img2img(
-            p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning
-        )
+        try:
+            return super().sample_img2img(
+                p, x, noise, conditioning, unconditional_conditioning, steps, image_conditioning
+            )
+        finally:
+            self._img2img_timesteps = None
 
     def _steps(self, model, x, sigmas, extra_args=None, callback=None, disable=None):
         """The sampler function that the host calls: our steps with the generation's own noise."""
@@ -114,12 +112,22 @@ class ConsistencySampler(samplers.KDiffusionSampler):
 
     def _is_ours(self, p) -> bool:
         """Whether this sampler decides the noise levels."""
-        if p.sampler_noise_scheduler_override or self.uses_host_schedule:
+        if p.sampler_noise_scheduler_override:
             return False
-        return self.has_plan or samplers.schedule_of_pass(p) is None
+        return samplers.schedule_of_pass(p) is None if self.plan is None else self.plan.host_scheduler is None
+
+    @property
+    def _is_webui(self) -> bool:
+        """Whether the noise levels are to be those of the WebUI's own LCM sampler."""
+        plan = self.plan
+        return plan is not None and plan.schedule == WEBUI and plan.host_scheduler is None
 
     def _is_trailing(self, p) -> bool:
-        return self._is_ours(p) and self.schedule == TRAILING
+        return self._is_ours(p) and not self._is_webui
+
+    @property
+    def _timestep_stride(self) -> int:
+        return TRAIN_STEPS // ORIGINAL_STEPS if self._is_webui else 1
 
     @cached_property
     def _table(self) -> torch.Tensor:
@@ -130,23 +138,19 @@ class ConsistencySampler(samplers.KDiffusionSampler):
         """Noise levels at the timesteps and the last one, float32 on the CPU, where the host keeps its
         own.
         """
-        table = self._table
-        if self.schedule == WEBUI:
-            levels = table.tolist()
-            sigmas = torch.tensor(
-                [sigma_at(timestep, levels, original_steps=ORIGINAL_STEPS) for timestep in timesteps]
-            )
-        else:
-            sigmas = table[timesteps]
-        return torch.cat([sigmas, self._last_level(table)])
+        levels = self._table.tolist()
+        grid = ORIGINAL_STEPS if self._is_webui else None
+        sigmas = [sigma_at(timestep, levels, original_steps=grid) for timestep in timesteps]
+        return self._table.new_tensor([*sigmas, self._last_level])
 
-    def _last_level(self, table: torch.Tensor) -> torch.Tensor:
-        """The noise level [1] at which the last step ends."""
-        return table.new_zeros(1)
+    @property
+    def _last_level(self) -> float:
+        """The noise level at which the last step ends."""
+        return 0.0
 
     def _timesteps_of(self, sigmas: torch.Tensor) -> list[int]:
         """The timesteps that the UNet is told at each noise level, none of which may be 0."""
-        stride = self.timestep_stride
+        stride = self._timestep_stride
         log_table = self._table[stride - 1 :: stride].log()
         log_levels = sigmas.detach().float().cpu().log()
         nearest = (log_levels - log_table[:, None]).abs().argmin(dim=0)
@@ -163,17 +167,15 @@ class LcmSampler(ConsistencySampler):
 class TcdSampler(ConsistencySampler):
     """The sampler "TCD", with the gamma of the running plan."""
 
-    def __init__(self, sd_model):
-        super().__init__(sd_model)
-        plan = current.plan()
-        self.gamma = OPTION["gamma"].default if plan is None or plan.gamma is None else plan.gamma
-
     def _take_steps(self, model, x, sigmas, *args):
-        jumps = tcd_jumps(self._timesteps_of(sigmas[:-1]), self.gamma)
+        gamma = None if self.plan is None else self.plan.gamma
+        gamma = OPTION["gamma"].default if gamma is None else gamma
+        jumps = tcd_jumps(self._timesteps_of(sigmas[:-1]), gamma)
         return sample_tcd(model, x, sigmas, *args, jump_sigmas=self._table[jumps].tolist())
 
-    def _last_level(self, table: torch.Tensor) -> torch.Tensor:
-        return table[:1]  # TCD ends at t = 0
+    @property
+    def _last_level(self) -> float:
+        return self._table[0].item()  # TCD ends at t = 0
 
 
 SAMPLERS = {SAMPLER_LABELS["lcm"]: LcmSampler, SAMPLER_LABELS["tcd"]: TcdSampler}

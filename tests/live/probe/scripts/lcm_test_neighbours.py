@@ -13,7 +13,9 @@ under test out. DELETE /lcm-test-neighbours/rival takes the other sampler out. P
 off, as its own ticks do, and answers with what they were before; {} where it is not there. The selectable
 script "LCM test loopback" makes one generation after another with one processing object, as Loopback does, at
 the denoising strengths that its argument lists: "0.1, 0.6". GET /lcm-test-neighbours/refiners says which
-refiner the last generation asked for, as each callback saw it.
+refiner the last generation asked for, as each callback saw it. {"levels": n} makes the next generation meet
+an extension that makes the sampler before the WebUI does and asks it for the noise levels of n steps; GET
+/lcm-test-neighbours/levels says what it got.
 """
 
 from pathlib import Path
@@ -37,6 +39,7 @@ from modules import (
 NEXT = {}
 NOW = {}
 REFINERS = {}
+LEVELS = []
 RELOAD = getattr(shared, "lcm_test_reload", {})
 """How the scripts are loaded this time; it outlives them."""
 RIVAL = ["k_rival"]
@@ -65,6 +68,11 @@ class NeighboursScript(scripts.Script):
 
     def before_process_batch(self, p, *args, **kwargs):
         REFINERS["before_process_batch"] = p.refiner_checkpoint
+
+    def process_batch(self, p, *args, **kwargs):
+        if "levels" in NOW:
+            sampler = sd_samplers.create_sampler(p.sampler_name, p.sd_model)
+            LEVELS[:] = sampler.get_sigmas(p, NOW["levels"]).tolist()
 
     def postprocess(self, p, processed, *args):
         if "unet" in NOW:
@@ -222,6 +230,10 @@ def add_routes(demo, app):
     @app.get("/lcm-test-neighbours/refiners")
     def get_refiners():
         return REFINERS
+
+    @app.get("/lcm-test-neighbours/levels")
+    def get_levels():
+        return LEVELS
 
 
 def tell_that_it_serves(demo, app):
