@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.live.test_generation import same
+from tests.live.test_loras import disturbed
 from tests.prompts import OTHER, PROMPT, THIRD
 from tests.waiting import wait_for
 from workbench.client import ApiError
@@ -90,6 +91,21 @@ def test_of_img2img_neither_the_first_picture_is_saved_nor_the_mask_shown(sessio
     assert any(
         image.size == made.image.size and same(image, made.image) for image in ordinary.images
     )  # beside grid and mask
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["inside before_process", "inside postprocess_image", "inside postprocess", "detail as ADetailer"],
+)
+def test_a_generation_inside_a_run_is_drawn_as_asked_and_neither_shown_nor_saved(session, webui, mode):
+    plain, _ = session.draw(1)
+    made, calls = session.draw(2, **disturbed(mode))
+    assert webui.events_of("image_saved") == [] and session.files() == [1, 2]
+    shown = Image.open(session.folder / f"lcm-live-{session.name}-2.png")
+    assert same(made.image, plain.image) and same(shown, made.image)
+    assert made.infotext == plain.infotext == shown.info["parameters"]
+    assert len(calls) == 2 + 2
+    assert len(session.draw(3)[1]) == 2 and session.files() == [1, 2, 3]
 
 
 def test_a_run_that_was_withdrawn_is_not_drawn_and_the_last_picture_stays(session, webui):

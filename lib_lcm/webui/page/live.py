@@ -14,6 +14,7 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,26 +103,33 @@ class LiveRuns:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._task: LiveTask | None = None
-        self._processing: weakref.ref | None = None
+        """The last that has begun."""
+        self._outermost: Callable[[], object] = lambda: None
+        """A weak reference to the processing object of that task's outermost generation, at its end to its
+        result.
+        """
 
     def begin(self, p) -> None:
-        """Before anything of a generation is prepared: where it is a live run, makes it one picture that is
-        not saved.
+        """Before anything of a generation is prepared: nothing of a live run is saved, and its outermost
+        generation makes one picture.
         """
         task = live_task(generations.current_task())
         if task is None:
             return
+        p.do_not_save_samples = True
+        p.do_not_save_grid = True
+        generations.leave_init_image_unsaved(p)
         with self._lock:
-            self._task, self._processing = task, weakref.ref(p)
+            outermost = self._outermost() if self._task == task else None
+            if outermost is not None and outermost is not p:  # ADetailer calls this with a copy of `p` too
+                return
+            self._task, self._outermost = task, weakref.ref(p)
             session = self._session(task)
             withdrawn = session.withdrawn >= task.number
             if not withdrawn:
                 session.files_kept = FILES_KEPT
-        p.do_not_save_samples = True
-        p.do_not_save_grid = True
         p.n_iter = 1
         p.batch_size = 1
-        generations.leave_init_image_unsaved(p)
         if withdrawn:
             generations.stop_before_first_step(p)
 
@@ -130,16 +138,18 @@ class LiveRuns:
         last one is shown.
         """
         with self._lock:
-            if self._processing is None or self._processing() is not p:
+            if self._outermost() is not p:
                 return
-            task, self._task, self._processing = self._task, None, None
+            self._outermost = weakref.ref(processed)  # alive while scripts after ours go on, and may generate
+            task = self._task
             session = self._session(task)
         if processed.images and not generations.is_interrupted():
             shown = _Shown(processed.images[0], processed.infotexts[0])
             path = _save(shown.image, task)
             with self._lock:
                 session.last = shown
-                session.files.append(path)
+                if path not in session.files:
+                    session.files.append(path)
                 self._remove_files(session, session.files_kept)
             if session.last is shown:
                 # what other extensions have added (ControlNet its map) would get files of gradio's, see below
@@ -162,8 +172,8 @@ class LiveRuns:
                 session = self._session(task)
                 session.files_kept = files_kept
                 self._remove_files(session, files_kept)
-            # both: a run that broke off did not reach `end`. Then it is this run, and no other job, that an
-            # interrupt reaches.
+            # both: the last run may be over. Then it is this run, and no other job, that an interrupt
+            # reaches.
             if self._task == task == live_task(generations.current_task()):
                 if also_running:
                     generations.interrupt()

@@ -4,9 +4,12 @@ Its one argument, over the API: "detail" makes a generation of its own inside th
 prompt, seed, steps, CFG scale and sampler copied, and no always-on script run in it; {"steps": 28, ...} gives
 that one settings of its own; "detail off" runs LCM's in it, switched off; "fail" raises where the WebUI does
 not swallow it, "interrupt" interrupts in the midst of sampling; a list of prompts replaces those of the
-batches; "delete 1 PATH" deletes a file before the batch of that number, counted from 0, is begun. There is a
-saved prompt style STYLE with an LCM-LoRA in it, at a weight that no other test has: WebUIs take the text of a
-saved style out of pasted prompts.
+batches; "delete 1 PATH" deletes a file before the batch of that number, counted from 0, is begun; "inside
+CALLBACK" makes two pictures in that callback that nobody sees, and LCM's script runs in their generation,
+switched off; "detail as ADetailer" does so for each picture, and calls all scripts for a copy of the outer
+generation, as if it ended before and began again after it. There is a saved prompt style STYLE with an
+LCM-LoRA in it, at a weight that no other test has: WebUIs take the text of a saved style out of pasted
+prompts.
 """
 
 import copy
@@ -36,6 +39,8 @@ class DisturberScript(scripts.Script):
             name: value for name, value in fields.items() if name in styles.PromptStyle._fields
         }  # 1.6 has no path
         shared.prompt_styles.styles[STYLE] = styles.PromptStyle(**known)
+        if mode == "inside before_process":
+            generate_inside(p)
 
     def before_process_batch(self, p, mode=None, *args, batch_number=0, **kwargs):
         if isinstance(mode, str) and mode.startswith("delete "):
@@ -57,6 +62,18 @@ class DisturberScript(scripts.Script):
             pp.image = detail(
                 p, pp.image, ["LCM"] if mode == "detail off" else [], mode if isinstance(mode, dict) else {}
             )
+        if mode == "inside postprocess_image":
+            generate_inside(p)
+        elif mode == "detail as ADetailer":
+            p.scripts.postprocess(copy.copy(p), processing.Processed(p, [], p.seed, ""))
+            generate_inside(p)
+            outer = copy.copy(p)
+            p.scripts.before_process(outer)
+            p.scripts.process(outer)
+
+    def postprocess(self, p, processed, mode=None, *args):
+        if mode == "inside postprocess":
+            generate_inside(p)
 
 
 def fail():
@@ -79,13 +96,32 @@ def detail(p, image, titles, own_settings):
         do_not_save_samples=True,
         do_not_save_grid=True,
     )
+    return drawn(inner, p, titles)[0]
+
+
+def generate_inside(p):
+    inner = processing.StableDiffusionProcessingTxt2Img(
+        prompt="a huge yellow circle on a green background",
+        outpath_samples=p.outpath_samples,
+        outpath_grids=p.outpath_grids,
+        sampler_name="Euler",
+        steps=1,
+        n_iter=2,
+        width=p.width,
+        height=p.height,
+    )
+    drawn(inner, p, ["LCM"])
+
+
+def drawn(inner, p, titles):
+    """The pictures of a generation inside that of `p`, in which the scripts of these titles run."""
     inner.scripts = copy.copy(p.scripts)
     inner.scripts.alwayson_scripts = [
         script for script in p.scripts.alwayson_scripts if script.title() in titles
     ]
     inner.script_args = [False] * len(p.script_args)
     try:
-        return processing.process_images(inner).images[0]
+        return processing.process_images(inner).images
     finally:
         inner.close()
 
