@@ -165,6 +165,12 @@ def generate(page, webui) -> None:
     page.click("#txt2img_generate")
 
 
+def send_to_img2img(page) -> None:
+    """Sends the shown picture to img2img. A click while the page still hears of the picture can be lost."""
+    settle(page)
+    page.click("#txt2img_send_to_img2img")
+
+
 def set_host_number(page, element_id: str, value) -> None:
     field = page.locator(f"#{element_id} input[type=number]").first
     field.fill(str(value))

@@ -12,6 +12,7 @@ from tests.live.page import (
     infotext,
     is_ticked,
     open_tab,
+    send_to_img2img,
     set_host_number,
     set_number,
     unknown_errors,
@@ -208,7 +209,7 @@ def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
     set_number(page, "steps", 2)
     generate(page, webui)
     infotext(page)
-    page.click("#txt2img_send_to_img2img")
+    send_to_img2img(page)
     page.wait_for_function(
         "getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')"
     )

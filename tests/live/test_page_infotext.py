@@ -8,7 +8,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tests.browser import needs_chromium, open_accordion, wait_until
-from tests.live.page import generate, infotext, is_ticked, set_host_number, set_number, wait_for_status
+from tests.live.page import (
+    generate,
+    infotext,
+    is_ticked,
+    send_to_img2img,
+    set_host_number,
+    set_number,
+    wait_for_status,
+)
 from tests.live.profiles import one_profile
 from tests.live.test_generation import same
 from tests.live.test_loras import SD15, files
@@ -80,7 +88,7 @@ def test_a_picture_that_is_sent_to_img2img_is_drawn_on_with_the_same_lcm(page, w
     generate(page, webui)
     infotext(page)
     start = gallery_picture(page)
-    page.click("#txt2img_send_to_img2img")
+    send_to_img2img(page)
     page.wait_for_function("document.querySelector('#img2img_seed :is(input, textarea)').value === '77'")
     wait_until(page, lambda: is_ticked(page, "img2img"))
     page.locator("#img2img_image img, #img2img_img2img_tab .forge-container img").first.wait_for(
