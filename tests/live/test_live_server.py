@@ -146,6 +146,21 @@ def test_three_files_stay_and_as_many_as_the_page_needs_when_live_is_off(session
     assert made.images == []
 
 
+def test_a_file_that_cannot_be_deleted_now_is_deleted_with_a_later_run(session, sessions):
+    for number in range(1, 4):
+        session.draw(number)
+    first = session.folder / f"lcm-live-{session.name}-1.png"
+    first.unlink()
+    first.mkdir()  # which nobody can delete as a file, as on Windows one that is being sent
+    session.draw(4)
+    session.stop(4, files_kept=0)
+    assert session.files() == [1]
+    first.rmdir()
+    first.touch()
+    sessions().draw(1)
+    assert session.files() == []
+
+
 def test_a_run_of_a_page_that_has_gone_away_leaves_no_file(session, webui):
     with held(webui, session.draw, 1) as run:
         assert session.stop(1, also_running=False, files_kept=0) == "running"

@@ -102,6 +102,8 @@ class LiveRuns:
     def __init__(self):
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._unwanted: list[Path] = []
+        """Files that are to be removed as soon as they can be."""
         self._task: LiveTask | None = None
         """The last that has begun."""
         self._outermost: Callable[[], object] = lambda: None
@@ -189,13 +191,20 @@ class LiveRuns:
             self._remove_files(self._sessions.popitem(last=False)[1], 0)
         return session
 
-    @staticmethod
-    def _remove_files(session: _Session, kept: int) -> None:
+    def _remove_files(self, session: _Session, kept: int) -> None:
         while len(session.files) > kept:
-            with suppress(OSError):  # on Windows, one that is being sent
-                session.files.popleft().unlink()
+            self._unwanted.append(session.files.popleft())
         if not session.files:
             session.last = None
+        self._unwanted = [path for path in self._unwanted if not _is_removed(path)]
+
+
+def _is_removed(path: Path) -> bool:
+    """Whether the file is gone. On Windows one that is being sent stays for now."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        return True
+    return False
 
 
 def _save(image: Image.Image, task: LiveTask) -> Path:
