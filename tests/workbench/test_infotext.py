@@ -135,6 +135,14 @@ def test_a_picture_made_without_lcm_leaves_the_accordion_off(through_the_host, t
     ) == {None}
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity", "1e999", "many"])
+def test_what_is_no_finite_number_leaves_the_control_as_it_is(through_the_host, tmp_path, text):
+    numbers = {"weight": "LCM weight", "steps": "Steps", "cfg": "CFG scale", "gamma": "LCM gamma"}
+    pasted = through_the_host({"LCM LoRA": "None", **dict.fromkeys(numbers.values(), text)})
+    restored = {option: infotext.RESTORE[option](pasted, LoraLibrary(tmp_path)) for option in numbers}
+    assert pasted["LCM weight"] == text and restored == dict.fromkeys(numbers)
+
+
 @pytest.mark.parametrize(
     "sampler,expected",
     [
