@@ -72,8 +72,12 @@ class Axis:
         return BOOLEANS[x.strip().lower()]
 
     def apply(self, p, x: Any, xs: list[Any]) -> None:
-        """Makes the picture of `p` with this value."""
-        script = next(script for script in p.scripts.alwayson_scripts if script.title() == SCRIPT_TITLE)
+        """Makes the picture of `p` with this value. Raises LcmRefusal where our script does not run."""
+        script = next((one for one in p.scripts.alwayson_scripts if one.title() == SCRIPT_TITLE), None)
+        if script is None:
+            raise self._refusal(
+                p, Text("LCM is not among the scripts: enable its extension, or choose another axis.")
+            )
         args = list(p.script_args)
         first, last = script.args_from, script.args_to
         args[first:last] = with_option(args[first:last], self.option.name, self.value(p, x))

@@ -162,3 +162,16 @@ def test_a_value_that_cannot_be_used_stops_the_plot_before_its_first_picture(web
     assert refused.value.status == 422 and webui.calls() == []
     for part in [label, *parts]:
         assert part in refused.value.body["detail"]
+
+
+def test_a_plot_is_refused_with_a_sentence_where_lcm_does_not_run(webui):
+    webui.client.request("DELETE", "/lcm-test-neighbours/lcm")
+    try:
+        with pytest.raises(ApiError) as refused:
+            plot(webui, None, ("[LCM] Steps", "2, 4"))
+    finally:
+        webui.client.post("/lcm-test-neighbours/lcm")
+    assert refused.value.status == 422 and webui.calls() == []
+    assert refused.value.body["detail"] == (
+        "[LCM] Steps: LCM is not among the scripts: enable its extension, or choose another axis."
+    )

@@ -15,7 +15,8 @@ script "LCM test loopback" makes one generation after another with one processin
 the denoising strengths that its argument lists: "0.1, 0.6". GET /lcm-test-neighbours/refiners says which
 refiner the last generation asked for, as each callback saw it. {"levels": n} makes the next generation meet
 an extension that makes the sampler before the WebUI does and asks it for the noise levels of n steps; GET
-/lcm-test-neighbours/levels says what it got.
+/lcm-test-neighbours/levels says what it got. DELETE /lcm-test-neighbours/lcm takes LCM out of the scripts
+that run, and POST puts it back.
 """
 
 from pathlib import Path
@@ -40,6 +41,7 @@ NEXT = {}
 NOW = {}
 REFINERS = {}
 LEVELS = []
+TAKEN_OUT = []
 RELOAD = getattr(shared, "lcm_test_reload", {})
 """How the scripts are loaded this time; it outlives them."""
 RIVAL = ["k_rival"]
@@ -230,6 +232,20 @@ def add_routes(demo, app):
     @app.get("/lcm-test-neighbours/refiners")
     def get_refiners():
         return REFINERS
+
+    @app.delete("/lcm-test-neighbours/lcm")
+    def take_lcm_out():
+        for runner in (scripts.scripts_txt2img, scripts.scripts_img2img):
+            TAKEN_OUT.append((runner, runner.alwayson_scripts.copy()))
+            runner.alwayson_scripts[:] = [s for s in runner.alwayson_scripts if s.title() != "LCM"]
+        return {}
+
+    @app.post("/lcm-test-neighbours/lcm")
+    def put_lcm_back():
+        for runner, all_scripts in TAKEN_OUT:
+            runner.alwayson_scripts[:] = all_scripts
+        TAKEN_OUT.clear()
+        return {}
 
     @app.get("/lcm-test-neighbours/levels")
     def get_levels():
