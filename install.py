@@ -16,8 +16,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from lib_lcm.lora.background import downloads
 from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS
-from lib_lcm.lora.download import DownloadError, download_lora
+from lib_lcm.lora.download import DownloadError
 
 EXTENSION = (
     Path(__file__).absolute().parent
@@ -90,8 +91,9 @@ def main(arguments: list[str]) -> int:
             flush=True,
         )
         try:
-            path = download_lora(lora, lora_dir, progress=terminal_progress(lora.name, lora.size))
-            print(f"{path} is complete and verified.", flush=True)
+            downloads.start(lora, lora_dir)
+            downloads.follow(lora, terminal_progress(lora.name, lora.size))
+            print(f"{lora_dir / lora.name}.safetensors is complete and verified.", flush=True)
         except DownloadError as error:
             print(f"\n{error}", file=sys.stderr, flush=True)
             failed = True

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,9 +35,6 @@ _OFFLINE_VARIABLES = (
 )  # those of huggingface_hub, and what it reads as true
 _TRUE = ("1", "ON", "YES", "TRUE")
 
-_under_way: set[Path] = set()
-_under_way_lock = threading.Lock()
-
 
 class DownloadError(Exception):
     """The file is not there; the message is one sentence that says why and what to do."""
@@ -66,15 +62,15 @@ def download_lora(
     `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT,
     and no token is sent to it. `progress(done, total)` is called in bytes, at least at the start and the end.
     HF_ENDPOINT, HF_TOKEN (or a saved login), HF_HUB_OFFLINE, proxies and certificates from the environment
-    are honoured. Several calls for one file do not disturb each other: in one process the later one is
-    refused, and in two they write the same bytes to the same places.
+    are honoured. Several calls for one file, as from two WebUIs, write the same bytes to the same places;
+    within a process `background` makes them one.
 
     Raises DownloadError (DownloadCancelled after `cancel`) with one sentence; no other exception is meant to
     come out.
     """
     target = Path(lora_dir) / f"{lora.name}.safetensors"
     job = _Job(lora, target, mirror, progress or (lambda done, total: None), cancel or (lambda: False))
-    with _only_once(target), _as_sentences(job):
+    with _as_sentences(job):
         if job.is_there():
             job.progress(lora.size, lora.size)
             return target
@@ -380,23 +376,6 @@ class _TryAgain(Exception):
         super().__init__(sentence)
         self.sentence = sentence
         self.wait = wait
-
-
-@contextlib.contextmanager
-def _only_once(target: Path) -> Iterator[None]:
-    """Refuses a second download of one file beside a first in this process."""
-    key = target.absolute()
-    with _under_way_lock:
-        if key in _under_way:
-            raise DownloadError(
-                Text("{file} is being downloaded already: wait for it to finish.", file=target.name)
-            )
-        _under_way.add(key)
-    try:
-        yield
-    finally:
-        with _under_way_lock:
-            _under_way.discard(key)
 
 
 @contextlib.contextmanager

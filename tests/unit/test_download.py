@@ -284,20 +284,6 @@ def test_cancel_ends_a_wait_at_once(hub: Hub, tmp_path: Path) -> None:
         download_lora(LORA, tmp_path, cancel=lambda: bool(hub.requests))
 
 
-def test_second_download_of_one_file_is_refused_while_the_first_runs(hub: Hub, tmp_path: Path) -> None:
-    refused: list[str] = []
-
-    def progress(done: int, total: int) -> None:
-        if not refused:
-            with pytest.raises(DownloadError, match="being downloaded already") as caught:
-                download_lora(LORA, tmp_path)
-            refused.append(str(caught.value))
-
-    assert download_lora(LORA, tmp_path, progress=progress).read_bytes() == CONTENT
-    assert refused
-    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT, "the first one still counts as running"
-
-
 def test_missing_lora_folder_of_a_webui_is_made(hub: Hub, tmp_path: Path) -> None:
     assert download_lora(LORA, tmp_path / "Lora").read_bytes() == CONTENT
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import install
-from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
-from lib_lcm.lora.download import DownloadError
+from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS
+from tests.hub import Hub
 
 SCRIPT = Path(install.__file__)
 
@@ -43,19 +46,24 @@ def test_start_up_call_loads_no_module_of_its_own() -> None:
     assert "lib_lcm" not in done.stderr and "argparse" not in done.stderr and "import time" in done.stderr
 
 
+CONTENT = b"a LoRA"
+
+
 @pytest.fixture
-def downloads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
-    """What is downloaded, and where to, with nothing leaving the machine."""
-    calls: list[tuple[str, Path]] = []
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine, and a catalog of what it has."""
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    loras = tuple(replace(lora, size=len(CONTENT), sha256=sha256) for lora in OFFICIAL_LORAS)
+    monkeypatch.setattr(install, "OFFICIAL_LORAS", loras)
+    hub = Hub(CONTENT)
+    for name, value in hub.environment.items():
+        monkeypatch.setenv(name, value)
+    yield hub
+    hub.stop()
 
-    def record(lora: OfficialLora, lora_dir: Path, *, progress: object) -> Path:
-        calls.append((lora.family.name, lora_dir))
-        for done in (0, lora.size // 2, lora.size):
-            progress(done, lora.size)  # type: ignore[operator]
-        return lora_dir / f"{lora.name}.safetensors"
 
-    monkeypatch.setattr(install, "download_lora", record)
-    return calls
+def families_in(folder: Path) -> list[str]:
+    return [lora.family.name for lora in OFFICIAL_LORAS if (folder / f"{lora.name}.safetensors").exists()]
 
 
 @pytest.mark.parametrize(
@@ -68,31 +76,24 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     ],
 )
 def test_download_by_hand(
-    downloads: list, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: list[str], got: list[str]
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: list[str], got: list[str]
 ) -> None:
     assert install.main(["--download", *asked, "--lora-dir", str(tmp_path)]) == 0
-    assert downloads == [(family, tmp_path) for family in got]
+    assert families_in(tmp_path) == got and len(hub.requests) == len(got)
     output = capsys.readouterr().out
-    for lora in OFFICIAL_LORAS:
+    for lora in install.OFFICIAL_LORAS:
         if lora.family.name in got:
             announced = output.index(f"{lora.size / 1e6:.0f} MB, licence {LICENCE}, from {lora.url}")
             assert announced < output.index(f"{tmp_path / lora.name}.safetensors is complete")
 
 
 def test_failure_is_one_sentence_and_the_others_are_still_fetched(
-    downloads: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = install.download_lora
-
-    def fail_for_sdxl(lora: OfficialLora, lora_dir: Path, *, progress: object) -> Path:
-        if lora.family.name == "sdxl":
-            raise DownloadError("It did not work.")
-        return record(lora, lora_dir, progress=progress)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(install, "download_lora", fail_for_sdxl)
+    (tmp_path / "lcm_lora_sdxl.safetensors").write_bytes(b"mine")
     assert install.main(["--download", "all", "--lora-dir", str(tmp_path)]) == 1
-    assert "It did not work." in capsys.readouterr().err
-    assert [family for family, _ in downloads] == ["sd15", "ssd1b"]
+    assert "lcm_lora_sdxl.safetensors is there already" in capsys.readouterr().err
+    assert families_in(tmp_path) == ["sd15", "sdxl", "ssd1b"] and len(hub.requests) == 2
 
 
 def test_progress_without_tqdm_is_a_line_for_every_tenth(
@@ -128,11 +129,11 @@ def test_lora_folder_of_the_webui_around_the_extension(tmp_path: Path) -> None:
 
 
 def test_outside_a_webui_the_folder_has_to_be_named(
-    downloads: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(install, "EXTENSION", tmp_path)
     assert install.main(["--download", "sdxl"]) == 1
-    assert "--lora-dir" in capsys.readouterr().err and not downloads
+    assert "--lora-dir" in capsys.readouterr().err and not hub.requests
 
 
 def test_unknown_family_names_the_known_ones(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The button that gets a missing LCM-LoRA, against a hub on this machine."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,38 @@ def test_it_can_be_fetched_over_the_api(hub, tmp_path):
         assert state["bytes_done"] == state["bytes_total"] == len(hub.content)
         made = server.client.txt2img("a star", lcm={"enabled": True, "steps": 1, "cfg": 1})
         assert "LCM LoRA: lcm_lora_sd15" in made.infotext
+
+
+@pytest.mark.parametrize("first", ["the page", "the API"])
+def test_page_and_api_follow_the_same_download(hub, tmp_path, first):
+    hub.content = (LORAS / "lcm_lora_sd15.safetensors").read_bytes()
+    hub.script = ["stall"]
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+        (tmp_path / "Lora" / "lcm_lora_sd15.safetensors.part").write_bytes(hub.content[:1000])
+        panel = Panel(server.client)
+        panel.ask(enabled=True)
+
+        def press():
+            return panel.press("download")
+
+        def ask():
+            return server.client.post("/lcm/v1/download", {"family": "sd15"})["state"]
+
+        def state():
+            return server.client.get("/lcm/v1/download")["downloads"][0]
+
+        with ThreadPoolExecutor() as threads:
+            pressed = threads.submit(press) if first == "the page" else ask()
+            wait_for(lambda: hub.requests)
+            assert (state()["state"], state()["bytes_done"]) == ("running", 1000)
+            if first == "the page":
+                assert ask() == "running"
+            else:
+                pressed = threads.submit(press)
+            hub.may_go_on.set()
+            assert pressed.result(60) is None
+        assert (state()["state"], state()["installed"]) == ("done", "lcm_lora_sd15")
+        assert hub.ranges[0] == "bytes=1000-" and len(hub.ranges) == 2, "two downloads ran side by side"
 
 
 @with_chromium

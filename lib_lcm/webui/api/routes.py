@@ -17,8 +17,8 @@ from fastapi.responses import RedirectResponse
 from lib_lcm import __version__
 from lib_lcm.api import openapi
 from lib_lcm.api.messages import RequestError, plan_question, read_object
+from lib_lcm.lora.background import downloads
 from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
-from lib_lcm.lora.downloads import Downloads
 from lib_lcm.lora.use import option_name
 from lib_lcm.options import SAMPLER_LABELS, SCRIPT_TITLE, OptionsError, shown_value
 from lib_lcm.plan.make import make_plan
@@ -42,8 +42,6 @@ REASONS = {
 }
 
 ANY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-downloads = Downloads()
 
 
 def add_routes(demo, app: FastAPI) -> None:

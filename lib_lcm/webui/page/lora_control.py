@@ -15,8 +15,9 @@ from collections.abc import Callable
 import gradio as gr
 
 from lib_lcm.families import Family
+from lib_lcm.lora.background import downloads
 from lib_lcm.lora.catalog import LICENCE, OfficialLora, official_lora
-from lib_lcm.lora.download import DownloadError, download_lora
+from lib_lcm.lora.download import DownloadError
 from lib_lcm.lora.entries import entries, entry_for
 from lib_lcm.lora.remembered import NotRemembered
 from lib_lcm.lora.use import REMEMBERED
@@ -81,12 +82,8 @@ class LoraControl:
             lora = missing_lora()
             try:
                 if lora is not None:
-                    download_lora(
-                        lora,
-                        networks.lora_dirs()[0],
-                        mirror=settings.download_mirror(),
-                        progress=lambda done, total: progress(done / total, desc=lora.name),
-                    )
+                    downloads.start(lora, networks.lora_dirs()[0], settings.download_mirror())
+                    downloads.follow(lora, lambda done, total: progress(done / total, desc=lora.name))
             except DownloadError as error:
                 return word(error), gr.update()
             return word(), gr.update()
