@@ -1,5 +1,5 @@
 """Which LCM-LoRA a user wants for which checkpoint: a small JSON file that several WebUIs may share, read
-again when it changes.
+again when it changes, and changed by one at a time.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout  # torch and huggingface_hub need it, so every WebUI has it
+
 from lib_lcm.text import Text
 
+LOCK_TIMEOUT = 5  # seconds; another WebUI holds the lock for a few milliseconds
 REPLACE_ATTEMPTS = 10
-REPLACE_WAIT = (
-    0.05  # seconds; on Windows a file cannot be replaced while a virus scanner or a backup reads it
-)
+REPLACE_WAIT = 0.05  # seconds; on Windows a file cannot be replaced while a virus scanner reads it
 
 
 class NotRemembered(Exception):
@@ -26,10 +27,9 @@ class NotRemembered(Exception):
 
 @dataclass(frozen=True)
 class _Contents:
-    loras: dict[
-        str, dict
-    ]  # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
-    problem: str | None = None
+    # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
+    loras: dict[str, dict]
+    error: Exception | None = None  # why the file cannot be read
 
 
 class RememberedLoras:
@@ -49,7 +49,11 @@ class RememberedLoras:
     def problem(self) -> str | None:
         """One sentence where the file is there and cannot be used; then nothing counts as remembered."""
         with self._lock:
-            return self._read().problem
+            error = self._read().error
+        if error is None:
+            return None
+        reason = type(error).__name__
+        return f"{self.path} cannot be read ({reason}), so no LCM-LoRA is remembered: fix it or delete it."
 
     def get(self, checkpoint: str | None) -> str | None:
         """The option remembered for a checkpoint, or None; None too for a checkpoint whose hash is not
@@ -75,13 +79,16 @@ class RememberedLoras:
         self._change(checkpoint, None)
 
     def _change(self, checkpoint: str, entry: dict | None) -> None:
-        with self._lock:
+        with _locked(self.path), self._lock:
+            self._state = None  # a change within the clock's precision leaves no trace in size and time
             contents = self._read()
             loras = {key: value for key, value in contents.loras.items() if key != checkpoint.lower()}
             if entry is not None:
                 loras[checkpoint.lower()] = entry
             try:
-                if contents.problem is not None:  # kept for whoever wants to mend it by hand
+                if isinstance(contents.error, OSError):  # what it says is not known, so it is not replaced
+                    raise contents.error
+                if contents.error is not None:  # kept for whoever wants to fix it by hand
                     _replace(self.path, self.path.with_name(self.path.name + ".broken"))
                 _write(self.path, json.dumps(loras, indent=4) + "\n")
             except OSError as error:
@@ -103,8 +110,29 @@ class RememberedLoras:
         state = (status.st_size, status.st_mtime_ns)
         if state != self._state:
             self._contents = _parse(self.path)
-            self._state = state
+            self._state = None if isinstance(self._contents.error, OSError) else state
         return self._contents
+
+
+@contextlib.contextmanager
+def _locked(path: Path):
+    """While inside, no other thread or process changes `path`. Raises NotRemembered."""
+    lock = Path(f"{path}.lock")
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(FileLock(str(lock)).acquire(LOCK_TIMEOUT))
+        except Timeout as error:
+            raise NotRemembered(
+                Text(
+                    "{lock} could not be locked within {seconds} seconds, so nothing was changed: end the"
+                    " WebUI that holds it, or allow it to be written, then try again.",
+                    lock=lock,
+                    seconds=LOCK_TIMEOUT,
+                )
+            ) from error
+        except (OSError, NotImplementedError):
+            pass  # this disk has no locks, or is write-protected, which the write will say
+        yield
 
 
 def _parse(path: Path) -> _Contents:
@@ -113,11 +141,7 @@ def _parse(path: Path) -> _Contents:
         if not isinstance(loras, dict):
             raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
-        return _Contents(
-            {},
-            f"{path} cannot be read ({type(error).__name__}), so no LCM-LoRA is remembered: mend it or"
-            " delete it.",
-        )
+        return _Contents({}, error)
     whole = {
         key.lower(): entry
         for key, entry in loras.items()

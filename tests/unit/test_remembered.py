@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import threading
 
 import pytest
+from filelock import FileLock
 
 from lib_lcm.lora import remembered
 from lib_lcm.lora.remembered import NotRemembered, RememberedLoras
@@ -67,6 +69,21 @@ def test_a_broken_file_counts_as_empty_is_named_and_is_kept_aside(path, content)
     assert path.with_name("lcm-loras.json.broken").read_bytes() == content
 
 
+def test_a_file_that_cannot_be_read_just_now_is_left_as_it_is(path, monkeypatch):
+    RememberedLoras(path).remember(ONE, "mine")
+    store = RememberedLoras(path)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "read_text", refuse)
+        assert str(path) in store.problem and store.get(ONE) is None
+        with pytest.raises(NotRemembered, match="in use"):
+            store.remember(TWO, "theirs")
+    assert store.get(ONE) == RememberedLoras(path).get(ONE) == "mine" and store.problem is None
+
+
 def test_entries_that_are_none_are_passed_over(path):
     entries = {ONE: {"lora": "mine"}, TWO: "x", "3": {"lora": 1}, "4": {"lora": " "}, "5": {}, "6": None}
     path.write_text("\ufeff" + json.dumps(entries), encoding="utf-8")
@@ -92,9 +109,9 @@ def test_a_file_that_cannot_be_written_is_named(path, monkeypatch):
     with pytest.raises(NotRemembered) as caught:
         store.remember(ONE, "other")
     assert str(path) in str(caught.value) and "Permission denied" in str(caught.value)
-    assert store.get(ONE) == "mine" and list(path.parent.iterdir()) == [path], "half a file was left"
+    assert store.get(ONE) == "mine" and not list(path.parent.glob("*.new")), "half a file was left"
     with pytest.raises(NotRemembered):
-        RememberedLoras(path.parent / "missing" / "x.json").remember(ONE, "mine")
+        RememberedLoras(path / "within a file" / "x.json").remember(ONE, "mine")
 
 
 def test_a_file_that_another_program_reads_just_now_is_replaced_a_moment_later(path, monkeypatch):
@@ -131,6 +148,47 @@ def test_threads_lose_nothing(path):
         )
         == 40
     )
+
+
+def _write_many(path, letter, gate):
+    remembered.LOCK_TIMEOUT = 60  # this loop leaves the other process little room
+    store = RememberedLoras(path)
+    gate.wait()
+    for i in range(30):
+        store.remember(f"{letter}{i:063}", "mine")
+
+
+def test_two_processes_lose_nothing(path):
+    context = multiprocessing.get_context("spawn")
+    gate = context.Barrier(2)
+    processes = [context.Process(target=_write_many, args=(path, letter, gate)) for letter in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    store = RememberedLoras(path)
+    lost = [(letter, i) for letter in "ab" for i in range(30) if store.get(f"{letter}{i:063}") is None]
+    assert lost == []
+
+
+def test_a_lock_that_another_process_holds_is_named(path, monkeypatch):
+    store = RememberedLoras(path)
+    store.remember(ONE, "mine")
+    monkeypatch.setattr(remembered, "LOCK_TIMEOUT", 0.1)
+    with FileLock(f"{path}.lock"):
+        with pytest.raises(NotRemembered, match=re.escape(f"{path}.lock could not be locked")):
+            store.remember(TWO, "theirs")
+        assert (store.get(ONE), store.get(TWO)) == ("mine", None)
+    store.remember(TWO, "theirs")
+    assert store.get(TWO) == "theirs"
+
+
+def test_it_is_written_where_no_lock_file_can_be_made(path):
+    path.with_name("lcm-loras.json.lock").mkdir()
+    store = RememberedLoras(path)
+    store.remember(ONE, "mine")
+    assert RememberedLoras(path).get(ONE) == "mine"
 
 
 def _write_for_ever(path):
