@@ -3,7 +3,8 @@ used.
 
 Only the header is read (format: https://huggingface.co/docs/safetensors), never the weights, so looking at a
 file costs a few milliseconds whatever its size. The header holds the names, shapes and positions of the
-tensors, and the metadata.
+tensors, and the metadata. Not by `safetensors.safe_open`, which up to 0.6 takes 0.15 s for the shapes of one
+file, five minutes for 2,000, and does not say what is wrong in words for the user.
 """
 
 from __future__ import annotations
