@@ -59,8 +59,6 @@ OFFICIAL_LORAS: tuple[OfficialLora, ...] = (
     ),
 )
 
-FAMILIES_WITH_LORA = frozenset(lora.family for lora in OFFICIAL_LORAS)
-
 
 def official_lora(family: Family) -> OfficialLora | None:
     """The published LCM-LoRA of `family`, or None where there is none."""

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 from lib_lcm.families import UNKNOWN, Family, family_named
 from lib_lcm.lora.catalog import (
-    FAMILIES_WITH_LORA,
     OFFICIAL_LORAS,
     OfficialLora,
     family_of_sha256,
@@ -195,7 +194,7 @@ class LoraLibrary:
         what to do.
         """
         family = family_named(family)
-        if family not in FAMILIES_WITH_LORA:
+        if official_lora(family) is None:
             known = ", ".join(lora.family.label for lora in OFFICIAL_LORAS)
             name = Text("This kind of checkpoint") if family is UNKNOWN else family.label
             return Choice(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from lib_lcm.families import UNKNOWN, Family
-from lib_lcm.lora.catalog import FAMILIES_WITH_LORA
+from lib_lcm.lora.catalog import official_lora
 from lib_lcm.lora.file import LoraFile, shown_name
 from lib_lcm.lora.names import conventional_family
 from lib_lcm.lora.tags import LoraTag, find_tags
@@ -238,7 +238,7 @@ def _of_options(options: LcmOptions, family: Family, loras: Loras, remembered: s
 
 
 def _best(family: Family, loras: Loras) -> LoraUse:
-    if family not in FAMILIES_WITH_LORA:
+    if official_lora(family) is None:
         return LoraUse(
             problem=Text(
                 "There is no LCM-LoRA for {family} checkpoints; switch LCM off, load an SD 1.5, SDXL or"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ def read_request(values: Mapping[str, Any], *, is_img2img: bool) -> Request:
 
     def number(name: str, default: float) -> float:
         value = values.get(name)
-        return default if value is None or value == "" else float(value)
+        given = math.nan if value is None or value == "" else float(value)
+        return default if math.isnan(given) else given  # JSON of a client can hold NaN
 
     strength = min(number("denoising_strength", 1.0), 1.0)
     width, height = int(number("width", 0)), int(number("height", 0))

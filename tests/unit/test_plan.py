@@ -11,7 +11,7 @@ from lib_lcm.lora.tags import find_tags
 from lib_lcm.lora.use import lora_for, option_name, why_not_held, why_partly_held
 from lib_lcm.options import LcmOptions, Limits
 from lib_lcm.plan.make import HostFacts, make_plan
-from lib_lcm.plan.request import PassRequest, Request, hires_side
+from lib_lcm.plan.request import PassRequest, Request, hires_side, read_request
 from lib_lcm.plan.status import as_dict, status_line
 from tests.unit.lora_fixtures import kohya_lora, official_lora_tensors, targeted_layers, write_lora
 
@@ -336,6 +336,19 @@ def test_a_negative_prompt_of_the_hires_pass_alone_is_told_of(loras):
     assert not used.hires.guided.ignores_negative_prompt
     inherited = plan_of(loras, hires=PassRequest(2, 0.5), negative_prompt="blurry")
     assert inherited.first.guided.ignores_negative_prompt and inherited.hires.guided.ignores_negative_prompt
+
+
+def test_what_is_no_number_counts_as_not_given():
+    nan, hires = float("nan"), {"enable_hr": True, "width": 64, "height": 64}
+    asked = read_request({"cfg_scale": nan, "hr_scale": nan, "steps": "", **hires}, is_img2img=False)
+    assert (asked.cfg, asked.first.steps, asked.hires.side) == (1.0, 1, 64)
+
+
+@pytest.mark.parametrize("same", [None, "", "None", "Use same checkpoint"])
+def test_the_same_checkpoint_is_none_of_its_own(same):
+    values = {"enable_hr": True, "hr_checkpoint_name": same, "refiner_checkpoint": same}
+    asked = read_request(values, is_img2img=False)
+    assert asked.hires.checkpoint is None and asked.refiner is None
 
 
 def test_the_refiner_is_skipped_with_a_message(loras):

@@ -116,8 +116,9 @@ def test_a_methods_loras_are_known_by_its_name(webui):
 
 def test_a_familys_loras_are_recognised_and_named_with_it(webui):
     assert {"name": "of_spark", "family": "spark"} in webui.client.get("/lcm/v1/status")["loras"]
+    choices = props(webui, "script_txt2img_lcm_lora")["choices"]
     entries = [
-        choice[-1].replace("\u00a0", " ") for choice in props(webui, "script_txt2img_lcm_lora")["choices"]
+        (choice if isinstance(choice, str) else choice[-1]).replace("\u00a0", " ") for choice in choices
     ]
     assert "of_spark · Spark" in entries
     assert "is for Spark and the checkpoint is SD 1.5" in plan(webui, lora="of_spark")["problem"]
