@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib_lcm.families import SD2, SD15, SDXL, SSD1B, UNKNOWN, Family
+from lib_lcm.lora import choice
 from lib_lcm.lora import library as library_module
 from lib_lcm.lora.catalog import official_lora
 from lib_lcm.lora.library import LoraLibrary
@@ -43,9 +44,9 @@ def no_hash(path: Path) -> None:
 
 
 def chosen(library: LoraLibrary, family: Family) -> tuple[str | None, str | None]:
-    choice = library.choose(family)
-    assert (choice.file is None) == (choice.problem is not None)
-    return (choice.file and choice.file.path.name, choice.reason)
+    answer = library.choose(family)
+    assert (answer.file is None) == (answer.problem is not None)
+    return (answer.file and answer.file.path.name, answer.reason)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def inspected(monkeypatch):
     return names
 
 
-# -------------------------------------------------------------------------------------------------- which fil
+# ------------------------------------------------------------------------------------------------- which file
 
 
 def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_path):
@@ -101,13 +102,13 @@ def test_only_files_of_a_published_size_are_hashed_and_only_once(tmp_path):
 
 def test_without_a_hash_function_the_files_themselves_are_read(tmp_path, monkeypatch):
     put_small(tmp_path / "a.safetensors", 768)
-    monkeypatch.setattr(library_module, "_CATALOG_SIZES", {(tmp_path / "a.safetensors").stat().st_size})
+    monkeypatch.setattr(library_module, "may_be_published", lambda file: True)
     asked = []
-    monkeypatch.setattr(library_module, "family_of_sha256", lambda digest: asked.append(digest) or SD15)
+    monkeypatch.setattr(choice, "family_of_sha256", lambda digest: asked.append(digest) or SD15)
     assert chosen(LoraLibrary(tmp_path), SD15) == ("a.safetensors", "catalog")
     import hashlib
 
-    assert asked == [hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()]
+    assert set(asked) == {hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()}
 
 
 def test_a_hash_that_cannot_be_had_is_asked_for_again(tmp_path):
@@ -242,7 +243,7 @@ def test_a_style_lora_is_never_chosen(tmp_path):
     assert LoraLibrary(tmp_path, no_hash).candidates(SDXL) == []
 
 
-# -------------------------------------------------------------------------------------------------- none foun
+# ------------------------------------------------------------------------------------------------- none found
 
 
 def test_an_empty_or_missing_folder_gets_the_command_and_the_place(tmp_path):
@@ -301,7 +302,7 @@ def test_a_broken_download_under_its_original_name_is_pointed_out_for_its_family
     assert "cut off" not in library.choose(SD15).problem
 
 
-# -------------------------------------------------------------------------------------------------- names
+# ------------------------------------------------------------------------------------------------- names
 
 
 def test_a_name_is_found_by_stem_and_path_in_any_case_with_or_without_ending(tmp_path):
@@ -349,11 +350,11 @@ def test_odd_names_are_found_and_described(tmp_path, name):
     assert library.find(name).path == path
     assert library.choose(SDXL).file.path == path
     for family in (SD15, SDXL):
-        choice = library.choose(family)
-        assert choice.problem is None or choice.problem.isprintable()
+        problem = library.choose(family).problem
+        assert problem is None or problem.isprintable()
 
 
-# -------------------------------------------------------------------------------------------------- the folde
+# ------------------------------------------------------------------------------------------------- the folder
 
 
 def test_each_file_is_opened_once_while_it_stays_the_same(tmp_path, inspected):
@@ -486,3 +487,62 @@ def test_many_threads_may_ask_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """The walks through the folders, by thread."""
+    threads = []
+    real = library_module._walk
+
+    def counting(folders):
+        threads.append(threading.current_thread())
+        return real(folders)
+
+    monkeypatch.setattr(library_module, "_walk", counting)
+    return threads
+
+
+def ask_everything(library):
+    assert library.find("unknown") is library.find("other") is library.at("nowhere") is None
+    assert library.choose(SDXL).file is None and library.candidates(SD15) == library.lcm_loras() == []
+    assert [file.name for file in library.scan()] == ["a"]
+
+
+def test_within_seen_once_the_folders_are_looked_at_once(tmp_path, walks):
+    put_small(tmp_path / "a.safetensors")
+    library = LoraLibrary(tmp_path, no_hash)
+    library.scan()
+    walks.clear()
+    with library.seen_once():
+        ask_everything(library)
+        with library.seen_once():
+            ask_everything(library)
+        ask_everything(library)
+        assert len(walks) == 1
+    put_small(tmp_path / "unknown.safetensors")
+    assert library.find("unknown") is not None and len(walks) == 2
+
+
+def test_seen_once_holds_for_its_own_thread_alone(tmp_path, walks):
+    put_small(tmp_path / "a.safetensors")
+    library = LoraLibrary(tmp_path, no_hash)
+    inside, may_leave = threading.Barrier(5), threading.Event()
+
+    def ask():
+        with library.seen_once():
+            ask_everything(library)
+            inside.wait(60)
+            assert may_leave.wait(60)
+            ask_everything(library)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    inside.wait(60)
+    library.scan()
+    library.scan()
+    may_leave.set()
+    for thread in threads:
+        thread.join(60)
+    assert [walks.count(thread) for thread in (*threads, threading.current_thread())] == [1, 1, 1, 1, 2]

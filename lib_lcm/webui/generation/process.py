@@ -79,19 +79,20 @@ class Generation:
         if plan.problem is not None:
             messages.refuse(p, plan.problem)
             return
-        if p.disable_extra_networks:  # then the WebUI activates none
-            if plan.first.lora.file is not None:
-                sentence = Text(
-                    "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without"
-                    " its own: allow them."
-                )
-                messages.refuse(p, sentence)
-                return
-            activation.write_infotext(p, plan, plan.first.lora)
+        lora = plan.first.lora
+        if p.disable_extra_networks and lora is not None and lora.file is not None:
+            sentence = Text(
+                "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without its own:"
+                " allow them."
+            )
+            messages.refuse(p, sentence)
+            return
         asked = {name: getattr(p, name, None) for name in RESTORED_FIELDS}
         apply_plan(p, plan)
         changes = {name: (before, getattr(p, name, None)) for name, before in asked.items()}
         self._record_of(p).changes = changes
+        # as planned, which holds its place among the keys; what is activated takes it
+        activation.write_infotext(p, plan, lora)
         current.begin(p, plan)
         for message in plan.messages:
             messages.tell(p, message)
