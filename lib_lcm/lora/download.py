@@ -33,10 +33,8 @@ ATTEMPTS = 3  # in a row without a new byte
 RETRY_WAIT = 1.0  # seconds before the first repetition; doubled for each one that brings nothing
 LONGEST_WAIT = 60  # seconds; where a server asks for more, the user decides
 
-_OFFLINE_VARIABLES = (
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-)  # those of huggingface_hub, and what it reads as true
+# those of huggingface_hub, and what it reads as true
+_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
@@ -117,9 +115,8 @@ class _Job:
 
     def says(self, template: str, **values) -> Text:
         """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
-        if (
-            "{server}" in template
-        ):  # a Python without huggingface_hub does not know it, and may have other things to say
+        # a Python without huggingface_hub does not know the server, and may have other things to say
+        if "{server}" in template:
             values["server"] = self.endpoint
         return Text(template, lora=self.lora.name, by_hand=self.by_hand, **values)
 
@@ -309,14 +306,16 @@ class _Job:
         if status == 429 or status >= 500:
             wait = _retry_after(response)
             later = Text("in {seconds:.0f} seconds", seconds=wait) if wait else Text("in a few minutes")
-            sentence = self.says(
-                (
-                    "{server} is asked for too much at the moment (HTTP {status}): try {lora} again {later}."
-                    if status == 429
-                    else "{server} has a problem of its own (HTTP {status}): try {lora} again {later}."
-                ),
-                status=status,
-                later=later,
+            said = {"status": status, "later": later}
+            sentence = (
+                self.says(
+                    "{server} is asked for too much at the moment (HTTP {status}): try {lora} again {later}.",
+                    **said,
+                )
+                if status == 429
+                else self.says(
+                    "{server} has a problem of its own (HTTP {status}): try {lora} again {later}.", **said
+                )
             )
             if wait is not None and wait > LONGEST_WAIT:
                 raise DownloadError(sentence)

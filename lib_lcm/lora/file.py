@@ -1,9 +1,9 @@
 """Reads a LoRA file's header: which model family it was made for, whether it is an LCM-LoRA, whether the file
 is whole.
 
-The weights are never read (see `safetensors_header`): the names and shapes of the tensors (`lora_names`,
-`lora_layers`) are enough. They tell the family by the width of the cross-attention keys (`lora_layers`) and,
-for SSD-1B, by the layout of the UNet (`unet_layouts`).
+The weights are never read (see `header`): the names and shapes of the tensors (`key_names`, `layers`) are
+enough. They tell the family by the width of the cross-attention keys (`layers`) and, for SSD-1B, by the
+layout of the UNet (`unet_layouts`).
 
 LCM-LoRA. A style LoRA adds to some layers; consistency distillation changes all of them. A file is taken for
 an LCM-LoRA when it is UNet only, has plain LoRA pairs of one rank, uses diffusers' layer names, carries no
@@ -14,7 +14,7 @@ which takes the place of the coverage.
 What the header cannot tell: (1) A style LoRA trained on convolutions too, without the text encoder, with the
 same rank for both, under diffusers' names (kohya's SD 1.5 trainer uses them), and stripped of its metadata
 looks like an LCM-LoRA. (2) So do LoRAs of other few-step distillations (Hyper-SD, SDXL Lightning, TCD, PCM),
-which are made with the same scripts; `library` passes over those by name and prefers the published files by
+which are made with the same scripts; `choice` passes over those by name and prefers the published files by
 their SHA-256. (3) Models that share SDXL's layout and width (Kolors) count as SDXL.
 (4) An SSD-1B LoRA that covers only some blocks counts as SDXL.
 """
@@ -29,9 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib_lcm.families import Family
-from lib_lcm.lora.header import (
-    MAX_HEADER_BYTES as MAX_HEADER_BYTES,
-)  # the limit that `inspect_lora` keeps to, for its callers
+from lib_lcm.lora.header import MAX_HEADER_BYTES as MAX_HEADER_BYTES  # for callers of `inspect_lora`
 from lib_lcm.lora.header import Unusable, parse_table, read_header, split_metadata
 from lib_lcm.lora.layers import Layers, recognise
 from lib_lcm.text import Text, sentence_of
@@ -100,17 +98,12 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
     except Unusable as error:
         return LoraFile(path, size=size, problem=_problem(path, sentence_of(error)))
     except FileNotFoundError:
-        return LoraFile(
-            path,
-            problem=_problem(
-                path,
-                Text(
-                    "is a link to a file that is gone: put the file back or download it again"
-                    if os.path.islink(path)
-                    else "is not there: put the file back or download it again"
-                ),
-            ),
+        gone = (
+            Text("is a link to a file that is gone: put the file back or download it again")
+            if os.path.islink(path)
+            else Text("is not there: put the file back or download it again")
         )
+        return LoraFile(path, problem=_problem(path, gone))
     except PermissionError:
         return LoraFile(
             path, size=size, problem=_problem(path, Text("cannot be read: allow the WebUI's user to read it"))

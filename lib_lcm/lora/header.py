@@ -59,9 +59,8 @@ def read_header(path: Path) -> tuple[bytes, int]:
         if not start:
             raise Unusable(Text("is empty: download it again"))
         length = int.from_bytes(start[:8], "little")
-        if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(
-            b"{"
-        ):  # no header begins in another way
+        # no header begins in another way than with a brace
+        if length > MAX_HEADER_BYTES or not start[8:].lstrip().startswith(b"{"):
             for pattern, problem in _MISTAKEN_FOR_LORA:
                 if pattern.match(start.removeprefix(b"\xef\xbb\xbf")):
                     raise Unusable(problem)
@@ -192,11 +191,9 @@ def parse_table(table: str) -> tuple[dict[str, list[int]], int]:
         for begin, end in spans:
             if begin != position:
                 raise Unusable(
-                    Text(
-                        "is damaged (its tensors overlap): download it again"
-                        if begin < position
-                        else "is damaged (its tensors have gaps between them): download it again"
-                    )
+                    Text("is damaged (its tensors overlap): download it again")
+                    if begin < position
+                    else Text("is damaged (its tensors have gaps between them): download it again")
                 )
             position = end
     return shapes, position

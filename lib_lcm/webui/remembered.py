@@ -48,13 +48,11 @@ def _checkpoint(model) -> str:
     sha256 = None if model is None else models.checkpoint_sha256(model)
     if sha256 is None:
         raise NotRemembered(
-            Text(
-                "Nothing can be remembered: no checkpoint is loaded."
-                if model is None
-                else (
-                    "Nothing can be remembered: the WebUI has no hash of this checkpoint (was it started with"
-                    " --no-hashing?)."
-                )
+            Text("Nothing can be remembered: no checkpoint is loaded.")
+            if model is None
+            else Text(
+                "Nothing can be remembered: the WebUI has no hash of this checkpoint (was it started with"
+                " --no-hashing?)."
             )
         )
     return sha256

@@ -82,8 +82,8 @@ class Generation:
         lora = plan.first.lora
         if p.disable_extra_networks and lora is not None and lora.file is not None:
             sentence = Text(
-                "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without its own:"
-                " allow them."
+                "The request leaves out all LoRAs (disable_extra_networks), and LCM does not work without"
+                " its own: allow them."
             )
             messages.refuse(p, sentence)
             return
