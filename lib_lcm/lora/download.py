@@ -220,7 +220,8 @@ class _Job:
         try:
             with self.request(offset) as response:
                 start = self.check(response, offset)
-                with open(self.part, "r+b" if self.part.exists() else "wb") as file:
+                self.part.touch()  # unlike "wb", leaves what another process has just begun
+                with open(self.part, "r+b") as file:
                     file.seek(start)
                     for chunk in response.iter_content(CHUNK):
                         self.stop_if_cancelled()

@@ -467,6 +467,22 @@ def test_another_process_may_be_done_at_any_moment(
     assert list(tmp_path.iterdir()) == [tmp_path / "lcm_lora_test.safetensors"]
 
 
+def test_what_another_process_has_just_begun_is_not_cut_off(hub: Hub, tmp_path: Path, monkeypatch) -> None:
+    """It would go on behind a hole, and take what it then reads back for a wrong file."""
+    sizes = []
+
+    def opened(path, mode):
+        if mode != "rb":
+            part_of(tmp_path).write_bytes(CONTENT[:100_000])
+        file = open(path, mode)
+        sizes.append(part_of(tmp_path).stat().st_size)
+        return file
+
+    monkeypatch.setattr(download, "open", opened, raising=False)
+    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
+    assert sizes[0] == 100_000
+
+
 def test_a_folder_that_is_deleted_meanwhile_is_told_of(hub: Hub, tmp_path: Path, monkeypatch) -> None:
     folder = tmp_path / "Lora"
     monkeypatch.setattr(download.os, "replace", lambda old, new: shutil.rmtree(folder) or os.rename(old, new))
