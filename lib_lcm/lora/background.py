@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.lora.download import DownloadError, Progress, download_lora
@@ -30,7 +31,7 @@ class Downloads:
     from any thread.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[OfficialLora, DownloadState] = {}
 
@@ -75,7 +76,7 @@ class Downloads:
         else:
             self._update(lora, state=DONE, done=lora.size)
 
-    def _update(self, lora: OfficialLora, **changes) -> None:
+    def _update(self, lora: OfficialLora, **changes: Any) -> None:
         self._states[lora] = replace(self._states[lora], **changes)
 
 

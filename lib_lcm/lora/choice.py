@@ -66,9 +66,10 @@ class Found(NamedTuple):
     @property
     def reason(self) -> str | None:
         """The same, its hash included if that is known by now."""
-        is_hashed = self.sha256 is not None and self.sha256.done() and self.sha256.exception() is None
-        if is_hashed and family_of_sha256(self.sha256.result() or "") is self.file.family:
-            return FROM_CATALOG
+        sha256 = self.sha256
+        if sha256 is not None and sha256.done() and sha256.exception() is None:
+            if family_of_sha256(sha256.result() or "") is self.file.family:
+                return FROM_CATALOG
         return self.reason_by_looks
 
     @property
@@ -114,7 +115,8 @@ def choose(
     """The best of `files`, or why there is none. `unlisted` are files with an LCM-LoRA's name that no WebUI
     lists.
     """
-    if official_lora(family) is None:
+    official = official_lora(family)
+    if official is None:
         return Choice(
             family,
             problem=Text(
@@ -127,7 +129,6 @@ def choose(
     best = next(iter(ranked(files, family)), None)
     if best is not None:
         return Choice(family, best.file, best.reason)
-    official = official_lora(family)
     misses = list(_misses(files, official, unlisted))
     said = {"family": family.label, "short": family.name}
     if misses:
@@ -169,7 +170,7 @@ def _misses(files: Iterable[Found], official: OfficialLora, unlisted: Iterable[P
             yield Text(
                 "{file} does not look made for {family}, whatever its name", file=name, family=family.label
             )
-        elif is_named_so:
+        elif is_named_so and file.family is not None:
             yield Text("{file} was made for {family}, whatever its name", file=name, family=file.family.label)
         elif file.family is family and file.is_lcm and method:
             yield Text(

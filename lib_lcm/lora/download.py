@@ -113,7 +113,7 @@ class _Job:
             target=self.target,
         )
 
-    def says(self, template: str, **values) -> Text:
+    def says(self, template: str, **values: object) -> Text:
         """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
         # a Python without huggingface_hub does not know the server, and may have other things to say
         if "{server}" in template:
@@ -449,11 +449,14 @@ def _hub_headers() -> dict[str, str]:
     """User agent and, where there is one, the token; the same call in every huggingface_hub from 0.15 to
     2.
     """
-    from huggingface_hub.utils import build_hf_headers
+    import huggingface_hub.utils as utils
 
     # HF_TOKEN by name: before 0.18 huggingface_hub read another variable. None: it looks for a saved login.
     token = os.environ.get("HF_TOKEN") or None
-    return dict(build_hf_headers(token=token, library_name="sd-webui-lcm", library_version=__version__))
+    headers = utils.build_hf_headers(  # type: ignore[attr-defined]
+        token=token, library_name="sd-webui-lcm", library_version=__version__
+    )
+    return dict(headers)
 
 
 def _content_range(response: requests.Response) -> tuple[int | None, int | None]:

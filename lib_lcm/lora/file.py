@@ -129,6 +129,7 @@ def _problem(path: Path, what: str) -> Text:
 
 def listed_problem(file: LoraFile) -> Text:
     """The problem of a file that has one, without the full stop: as part of another sentence."""
+    assert file.problem is not None
     return Text("{file} {what}", **file.problem.values)
 
 
@@ -189,7 +190,7 @@ def _describe(
         rank=layers.rank,
         modules=layers.modules,
         has_text_encoder=layers.has_text_encoder,
-        problem=problem and _problem(path, problem),
+        problem=None if problem is None else _problem(path, problem),
         size=size,
         metadata={key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE},
     )

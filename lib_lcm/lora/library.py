@@ -98,7 +98,7 @@ class LoraLibrary:
         return list(self._look().files)
 
     @contextmanager
-    def seen_once(self):
+    def seen_once(self) -> Iterator[LoraLibrary]:
         """While inside, this thread looks at the folders at most once, however much it asks: on a network
         disk a look takes its time.
         """

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class NotRemembered(Exception):
 @dataclass(frozen=True)
 class _Contents:
     # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
-    loras: dict[str, dict]
+    loras: dict[str, dict[str, str]]
     error: Exception | None = None  # why the file cannot be read
 
 
@@ -78,7 +79,7 @@ class RememberedLoras:
         """Nothing is remembered for this checkpoint any more. Raises NotRemembered."""
         self._change(checkpoint, None)
 
-    def _change(self, checkpoint: str, entry: dict | None) -> None:
+    def _change(self, checkpoint: str, entry: dict[str, str] | None) -> None:
         with _locked(self.path), self._lock:
             self._state = None  # a change within the clock's precision leaves no trace in size and time
             contents = self._read()
@@ -115,7 +116,7 @@ class RememberedLoras:
 
 
 @contextlib.contextmanager
-def _locked(path: Path):
+def _locked(path: Path) -> Iterator[None]:
     """While inside, no other thread or process changes `path`. Raises NotRemembered."""
     lock = Path(f"{path}.lock")
     with contextlib.ExitStack() as held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from tqdm.auto import trange
@@ -30,8 +31,8 @@ def sample_lcm(
     model: Callable[..., torch.Tensor],
     x: torch.Tensor,
     sigmas: torch.Tensor,
-    extra_args: dict | None = None,
-    callback: Callable[[dict], None] | None = None,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
     disable: bool | None = None,
     noise_sampler: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     *,
@@ -78,8 +79,8 @@ def sample_tcd(
     model: Callable[..., torch.Tensor],
     x: torch.Tensor,
     sigmas: torch.Tensor,
-    extra_args: dict | None = None,
-    callback: Callable[[dict], None] | None = None,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
     disable: bool | None = None,
     noise_sampler: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     *,
@@ -122,11 +123,17 @@ def sample_tcd(
     return x if levels[-1] == 0 else x / math.hypot(1.0, levels[-1])
 
 
-def _denoiser(model, x, sigmas, extra_args, callback):
+def _denoiser(
+    model: Callable[..., torch.Tensor],
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    extra_args: dict[str, Any] | None,
+    callback: Callable[[dict[str, Any]], None] | None,
+) -> Callable[[torch.Tensor, int], torch.Tensor]:
     """The model as `denoise(x, i)`, at the noise level of step i; the callback is shown what it returns."""
     s_in = x.new_ones([x.shape[0]])
 
-    def denoise(x, i):
+    def denoise(x: torch.Tensor, i: int) -> torch.Tensor:
         denoised = model(x, sigmas[i] * s_in, **(extra_args or {}))
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})

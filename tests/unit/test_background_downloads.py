@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from lib_lcm.families import SD15, SDXL, Family
+from lib_lcm import families
+from lib_lcm.families import Family
 from lib_lcm.lora import background, download
 from lib_lcm.lora.background import DONE, FAILED, IDLE, RUNNING, Downloads, DownloadState
 from lib_lcm.lora.catalog import OfficialLora
@@ -21,6 +22,9 @@ def lora_of(family: Family) -> OfficialLora:
     return OfficialLora(
         family, f"lora_{family}", f"someone/{family}", len(CONTENT), hashlib.sha256(CONTENT).hexdigest()
     )
+
+
+SD15, SDXL = lora_of(families.SD15), lora_of(families.SDXL)
 
 
 @pytest.fixture
