@@ -351,10 +351,8 @@ def table(results: dict[str, Any]) -> str:
         lines += ["", *(f"- {name}: {_told(found)}" for name, found in result["targets"].items()), ""]
     first, second = (_four_steps(results.get(name, {})) for name in ("sd15", "sd15-lit"))
     share = f"{100 * second / first:.0f} %" if first and second else "absent"
-    lines += [
-        f"The second checkpoint reaches {share} of what the first one does with the LCM-LoRA in 4 steps"
-        " (wanted: 90 %)."
-    ]
+    what = "of what the first one does with the LCM-LoRA in 4 steps"
+    lines.append(f"The second checkpoint reaches {share} {what} (wanted: 90 %).")
     return "\n".join(lines) + "\n"
 
 

@@ -67,10 +67,9 @@ class Found(NamedTuple):
     def reason(self) -> str | None:
         """The same, its hash included if that is known by now."""
         sha256 = self.sha256
-        if sha256 is not None and sha256.done() and sha256.exception() is None:
-            if family_of_sha256(sha256.result() or "") is self.file.family:
-                return FROM_CATALOG
-        return self.reason_by_looks
+        known = sha256.result() if sha256 is not None and sha256.done() and not sha256.exception() else None
+        is_published = known is not None and family_of_sha256(known) is self.file.family
+        return FROM_CATALOG if is_published else self.reason_by_looks
 
     @property
     def is_lcm_lora(self) -> bool:

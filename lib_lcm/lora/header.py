@@ -27,7 +27,7 @@ class Unusable(Exception):
 
 _MISTAKEN_FOR_LORA = (
     (
-        re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.I),
+        re.compile(rb"\s*(<!doctype\s+html|<html|<head|<\?xml|<!--)", re.IGNORECASE),
         Text("is a web page saved under this name: download it again"),
     ),
     (

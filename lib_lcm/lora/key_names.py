@@ -27,7 +27,9 @@ class Key(NamedTuple):
     is_cross_attention_input: bool = False
 
 
-_HALF = re.compile(r"(.+?)(?:\.lora_|[._]lora\.|\.lora_linear_layer\.)(down|up|mid|A|B)(?:\.[^.]+)?", re.S)
+_HALF = re.compile(
+    r"(.+?)(?:\.lora_|[._]lora\.|\.lora_linear_layer\.)(down|up|mid|A|B)(?:\.[^.]+)?", re.DOTALL
+)
 _HALF_NAMES = {"down": "down", "A": "down", "up": "up", "B": "up", "mid": "mid"}
 _KIND_OF_PART = {
     "down": "lora",
@@ -56,7 +58,7 @@ _UNET_MODULE = re.compile(
 )
 _LDM_MODULE = re.compile(
     r"(input_blocks|output_blocks)_(\d{1,2})_(\d)_(.+)|middle_block_(\d)_(.+)|(time_embed|label_emb|out)_(.+)",
-    re.S,
+    re.DOTALL,
 )
 _LDM_RESNET = {
     "in_layers_0": "norm1",

@@ -9,8 +9,8 @@ from lib_lcm.families import Family, of_word
 # Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's
 # name.
 _FILLER = frozenset({"lora", "loras", "pytorch", "weights", "fp16", "safetensors"})
-_ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.I)
-_COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.I)
+_ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.IGNORECASE)
+_COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.IGNORECASE)
 # "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below.
 # "lcm" also parts from what may be glued to it ("lcmlora", "lcmxl").
 _WORD = re.compile(r"fp16|lcm(?=(?:lora|sdxl|ssd|sdv?|xl)(?![a-z]))|[a-z]+|\d+|[^\sa-z\d_.()\[\]-]+")

@@ -153,7 +153,7 @@ def test_stopped_at_any_step_of_either_pass(webui, unharmed, how):
             else:
                 assert visited[: min(call, 4)] == TRAILING_4[:call]
             assert loras(calls) == [[SD15]] * len(calls)
-        again, calls = webui.txt2img(PROMPT, lcm=TWO_STEPS)
+        _again, calls = webui.txt2img(PROMPT, lcm=TWO_STEPS)
         assert timesteps(calls) == [999, 499] and loras(calls) == [[SD15]] * 2
 
 

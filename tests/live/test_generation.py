@@ -195,7 +195,7 @@ def test_positional_arguments_in_the_order_of_the_page(webui):
 
 
 def test_missing_trailing_arguments_keep_the_defaults_of_the_page(webui):
-    made, calls = webui.txt2img(PROMPT, lcm=[True], steps=20, cfg_scale=7)
+    _made, calls = webui.txt2img(PROMPT, lcm=[True], steps=20, cfg_scale=7)
     assert timesteps(calls) == TRAILING_4 and rows(calls) == [1] * 4
 
 

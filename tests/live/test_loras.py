@@ -371,7 +371,7 @@ def test_a_tag_in_the_hires_prompt_is_that_passes_own(webui):
 
 def test_a_tag_in_the_hires_prompt_is_for_the_checkpoint_of_that_pass(webui):
     request = {"hr_prompt": f"{OTHER} <lora:{SDXL}:0.4>", "hr_checkpoint_name": webui.sdxl, **webui.hires}
-    made, calls = webui.txt2img(PROMPT, lcm=ON, **request)
+    _made, calls = webui.txt2img(PROMPT, lcm=ON, **request)
     assert loras(calls) == [[SD15]] * 4 + [[SDXL]] * 4 and SDXL not in webui.comments
 
 

@@ -240,7 +240,7 @@ def test_the_schedule_automatic_is_the_same_beside_any_sampler(webui):
     ]
     assert others
     for sampler in others:
-        made, calls = webui.txt2img(PROMPT, lcm=ON, sampler_name=sampler, scheduler="Automatic")
+        _made, calls = webui.txt2img(PROMPT, lcm=ON, sampler_name=sampler, scheduler="Automatic")
         assert [call["timesteps"][0] for call in calls] == [999, 759, 499, 259], sampler
         assert "picked by hand" not in webui.comments
 
@@ -281,7 +281,7 @@ def test_a_schedule_picked_by_hand_holds_for_img2img_too(webui):
 def test_noise_levels_set_by_another_extension_go_first(webui):
     levels = [14.6146, 4.2606, 0.7194]
     webui.disturb_next(sigmas=[*levels, 0.0])
-    made, calls = webui.txt2img(PROMPT, lcm={**ON, "steps": 3})
+    _made, calls = webui.txt2img(PROMPT, lcm={**ON, "steps": 3})
     assert [event["sigma"][0] for event in webui.events_of("cfg_denoiser")] == levels
     assert timesteps(calls) == [999, 759, 259] and rows(calls) == [1] * 3
 

@@ -66,7 +66,7 @@ def test_a_nonsense_value_counts_as_the_default(webui, value):
         "lcm_typed_tag",
     ]
     before, _ = webui.txt2img(PROMPT, lcm=ON)
-    with webui.settings(**{name: value for name in names}):
+    with webui.settings(**dict.fromkeys(names, value)):
         assert webui.client.get("/lcm/v1/status")["limits"] == {"steps": [1, 8], "cfg": [1.0, 2.0]}
         after, _ = webui.txt2img(PROMPT, lcm=ON)
     assert (after.infotext, after.image.tobytes()) == (before.infotext, before.image.tobytes())

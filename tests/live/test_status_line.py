@@ -287,9 +287,7 @@ def test_large_sdxl_pictures_in_few_steps_are_warned_of(panel, img2img, webui, s
             (panel, {"txt2img_width": 512, "txt2img_height": 512, "txt2img_hr_scale": 2, **HIRES}, False),
             (img2img, {"img2img_scale_resolution_preview": "resize: from 512x384 to 1024x768"}, True),
         ):
-            small = {
-                key: 64 for key in ("txt2img_width", "txt2img_height", "img2img_width", "img2img_height")
-            }
+            small = dict.fromkeys(("txt2img_width", "txt2img_height", "img2img_width", "img2img_height"), 64)
             warnings = tab.ask(**options, host={**small, **fields}, is_scaled=is_scaled).warnings
             assert any("SDXL at 1024 pixels in 4 steps" in warning for warning in warnings) == is_warned
         smaller = {"img2img_scale_resolution_preview": "resize: from 1512x384 to 972x729"}

@@ -2,6 +2,8 @@
 tests/unit/test_tcd.py.
 """
 
+import itertools
+
 from PIL import Image
 
 from tests.live.profiles import oldest_and_newest
@@ -30,7 +32,7 @@ def test_it_visits_the_timesteps_of_lcm_at_the_cost_of_lcm(webui):
 @oldest_and_newest
 def test_gamma_decides_how_random_it_is(webui):
     pictures = [webui.txt2img(PROMPT, lcm={**TCD, "gamma": gamma})[0] for gamma in (0, 0.3, 1)]
-    assert not any(same(one.image, other.image) for one, other in zip(pictures, pictures[1:], strict=False))
+    assert not any(same(one.image, other.image) for one, other in itertools.pairwise(pictures))
     assert "LCM gamma: 0," in pictures[0].infotext + ","
     # noise of the steps starts from other generators: without any, nothing changes
     with webui.settings(eta_noise_seed_delta=31337):
@@ -69,7 +71,7 @@ def test_cfg_above_one_computes_both_halves(webui):
 
 def test_schedule_webui_is_said_not_to_exist(webui):
     ours, _ = webui.txt2img(PROMPT, lcm=TCD)
-    made, calls = webui.txt2img(PROMPT, lcm={**TCD, "schedule": "webui"})
+    made, _calls = webui.txt2img(PROMPT, lcm={**TCD, "schedule": "webui"})
     assert same(made.image, ours.image) and "LCM schedule: Trailing" in made.infotext
     assert "The WebUI has no TCD sampler of its own" in webui.comments
 

@@ -51,15 +51,15 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
     plain = {"steps": 3, "cfg_scale": 1, "sampler_name": "Euler"}
     if webui.server is None:
         pytest.skip("the log of a WebUI that was not started here cannot be read")
-    warned = [
+    warning = (
         "LCM: The prompt of the hires pass holds the LCM-LoRA lcm_lora_sd15, which does not work with that"
         " pass's sampler Euler, 9 steps: tick LCM, or give that pass the sampler LCM with 1 to 8 steps and"
         " CFG 2 at most."
-    ]
+    )
     suited = {"hr_sampler_name": "LCM", "hr_second_pass_steps": 2}
     for choice, fields, expected in (
-        ("warn", {}, warned),
-        ("switch LCM on", {}, warned),
+        ("warn", {}, [warning]),
+        ("switch LCM on", {}, [warning]),
         ("warn", suited, []),
         ("nothing", {}, []),
     ):
@@ -77,13 +77,13 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
     )  # then it has the steps of the first pass
     assert [
         line.strip() for line in webui.server.log[already:] if line.startswith(("LCM:", "*** Error"))
-    ] == warned
+    ] == [warning]
 
 
 @both_profiles
 def test_a_tag_in_a_comment_is_none(webui, typed_tag):
     webui.needs_comments()
-    plain, calls = webui.txt2img(PROMPT, steps=3, cfg_scale=7)
+    _plain, calls = webui.txt2img(PROMPT, steps=3, cfg_scale=7)
     already = len(warnings(webui))
     for choice in ("warn", "switch LCM on"):
         typed_tag(choice)

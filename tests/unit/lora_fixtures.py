@@ -17,31 +17,35 @@ DTYPE_BYTES = {"F16": 2, "BF16": 2, "F32": 4}
 
 # What sets each model apart in its unet/config.json (stable-diffusion-v1-5, stable-diffusion-2-1,
 # stable-diffusion-xl-base-1.0, stable-diffusion-xl-refiner-1.0, segmind/SSD-1B, segmind/Segmind-Vega).
-_SDXL = dict(
-    block_out_channels=(320, 640, 1280),
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    transformer_layers_per_block=(1, 2, 10),
-    cross_attention_dim=2048,
-    attention_head_dim=(5, 10, 20),
-    use_linear_projection=True,
-    addition_embed_type="text_time",
-    addition_time_embed_dim=256,
-    projection_class_embeddings_input_dim=2816,
-)
-_REFINER = dict(
-    block_out_channels=(384, 768, 1536, 1536),
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    transformer_layers_per_block=4,
-    cross_attention_dim=1280,
-    attention_head_dim=(6, 12, 24, 24),
-    use_linear_projection=True,
-)
+_SDXL = {
+    "block_out_channels": (320, 640, 1280),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10),
+    "cross_attention_dim": 2048,
+    "attention_head_dim": (5, 10, 20),
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+_REFINER = {
+    "block_out_channels": (384, 768, 1536, 1536),
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": 4,
+    "cross_attention_dim": 1280,
+    "attention_head_dim": (6, 12, 24, 24),
+    "use_linear_projection": True,
+}
 _WITHOUT_MID = dict(_SDXL, mid_block_type="UNetMidBlock2D")
 UNET_CONFIGS = {
-    "sd15": dict(cross_attention_dim=768),
-    "sd2": dict(cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True),
+    "sd15": {"cross_attention_dim": 768},
+    "sd2": {
+        "cross_attention_dim": 1024,
+        "attention_head_dim": (5, 10, 20, 20),
+        "use_linear_projection": True,
+    },
     "sdxl": _SDXL,
     "ssd1b": dict(
         _WITHOUT_MID,
@@ -55,7 +59,7 @@ UNET_CONFIGS = {
     ),
     "sdxl_refiner": _REFINER,
     # the small models that are trained for tests: the families' layouts, few channels, few transformer blocks
-    "small_sd15": dict(block_out_channels=(64, 64, 64, 64), cross_attention_dim=768),
+    "small_sd15": {"block_out_channels": (64, 64, 64, 64), "cross_attention_dim": 768},
     "small_sdxl": dict(
         _SDXL,
         block_out_channels=(32, 64, 64),

@@ -157,7 +157,7 @@ def ldm_layers(model, targets=LCM_TARGETS):
     return {ldm(path): shape for path, shape in targeted_layers(model, targets).items()}
 
 
-CLIP_G = dict(width=1280, layers=32)
+CLIP_G = {"width": 1280, "layers": 32}
 STYLES = {
     "sd15 kohya": (
         "sd15",

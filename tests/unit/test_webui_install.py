@@ -46,7 +46,7 @@ def write_checkpoint(
     tensors = {
         f"{NETWORK}input_blocks.0.0.weight": (320, channels, 3, 3),
         f"{NETWORK}input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, width),
-        **{name: (1,) for name in extra},
+        **dict.fromkeys(extra, (1,)),
     }
     if middle_attention:
         tensors[f"{NETWORK}middle_block.1.proj_in.weight"] = (1280, 1280)

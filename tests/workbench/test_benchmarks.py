@@ -65,7 +65,7 @@ def test_neighbours_stay_in_order_and_in_bounds():
         candidate = candidate.neighbour(rng)
         seen.add(candidate)
         assert list(candidate.timesteps) == sorted(set(candidate.timesteps), reverse=True)
-        assert 19 <= candidate.timesteps[-1] and candidate.timesteps[0] <= 999
+        assert candidate.timesteps[-1] >= 19 and candidate.timesteps[0] <= 999
     assert len(seen) > 100 and len({candidate.noise for candidate in seen}) > 3
 
 

@@ -172,9 +172,10 @@ def machines(request, tmp_path_factory):
         loras / "few, steps" / 'my "fast", one.safetensors',
     )
     profile = ["--profile", request.param, "--data-dir"]
-    with Server([*profile, str(tmp_path_factory.mktemp("here"))]) as here:
-        with Server([*profile, str(tmp_path_factory.mktemp("there")), "--lora-dir", str(loras)]) as there:
-            yield here.client, there.client
+    first = [*profile, str(tmp_path_factory.mktemp("here"))]
+    second = [*profile, str(tmp_path_factory.mktemp("there")), "--lora-dir", str(loras)]
+    with Server(first) as here, Server(second) as there:
+        yield here.client, there.client
 
 
 def again(client, text: str) -> tuple[bytes, str]:

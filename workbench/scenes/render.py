@@ -134,7 +134,7 @@ class Placement:
 
 def places(reach: float) -> list[int]:
     """Coordinates on the grid where an object of this reach stays inside the picture."""
-    return [at for at in range(0, SIDE + 1, GRID) if MARGIN <= at - reach and at + reach <= SIDE - MARGIN]
+    return [at for at in range(0, SIDE + 1, GRID) if at - reach >= MARGIN and at + reach <= SIDE - MARGIN]
 
 
 def place(scenes: Sequence[Scene], rng: np.random.Generator) -> Placement:

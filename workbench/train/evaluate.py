@@ -54,18 +54,20 @@ class Method:
         return self.steps * (1 if self.cfg == 1 else 2)
 
 
-TEACHER_METHODS = tuple(
-    Method(f"Euler, 25 steps, CFG {cfg:g}", "euler", 25, cfg) for cfg in (2.0, 3.0, 5.0)
-) + (
+TEACHER_METHODS = (
+    *tuple(Method(f"Euler, 25 steps, CFG {cfg:g}", "euler", 25, cfg) for cfg in (2.0, 3.0, 5.0)),
     Method("Euler, 4 steps, CFG 1", "euler", 4),
     Method("Euler, 4 steps, CFG 2", "euler", 4, 2.0),
     Method("LCM timesteps, 4 steps, CFG 1, no LoRA", "reference", 4),
     Method("LCM timesteps, 2 steps, CFG 1, no LoRA", "reference", 2),
 )
-LORA_METHODS = tuple(
-    Method(f"LCM-LoRA, {steps} step{'s' if steps > 1 else ''}, CFG 1", "reference", steps, lora=1.0)
-    for steps in (1, 2, 4, 8)
-) + (Method("LCM-LoRA, 2 steps, CFG 1, the WebUI's own timesteps", "webui", 2, lora=1.0),)
+LORA_METHODS = (
+    *tuple(
+        Method(f"LCM-LoRA, {steps} step{'s' if steps > 1 else ''}, CFG 1", "reference", steps, lora=1.0)
+        for steps in (1, 2, 4, 8)
+    ),
+    Method("LCM-LoRA, 2 steps, CFG 1, the WebUI's own timesteps", "webui", 2, lora=1.0),
+)
 LORA_OF = {"sd15": "sd15", "sd15-lit": "sd15", "sdxl": "sdxl", "ssd1b": "ssd1b"}
 LOOK_OF = {"sd15-lit": "lit"}
 

@@ -219,5 +219,5 @@ def _check_password(header: str | None) -> None:
     except (binascii.Error, ValueError):
         given = b""
     # every pair is compared, so that the time taken does not tell which user exists
-    if not any([secrets.compare_digest(given, pair.encode()) for pair in pairs]):
+    if not any(secrets.compare_digest(given, pair.encode()) for pair in pairs):
         raise RequestError(401, "Incorrect username or password.")

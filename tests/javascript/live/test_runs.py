@@ -1,5 +1,6 @@
 """How runs go: one at a time, the latest input wins, and whatever becomes of one, the next one comes."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,6 @@ def test_the_server_is_asked_every_300_ms_and_one_question_at_a_time(live):
     questions = live.js("webui.server.questions")
     assert not any(question["preview"] for question in questions), "it costs time, and nobody sees it"
     times = [question["time"] for question in questions]
-    pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(times)]
     assert min(pauses) >= 300 and 8 <= sum(pause <= 400 for pause in pauses) <= 10
     assert sum(pause >= 2300 for pause in pauses) == len(pauses) - sum(pause <= 400 for pause in pauses) >= 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -59,7 +60,7 @@ class CheckpointInfo:
 
     def register(self):
         checkpoints_list[self.title] = self
-        checkpoint_aliases.update({alias: self for alias in self.ids})
+        checkpoint_aliases.update(dict.fromkeys(self.ids, self))
 
     def calculate_shorthash(self):
         """Compute the hash if need be; the title changes with it. Returns the short hash, None with
@@ -101,10 +102,8 @@ def read_metadata_from_safetensors(filename) -> dict:
     metadata = json.loads(header).get("__metadata__", {})
     for key, value in metadata.items():
         if isinstance(value, str) and value.startswith("{"):
-            try:
+            with suppress(ValueError):
                 metadata[key] = json.loads(value)
-            except ValueError:
-                pass
     return metadata
 
 

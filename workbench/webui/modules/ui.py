@@ -17,7 +17,7 @@ from modules import (
 from modules import ui_generation_tab as tab_parts
 from modules.images import read_info_from_image
 from modules.shared import cmd_opts, opts
-from modules.ui_common import create_output_panel, create_toprow, plaintext_to_html  # noqa: F401
+from modules.ui_common import create_output_panel, create_toprow, plaintext_to_html
 
 DISCLAIMER = "LCM workbench: a small stand-in for the WebUI"
 

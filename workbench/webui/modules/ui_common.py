@@ -130,6 +130,6 @@ def create_output_panel(tab: str) -> OutputPanel:
                     tabname=name,
                     source_text_component=selected_infotext,
                     source_image_component=None if name == "txt2img" else gallery,
-                )  # fmt: skip
+                )
             )
     return OutputPanel(gallery, generation_info, infotext, html_log)

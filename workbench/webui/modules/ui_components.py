@@ -128,6 +128,6 @@ if profiles.active.input_accordion_is_class:
     InputAccordion = InputAccordionImpl
 else:
 
-    def InputAccordion(value=None, **kwargs):  # noqa: N802 (the name is the WebUI's)
+    def InputAccordion(value=None, **kwargs):
         """A function here, as in Forge."""
         return InputAccordionImpl(value, **kwargs)

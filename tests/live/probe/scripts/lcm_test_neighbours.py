@@ -196,7 +196,7 @@ def add_routes(demo, app):
     at("app_started")
 
     @app.post("/lcm-test-neighbours/reload")
-    def reload(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
+    def reload(wanted: dict = Body(...)):
         shared.lcm_test_reload = wanted
         if wanted.get("rival") == "now":
             add_rival()
@@ -213,12 +213,12 @@ def add_routes(demo, app):
         return {}
 
     @app.post("/lcm-test-neighbours/next")
-    def set_next(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
+    def set_next(wanted: dict = Body(...)):
         NEXT.update(wanted)
         return {}
 
     @app.post("/lcm-test-neighbours/distributed")
-    def set_distributed(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
+    def set_distributed(wanted: dict = Body(...)):
         script = next(
             (script for script in scripts.scripts_txt2img.scripts if script.title() == "Distribute"), None
         )

@@ -195,6 +195,7 @@ def record(module, args, kwargs):
             no_number = torch.full_like(sample, torch.nan)
             return ((no_number, *args[1:]), kwargs) if args else (args, {**kwargs, "x": no_number})
         disturb(BEHAVIOUR["now"]["do"])
+    return None
 
 
 def count_latents(like):
@@ -324,7 +325,7 @@ def add_routes(demo, app):
         return {}
 
     @app.post("/lcm-test-probe/behaviour")
-    def set_behaviour(wanted: dict = Body(...)):  # noqa: B008 (fastapi's way)
+    def set_behaviour(wanted: dict = Body(...)):
         RELEASED.clear()
         BEHAVIOUR["next"] = wanted
         return {}
