@@ -18,7 +18,7 @@
     // Controls of the accordion that decide nothing: Live itself, the presets, which follow the sliders a moment later, and the hidden boxes of
     // lib_lcm/webui/page/accordion.py, which change by themselves.
     const NO_SETTINGS = ["live", "quality", "exchange", "done", "pasted"].map((name) => `[id$=_lcm_${name}]`).join(",");
-    const NOTE = "\u00a0\u00b7\u00a0"; // lora_entries.SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
+    const NOTE = "\u00a0\u00b7\u00a0"; // options.ENTRY_SEPARATOR: what follows it in the LCM-LoRA's drop-down is said by the page, not chosen
 
     const TEXT = {
         unavailable: "Live does not work in this WebUI: its page lacks functions that Live needs.",

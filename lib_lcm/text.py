@@ -1,10 +1,9 @@
-"""The sentences that users read, in one place: English templates, filled in where they arise, shown in the
-WebUI's language by the page.
+"""Sentences that can be shown in another language: English templates, filled in where they are raised.
 
-Labels, tooltips and choices are plain texts, which the WebUI's own localisation replaces in the page. What
-holds values cannot be replaced there, so it is a `Text`, translated before it is sent. Both are looked up in
-the WebUI's `localizations/*.json`, by the English. The log and the API stay in English: to them, a `Text` is
-its English sentence.
+Labels, tooltips and choices are replaced in the page by the WebUI's own localisation. What holds values
+cannot be replaced there, so it is a `Text`, translated before it is sent. Both are looked up in the WebUI's
+`localizations/*.json`, by the English. The log and the API stay in English: to them, a `Text` is its English
+sentence.
 """
 
 from __future__ import annotations

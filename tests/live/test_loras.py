@@ -4,7 +4,7 @@ machine.
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -317,6 +317,18 @@ def test_each_batch_has_the_weight_of_its_own_prompt(webui):
     assert [text.split("LCM weight: ")[1].split(",")[0] for text in texts] == ["1", "0.5", "1"]
     for offset, (prompt, image) in enumerate(zip((PROMPT, tagged, PROMPT), images, strict=True)):
         assert same(image, webui.txt2img(prompt, lcm=ON, seed=5 + offset)[0].image)
+
+
+def test_an_unknown_tag_is_looked_for_once_for_the_plan_and_once_for_the_batch(webui):
+    def looks(prompt: str, **how) -> int:
+        before = webui.client.get("/lcm-test-probe/looks")
+        with suppress(ApiError):  # most WebUIs apply no LoRA at all then
+            webui.txt2img(prompt, **how)
+        return webui.client.get("/lcm-test-probe/looks") - before
+
+    unknown, known = f"{PROMPT} <lora:nowhere:1>", looks(PROMPT, lcm=ON)
+    of_the_host = looks(unknown, steps=4, cfg_scale=3)
+    assert known <= 2 and looks(unknown, lcm=ON) <= 2 + of_the_host
 
 
 def test_the_infotext_of_each_batch_names_the_lora_that_it_was_drawn_with(webui):

@@ -75,7 +75,8 @@ class Generation:
 
     def _begin(self, p, options: LcmOptions) -> None:
         self._make_ready()
-        plan = make_plan(options, request_of(p), facts.host_facts(p.sd_model))
+        with loras.library().seen_once():
+            plan = make_plan(options, request_of(p), facts.host_facts(p.sd_model))
         if plan.problem is not None:
             messages.refuse(p, plan.problem)
             return
