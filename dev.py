@@ -37,12 +37,13 @@ PYTHONS = ((3, 11), (3, 10))  # preferred first; torchvision's and Pillow's pins
 PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
+# in two processes; each starts WebUIs of its own, 6.5 GB in all
 WHOLE_SUITE = (
     "-n",
     "2",
     "--dist",
     "loadfile",
-)  # in two processes; each starts WebUIs of its own, 6.5 GB in all
+)
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
 # Packages whose loss is noticed at the next start: import name -> distribution.
@@ -105,9 +106,8 @@ class Environment:
         self.root = root
         self.path = root / ".venv"
         self.stamp = self.path / "dev-stamp.json"
-        self.state = (
-            root / ".venv.state"
-        )  # outside .venv, so that both outlive its replacement: the lock and pip's log
+        # outside .venv, so that both outlive its replacement: the lock and pip's log
+        self.state = root / ".venv.state"
         self.key_packages = KEY_PACKAGES if key_packages is None else key_packages
 
     @property

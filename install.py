@@ -20,9 +20,8 @@ from lib_lcm.lora.background import downloads
 from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS
 from lib_lcm.lora.download import DownloadError
 
-EXTENSION = (
-    Path(__file__).absolute().parent
-)  # not resolved: a linked extension belongs to the WebUI that links to it
+# not resolved: a linked extension belongs to the WebUI that links to it
+EXTENSION = Path(__file__).absolute().parent
 
 
 def webui_lora_dir(extension: Path) -> Path | None:
@@ -102,9 +101,8 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(
-            errors="backslashreplace"
-        )  # on Windows it may not be able to hold the letters of a folder's name
+        # on Windows it may not be able to hold the letters of a folder's name
+        stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -68,9 +68,8 @@ class Row:
 def rows_of(name: str) -> list[Row]:
     """The lines for the checkpoint `name`: all of them for sd15, for the others what the claim needs."""
     everything = name == "sd15"
-    is_teacher = (
-        LORA_OF[name] == name
-    )  # of the second checkpoint the claim is about what the LoRA does on it, not against itself
+    # of the second checkpoint the claim is about what the LoRA does on it, not against itself
+    is_teacher = LORA_OF[name] == name
     rows = [
         Row(Method(f"{TEACHER}, CFG {cfg:g}", "euler", 25, cfg), main=is_teacher and cfg == TEACHER_CFG)
         for cfg in (2.0, 3.0)

@@ -35,11 +35,12 @@ STEPS = 4
 SIDE = 256
 LATENT = (1, 4, SIDE // 8, SIDE // 8)
 SD15_LATENT = (1, 4, 64, 64)
+# the rest are diffusers' defaults
 SD15_UNET = {
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
     "sample_size": 64,
-}  # the rest are diffusers' defaults
+}
 HOOKS = ("process", "before_process_batch", "process_batch", "postprocess")
 
 
@@ -154,9 +155,8 @@ def cost_when_off(bench: Workbench, rounds: int) -> dict:
             taken.clear()
             for _ in range(rounds + 2):
                 taken.append({WALL: 0.0, CPU: 0.0})
-                bench.txt2img(
-                    prompt, steps=1, cfg_scale=1, width=64, height=64, sampler_name="LCM"
-                )  # no warning to print
+                # no warning to print
+                bench.txt2img(prompt, steps=1, cfg_scale=1, width=64, height=64, sampler_name="LCM")
             figures[name] = {kind: statistics.median(one[kind] for one in taken[2:]) for kind in (WALL, CPU)}
         return figures
     finally:

@@ -6,9 +6,8 @@ try:
     _missing = server.missing_parts()
     if not _missing:
         from lib_lcm.webui import script
-except (
-    ImportError
-) as error:  # a WebUI that lacks what even the probing needs, or a part that the probing does not know
+except ImportError as error:
+    # a WebUI that lacks what even the probing needs, or a part that the probing does not know
     _missing = [error.name or str(error)]
     if _missing[0].startswith("lib_lcm"):
         raise  # not the WebUI's fault

@@ -47,9 +47,8 @@ def main(argv=None) -> None:
     profiles.select(args.profile)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module="torchvision"
-    )  # about image codecs and an unfinished part
+    # about image codecs and an unfinished part
+    warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
 
     # Extensions are imported the WebUI's way, by `sys.path` while they are loaded; the repository's root must
     # not help them.

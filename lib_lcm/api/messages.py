@@ -261,9 +261,8 @@ def _forms(folder: Path) -> set[str]:
     `repr` has them.
     """
     paths = {str(folder), os.path.abspath(folder), os.path.realpath(folder)}
-    paths = {
-        path for path in paths if len(Path(path).parts) > 1 and os.path.isabs(path)
-    }  # never "/" or "C:\"
+    # never "/" or "C:\"
+    paths = {path for path in paths if len(Path(path).parts) > 1 and os.path.isabs(path)}
     return (
         paths | {path.replace("\\", "\\\\") for path in paths} | {path.replace("\\", "/") for path in paths}
     )

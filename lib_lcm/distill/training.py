@@ -146,7 +146,8 @@ class Distillation:
             RuntimeError,
             NotImplementedError,
             TypeError,
-        ) as error:  # a student that needs more than shapes
+        ) as error:
+            # a student that needs more than shapes
             return (
                 f"The memory that distillation needs could not be estimated ({str(error).splitlines()[0]})."
             )

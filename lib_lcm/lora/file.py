@@ -111,7 +111,8 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
     except (
         OSError,
         ValueError,
-    ) as error:  # ValueError: a name the system cannot hold, such as one with a NUL
+    ) as error:
+        # ValueError: a name the system cannot hold, such as one with a NUL
         reason = getattr(error, "strerror", None) or error
         return LoraFile(
             path,

@@ -86,9 +86,8 @@ def split_key(name: str) -> Key:
     if _TEXT_ENCODER.match(name):
         return Key("text_encoder", module, part, kind)
     path = _UNET_PREFIX.sub("", module, count=1).replace(".", "_")
-    path = path.replace(
-        "_processor_to_", "_to_"
-    )  # diffusers' first LoRA format hung its layers on attention processors
+    # diffusers' first LoRA format hung its layers on attention processors
+    path = path.replace("_processor_to_", "_to_")
     if path.endswith("_to_out"):
         path += "_0"
     if "temporal" in path or "motion_modules" in path or "_temp_" in path:

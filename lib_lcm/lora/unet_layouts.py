@@ -151,7 +151,6 @@ def covers_all_layers(family: Family | None, outline: Outline) -> bool:
     for resnet in layout.resnets:
         required.update(f"{resnet}_{layer}" for layer in ("conv1", "conv2", "time_emb_proj"))
         if resnet.startswith("up_"):
-            required.add(
-                f"{resnet}_conv_shortcut"
-            )  # the skip connections always widen the input on the way up
+            # the skip connections always widen the input on the way up
+            required.add(f"{resnet}_conv_shortcut")
     return required <= outline.modules

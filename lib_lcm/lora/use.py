@@ -106,9 +106,8 @@ def lora_for(
     `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means
     for this checkpoint, as the option `lora` has it, None where nothing is remembered.
     """
-    weight = float(
-        FIRST["weight"] if options.weight is None else options.weight
-    )  # for callers without settings
+    # for callers without settings
+    weight = float(FIRST["weight"] if options.weight is None else options.weight)
     if options.lora == NONE:
         return LoraUse(weight=weight, reason=FROM_OPTION)
     if options.lora == AUTO and remembered == NONE:

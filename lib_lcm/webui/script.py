@@ -46,9 +46,8 @@ class LcmScript(scripts.Script):
         """
         element_id = kwargs.get("elem_id")
         self._controls().note(component, element_id)
-        if (
-            element_id == f"generation_info_{self._controls().tab}" and self._accordion is not None
-        ):  # which is below all controls
+        # which is below all controls
+        if element_id == f"generation_info_{self._controls().tab}" and self._accordion is not None:
             self._accordion.connect()
             self._accordion = None
 

@@ -104,10 +104,11 @@ def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) ->
     loras, checkpoints = data_dir / "Lora", data_dir / "Stable-diffusion"
     copy_lcm_loras(MODELS / "Lora", loras)
     shutil.copytree(MODELS / "Stable-diffusion", checkpoints)
+    # torch and diffusers: 5 s that no other start of pytest needs
     from workbench.small_models import (
         load_checkpoint,
         save_checkpoint,
-    )  # torch and diffusers: 5 s that no other start of pytest needs
+    )
 
     model = load_checkpoint(checkpoints / "small-sd15.safetensors")
     # says of the same weights that they predict something else: what is drawn is noise, and exact

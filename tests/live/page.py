@@ -77,14 +77,12 @@ def reload_ui(page, server) -> None:
     """Presses "Reload UI", and returns when both the server and the page, which loads itself anew, are there
     again; closes the page.
     """
-    page.wait_for_function(
-        "typeof opts === 'object' && Object.keys(opts).length > 0"
-    )  # the last that a page gets while it opens
+    # the last that a page gets while it opens
+    page.wait_for_function("typeof opts === 'object' && Object.keys(opts).length > 0")
     starts = server.starts
     page.evaluate("window.isBeforeReload = true")
-    page.route(
-        "**/internal/ping", lambda route: route.abort()
-    )  # the page asks whether the server is back, too early on a slow machine
+    # the page asks whether the server is back, too early on a slow machine
+    page.route("**/internal/ping", lambda route: route.abort())
     page.evaluate("setTimeout(() => document.getElementById('settings_restart_gradio').click(), 0)")
     for _ in range(600):
         if server.starts > starts:

@@ -69,9 +69,8 @@ class Pages:
         else:
             errors = []
             page = open_page(self._browser, self._webui.client.url + query, errors)
-            page.wait_for_function(
-                "typeof opts === 'object' && Object.keys(opts).length > 0"
-            )  # the last that a page gets while it opens
+            # the last that a page gets while it opens
+            page.wait_for_function("typeof opts === 'object' && Object.keys(opts).length > 0")
             settle(page)
             first = page.evaluate(STATE)
             page.evaluate(RESET, first)  # the first time, the probe takes note of what is there

@@ -65,10 +65,11 @@ def control(webui, picture, **unit) -> dict:
         ({"model": "tiny-controlnet"}, 2),
         ({"model": "tiny-controlnet", "control_mode": "ControlNet is more important"}, 2),
         ({"model": "tiny-t2i-adapter"}, 2),
+        # it adds noise to its reference that depends on the number of rows
         (
             {"module": "reference_only"},
             8,
-        ),  # it adds noise to its reference that depends on the number of rows
+        ),
     ],
 )
 def test_controlnet_steers_an_lcm_picture_at_half_the_work(webui, unit, levels):
@@ -202,9 +203,8 @@ def test_settings_of_adetailers_own(webui):
 @newest
 def test_adetailer_with_all_scripts_in_its_inner_pass(webui):
     field = detailer(webui)
-    webui.client.post(
-        "/sdapi/v1/options", {"ad_only_selected_scripts": False}
-    )  # extensions' settings cannot be asked for
+    # extensions' settings cannot be asked for
+    webui.client.post("/sdapi/v1/options", {"ad_only_selected_scripts": False})
     try:
         _, calls = webui.txt2img(PROMPT, lcm=ON, **field)
     finally:
@@ -330,9 +330,8 @@ def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui
     euler, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=1)
     try:
         reload_ui(webui, tmp_path / "with", rival=stage)
-        if (
-            stage != "app_started"
-        ):  # the page is built by then; that latecomer goes when the next picture is made
+        # the page is built by then; that latecomer goes when the next picture is made
+        if stage != "app_started":
             assert len(aliases_of_lcm(webui)) == 1
         made, calls_beside = webui.txt2img(PROMPT, lcm=ON)
         assert calls_beside == calls and same(made.image, ticked.image)

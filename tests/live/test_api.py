@@ -121,17 +121,15 @@ def test_a_checkpoint_that_is_not_loaded_is_not_planned_for(webui):
     ):
         plan = client.post("/lcm/v1/plan", asked_with(**settings))
         assert plan["family"] == "sd15" and plan["hints"] == []
-    with webui.settings(
-        sd_model_checkpoint=webui.sd15
-    ):  # until the first page is opened, nothing is selected on Forge
+    # until the first page is opened, nothing is selected on Forge
+    with webui.settings(sd_model_checkpoint=webui.sd15):
         webui.txt2img(PROMPT, webui.sdxl, steps=1)
         plan = client.post("/lcm/v1/plan", asked_with(sd_model_checkpoint=webui.sdxl))
         assert plan["family"] == "sdxl" and plan["hints"] == [
             "SDXL at 1024 pixels in 4 steps: raise steps to 6–8 if you see a grid."
         ]
-        status, sentence = refusal(
-            webui, "/lcm/v1/plan", {"args": [ON]}
-        )  # the next plain request would load the selected one again
+        # the next plain request would load the selected one again
+        status, sentence = refusal(webui, "/lcm/v1/plan", {"args": [ON]})
         assert status == 409 and webui.sd15 in sentence
 
 

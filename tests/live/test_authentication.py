@@ -40,9 +40,8 @@ def test_a_route_asks_for_the_password(guarded, method, path, payload):
         for auth in (None, "ada:other", "ada:", "eve:secret")
     }
     assert answers == dict.fromkeys(answers, 401)
-    for auth in PAIRS.split(
-        ","
-    ):  # what it then answers depends on the route, and on whether the WebUI has loaded a model yet
+    # what it then answers depends on the route, and on whether the WebUI has loaded a model yet
+    for auth in PAIRS.split(","):
         assert status(Client(guarded.url, auth), method, path, payload) in (200, 409, 422)
 
 

@@ -294,9 +294,8 @@ def test_four_clients_at_once_each_get_the_pictures_they_asked_for(webui, unharm
     jobs = [(kind, seed) for seed in (1, 2) for kind in range(len(kinds))]
     alone = {(kind, seed): answer(webui, kinds[kind], seed) for kind, seed in jobs}
     pictures = [right for right in alone.values() if right[0] != 422]
-    assert (
-        len({str(right[0]) for right in pictures}) == len(pictures) == len(jobs) - 2
-    )  # so that a mixed-up answer is seen
+    # so that a mixed-up answer is seen
+    assert len({str(right[0]) for right in pictures}) == len(pictures) == len(jobs) - 2
     settings = webui.all_settings()
     wrong, answered = [], []
 

@@ -88,9 +88,8 @@ def test_of_img2img_neither_the_first_picture_is_saved_nor_the_mask_shown(sessio
         assert len(made.images) == 1 and webui.events_of("image_saved") == [] and session.files() == [1]
         ordinary, _ = webui.img2img(PROMPT, [picture], **fields)
         assert len(ordinary.images) > 1 and len(webui.events_of("image_saved")) > 1
-    assert any(
-        image.size == made.image.size and same(image, made.image) for image in ordinary.images
-    )  # beside grid and mask
+    # beside grid and mask
+    assert any(image.size == made.image.size and same(image, made.image) for image in ordinary.images)
 
 
 @pytest.mark.parametrize(

@@ -109,9 +109,8 @@ def test_a_choice_is_remembered_for_the_checkpoint_everywhere_until_it_is_forgot
         _, calls = webui.txt2img(PROMPT, checkpoint=webui.sdxl, lcm=AUTO)
         assert loras(calls) == [[SDXL]] * 2
         webui.loaded()
-        for picture in (
-            (official, explicit) if webui.reads_infotexts else ()
-        ):  # it draws its own picture, whatever is remembered
+        # it draws its own picture, whatever is remembered
+        for picture in (official, explicit) if webui.reads_infotexts else ():
             answer = webui.txt2img_of_infotext(picture.infotext)
             assert answer["info"] and same(decode_image(answer["images"][0]), picture.image)
     assert same(webui.txt2img(PROMPT, lcm=AUTO)[0].image, official.image)
@@ -190,9 +189,8 @@ class TestOnThePage:
         open_accordion(page)
         choose_lora(page, SDXL)
         assert "is for SDXL" in status(page) and not remember_button(page).is_visible()
-        remember_button(page).evaluate(
-            "button => button.click()"
-        )  # as one who has pressed it before the page's answer has come
+        # as one who has pressed it before the page's answer has come
+        remember_button(page).evaluate("button => button.click()")
         page.locator("#script_txt2img_lcm_status .lcm-warnings li", has_text="is for SDXL").first.wait_for()
         assert "remembered" not in plan(webui)["status"]
 

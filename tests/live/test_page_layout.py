@@ -122,9 +122,8 @@ def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, 
     part("refresh").click()
     part("download").wait_for(state="hidden")
 
-    choose(
-        page, "tab_txt2img #script_list", "X/Y/Z plot"
-    )  # so that Live has something to say, and draws nothing
+    # so that Live has something to say, and draws nothing
+    choose(page, "tab_txt2img #script_list", "X/Y/Z plot")
     part("live").locator("input").check()
     line = part("live_status").locator(".lcm-live-status")
     page.wait_for_function("document.querySelector('.lcm-live-status').innerText.includes('Live waits')")

@@ -181,9 +181,8 @@ def test_a_failure_while_sampling_leaves_nothing_behind(webui, hires):
 
 def test_a_live_preview_changes_nothing(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
-    kind = (
-        "Approx cheap" if webui.name == "reforge" else "Full"
-    )  # reForge shows no full ones: it would download a model
+    # reForge shows no full ones: it would download a model
+    kind = "Approx cheap" if webui.name == "reforge" else "Full"
     with webui.settings(live_previews_enable=True, show_progress_type=kind, live_preview_content="Combined"):
         webui.disturb_next(at_call=3, do="preview")
         after, _ = webui.txt2img(PROMPT, lcm=ON)
@@ -505,7 +504,6 @@ def test_weights_stored_in_eight_bits(webui):
         plain, _ = webui.txt2img(PROMPT, steps=2, cfg_scale=3)
         assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, made.image)
         assert same(webui.txt2img(PROMPT, steps=2, cfg_scale=3)[0].image, plain.image)
-    webui.txt2img(
-        PROMPT, webui.sdxl, steps=1, cfg_scale=1
-    )  # A1111 gives back only what it has rounded, until the file is read again
+    # A1111 gives back only what it has rounded, until the file is read again
+    webui.txt2img(PROMPT, webui.sdxl, steps=1, cfg_scale=1)
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, before.image)

@@ -133,9 +133,8 @@ def test_the_sliders_follow_the_family_until_they_are_moved(page, webui):
         assert values() == ["4", "1.2", "1"]
         for checkpoint, expected in ((webui.sdxl, ["6", "1.2", "0.9"]), (webui.sd15, ["4", "1.2", "1"])):
             webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": checkpoint})
-            webui.client.txt2img(
-                PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side
-            )  # Forge loads it only now
+            # Forge loads it only now
+            webui.client.txt2img(PROMPT, steps=1, cfg_scale=1, width=webui.side, height=webui.side)
             page.locator("#script_txt2img_lcm_refresh").first.click()
             settle(page)
             assert values() == expected  # the CFG scale is the user's own

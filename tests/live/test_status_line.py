@@ -35,10 +35,11 @@ def test_every_control_that_is_asked_about_makes_the_page_ask(panel, img2img):
         _, question = tab.event(tab.name("ask"), "click")
         asked = question["inputs"][1:]  # the first is the question itself
         silent = [tab.element_id(one) for one in asked if (one, "change") not in changing]
+        # the page watches that one itself
         assert len(asked) > 15 and silent in (
             [],
             ["img2img_scale_resolution_preview"],
-        )  # the page watches that one itself
+        )
 
 
 def test_prompts_are_asked_about_when_the_typing_pauses_and_all_else_at_once(panel):
@@ -98,9 +99,8 @@ def test_a_value_that_cannot_be_used_is_named(panel):
     assert (
         answer.is_refusal and answer.line == "LCM option 'steps' is 9; it must be a whole number from 1 to 8."
     )
-    assert (
-        panel.ask(**{**ON, "steps": None}).is_refusal is False
-    )  # an emptied field: the WebUI's own steps count
+    # an emptied field: the WebUI's own steps count
+    assert panel.ask(**{**ON, "steps": None}).is_refusal is False
     assert not panel.ask(enabled=False, steps=9).is_refusal
 
 
@@ -250,9 +250,8 @@ def test_the_line_and_untouched_sliders_follow_the_checkpoint(panel, webui):
             assert (
                 answer.line.startswith("SDXL · lcm_lora_sdxl at 0.9 · 6 steps") and "CFG 1.2" in answer.line
             )
-            assert (
-                panel.ask(enabled=True, steps=4, cfg=1, weight=1).moved == {}
-            )  # the user's own, from now on
+            # the user's own, from now on
+            assert panel.ask(enabled=True, steps=4, cfg=1, weight=1).moved == {}
         webui.loaded()
         assert panel.ask(enabled=True, steps=6, cfg=1.2, weight=0.9).moved == {"steps": 4, "weight": 1.0}
 
@@ -271,9 +270,8 @@ def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_ove
     waiting = panel.ask(**ON, host=override)
     assert waiting.line.startswith("The checkpoint is not loaded yet") and waiting.covered
     assert not panel.ask(host=override).covered, "LCM is off"
-    assert (
-        panel.ask(**{**ON, "steps": None}, host=override).line == waiting.line
-    )  # what the plan is made from cannot be read yet
+    # what the plan is made from cannot be read yet
+    assert panel.ask(**{**ON, "steps": None}, host=override).line == waiting.line
     assert panel.ask(**ON).line.startswith("SD 1.5")
 
 
@@ -325,9 +323,8 @@ def test_the_list_says_what_auto_means_and_what_each_lora_is_for(panel, webui):
 def test_a_lora_for_another_family_is_refused_and_not_remembered(panel):
     answer = panel.ask(**ON, lora=SDXL)
     assert answer.is_refusal and "is for SDXL" in answer.line and answer.remember is None
-    assert "is for SDXL" in panel.press(
-        "remember", lora=SDXL
-    )  # as one who has pressed it before the page's answer has come
+    # as one who has pressed it before the page's answer has come
+    assert "is for SDXL" in panel.press("remember", lora=SDXL)
     assert "remembered" not in panel.ask(**ON).line
 
 

@@ -72,9 +72,8 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
         assert "LCM LoRA" not in made.infotext
     typed_tag("warn")
     already = len(webui.server.log)
-    webui.txt2img(
-        PROMPT, **{**plain, **hires, "hr_second_pass_steps": None, "steps": 9}
-    )  # then it has the steps of the first pass
+    # then it has the steps of the first pass
+    webui.txt2img(PROMPT, **{**plain, **hires, "hr_second_pass_steps": None, "steps": 9})
     assert [
         line.strip() for line in webui.server.log[already:] if line.startswith(("LCM:", "*** Error"))
     ] == [warning]

@@ -108,9 +108,8 @@ class WebUI:
         try:
             return self.client.get("/sdapi/v1/script-info")
         except ApiError as error:
-            if (
-                error.status == 500 and self.name == "a1111-1.6"
-            ):  # its model of an answer does not allow for its own drop-downs
+            # its model of an answer does not allow for its own drop-downs
+            if error.status == 500 and self.name == "a1111-1.6":
                 pytest.skip("A1111 1.6 cannot describe its scripts over the API, with or without extensions")
             raise
 
@@ -161,9 +160,8 @@ class WebUI:
 
     def txt2img_of_infotext(self, infotext: str, **fields) -> dict:
         """The API's answer to a request with the field `infotext`, for WebUIs that have it."""
-        if (
-            self.name == "forge"
-        ):  # it answers 500 where it has to read the styles out of an infotext, with or without extensions
+        # it answers 500 where it has to read the styles out of an infotext, with or without extensions
+        if self.name == "forge":
             fields["styles"] = []
         return self.client.post("/sdapi/v1/txt2img", {"infotext": infotext, **fields})
 

@@ -56,11 +56,12 @@ def find_python(folder: Path, given: Path | None = None) -> Path:
                 f"{given} is not there: --webui-python names the interpreter that the WebUI runs with."
             )
         return given
+    # the last: packages that bring their own Python
     places = [
         folder / "venv",
         folder / ".venv",
         folder.parent / "system" / "python",
-    ]  # the last: packages that bring their own Python
+    ]
     for place in places:
         for name in ("bin/python", "Scripts/python.exe", "python.exe"):
             if (place / name).is_file():

@@ -277,9 +277,8 @@ def test_bf16_computes_in_half_precision_and_trains_in_full():
     gradient, exact = half.gradients(), UNetDistillation(**far).gradients()
     assert set(seen) == {torch.bfloat16}
     assert {parameter.dtype for parameter in half.run.parameters} == {torch.float32} == {gradient.dtype}
-    assert (
-        float(torch.cosine_similarity(gradient, exact, dim=0)) > 0.9
-    )  # of this network, rounding to bf16 leaves 0.94
+    # of this network, rounding to bf16 leaves 0.94
+    assert float(torch.cosine_similarity(gradient, exact, dim=0)) > 0.9
 
 
 def test_precisions_that_cannot_work_are_refused():

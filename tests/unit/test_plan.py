@@ -126,13 +126,14 @@ LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
     [
         ("a AND b", 1.0, {}, None, "CFG 1: negative prompt used · 12 UNet rows"),
         ("a :0.5", 1.0, {}, None, "CFG 1: negative prompt used · 8 UNet rows"),
+        # u + (a - u) / 2 + (b - u) / 2
         (
             "a :0.5 AND b:.5",
             1.0,
             {},
             None,
             "CFG 1: negative prompt ignored · 12 UNet rows",
-        ),  # u + (a - u) / 2 + (b - u) / 2
+        ),
         ("a AND b", 1.5, {}, None, "CFG 1.5: negative prompt used · 12 UNet rows"),
         ("a AND b", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 8 UNet rows"),
         ("a :0.5", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 4 UNet rows"),
@@ -218,11 +219,12 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
             "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 8 UNet rows",
         ),
         (
+            # Forge, reForge
             {
                 "own_samplers": frozenset({"LCM"}),
                 "leaves_out_uncond": True,
                 "is_on_grid": False,
-            },  # Forge, reForge
+            },
             "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet rows",
         ),
     ],
@@ -546,9 +548,8 @@ def test_files_called_like_the_keywords_have_options_of_their_own(tmp_path):
 
 @pytest.mark.parametrize("family, other", [("ssd1b", "sdxl"), ("sdxl", "ssd1b")])
 def test_ssd1b_and_sdxl_never_get_each_others_lora(tmp_path, family, other):
-    write_lora(
-        tmp_path / f"lcm_lora_{family}.safetensors", official_lora_tensors(other)
-    )  # whatever it is called
+    # whatever it is called
+    write_lora(tmp_path / f"lcm_lora_{family}.safetensors", official_lora_tensors(other))
     loras = LoraLibrary([tmp_path])
     mine, theirs = family_named(family), family_named(other)
     assert lora_for("a cat", ON, mine, loras).problem.startswith(f"No LCM-LoRA for {mine.label}")

@@ -143,9 +143,8 @@ def test_a_failed_download_ends_in_one_sentence_that_names_no_folder(server, ada
         "save it as Lora/lcm_lora_sdxl.safetensors."
     )
     assert hub.requests[0][0].startswith("/latent-consistency/lcm-lora-sdxl/")
-    ada.post(
-        "/sdapi/v1/txt2img", {"prompt": "a star", "steps": 1, "width": 64, "height": 64}
-    )  # so that a checkpoint is loaded
+    # so that a checkpoint is loaded
+    ada.post("/sdapi/v1/txt2img", {"prompt": "a star", "steps": 1, "width": 64, "height": 64})
     plan = ada.post("/lcm/v1/plan", {"args": [True]})
     assert (
         "put pytorch_lora_weights.safetensors" in plan["problem"]

@@ -38,9 +38,8 @@ def test_frechet_distance_of_known_distributions():
     one = torch.randn(20000, 4)
     assert frechet_distance(one, one) == pytest.approx(0.0, abs=1e-6)
     assert frechet_distance(one, one + 3.0) == pytest.approx(4 * 9.0, rel=1e-6)
-    assert frechet_distance(one, 2 * one) == pytest.approx(
-        4.0, rel=0.05
-    )  # (1 - 2)^2 in each of four directions
+    # (1 - 2)^2 in each of four directions
+    assert frechet_distance(one, 2 * one) == pytest.approx(4.0, rel=0.05)
 
 
 def test_the_judge_s_points_are_compared_on_the_same_prompts():

@@ -26,8 +26,7 @@ def test_the_server_keeps_an_idle_connection_for_longer_than_gradios_queue_uses_
     with closing(http.client.HTTPConnection(host.url.removeprefix("http://"))) as connection:
         for pause in (0, LONGEST_USE + 1):
             time.sleep(pause)
-            connection.request(
-                "GET", "/workbench/v1/started"
-            )  # RemoteDisconnected, where the server has closed it
+            # RemoteDisconnected, where the server has closed it
+            connection.request("GET", "/workbench/v1/started")
             answer = connection.getresponse()
             assert answer.status == 200 and answer.read()

@@ -39,9 +39,8 @@ def test_a_picture_is_the_same_in_whatever_batch_it_is_made(host, sampler):
     assert not same(batch[0], batch[1])
     for index in (1, 2):
         single = host.txt2img(sampler_name=sampler, steps=3, seed=5 + index).image
-        assert (
-            largest_difference(batch[index], single) <= 1
-        )  # products of another batch size round differently
+        # products of another batch size round differently
+        assert largest_difference(batch[index], single) <= 1
 
 
 def test_variation_seed_and_noise_seed_delta_change_the_picture(host):

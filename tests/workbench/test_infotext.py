@@ -94,9 +94,8 @@ def test_options_survive_the_hosts_infotext(
             if is_chosen
             else "auto"
         )
-        schedule, gamma = (
-            (schedule, OPTION["gamma"].default) if sampler == "lcm" else (TRAILING, gamma)
-        )  # what the others have no use for
+        # what the others have no use for
+        schedule, gamma = (schedule, OPTION["gamma"].default) if sampler == "lcm" else (TRAILING, gamma)
         options = LcmOptions(True, weight, 4, 1.0, lora, schedule, sampler, gamma)
         plan = make_plan(options, Request(PassRequest(20), 7.0), HostFacts(SD15, library))
         assert plan.problem is None and (plan.first.lora.file == wanted or not is_chosen)
@@ -145,10 +144,11 @@ def test_what_is_no_finite_number_leaves_the_control_as_it_is(through_the_host, 
 
 @pytest.mark.parametrize(
     "sampler,expected",
+    # made by a sampler that is not ours
     [
         ("LCM", {"sampler": "LCM", "schedule": "WebUI"}),
         ("TCD", {"sampler": "TCD"}),
-    ],  # made by a sampler that is not ours
+    ],
 )
 def test_a_picture_of_the_hosts_own_sampler_selects_it_and_leaves_the_accordion_off(
     through_the_host, tmp_path, sampler, expected

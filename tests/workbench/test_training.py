@@ -156,9 +156,8 @@ def test_sdxl_learns_what_sd15_predicts_of_the_same_noisy_latents(trained, tmp_p
         @staticmethod
         def predict(noisy, timesteps, ids):
             wanted.append((noisy.shape, timesteps.shape, len(ids)))
-            return torch.zeros_like(
-                noisy
-            )  # as the untrained denoiser, whose last layer is zero, says as well
+            # as the untrained denoiser, whose last layer is zero, says as well
+            return torch.zeros_like(noisy)
 
     asked = []
     monkeypatch.setattr(

@@ -159,9 +159,8 @@ class Judge:
         picture = picture - self._sky
         ground = np.median(picture[rim], axis=0)
         near_ground = np.linalg.norm(picture[rim] - ground, axis=-1) < 2 * self._contrast
-        ground = (
-            picture[rim][near_ground].mean(axis=0) if near_ground.any() else ground
-        )  # the median is a light tile or a dark one
+        # the median is a light tile or a dark one
+        ground = picture[rim][near_ground].mean(axis=0) if near_ground.any() else ground
         difference = picture - ground
         lightness = difference.mean(axis=-1, keepdims=True)
         difference -= lightness.clip(-1.3 * self._tile_tone, 1.3 * self._tile_tone)

@@ -189,9 +189,8 @@ def render(
     tones = palette(look)
     placed = place(scenes, rng)
     names = [[scene.background, *(thing.colour for thing in scene.things)] for scene in scenes]
-    colours = np.stack(
-        [[tones[name] for name in (row * 2)[:3]] for row in names]
-    )  # [B, 3, 3]; a missing second is never seen
+    # [B, 3, 3]; a missing second is never seen
+    colours = np.stack([[tones[name] for name in (row * 2)[:3]] for row in names])
     colours = torch.from_numpy(colours.astype(np.float32)).to(device)
     coins = rng.integers(0, 2, (len(scenes), 1, SIDE // TILE, SIDE // TILE)) * 2.0 - 1.0
     light = torch.from_numpy(coins if tiles is None else tiles[:, None]).float().to(device)

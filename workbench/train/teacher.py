@@ -147,9 +147,8 @@ def assemble_model(run: Run, name: str) -> SmallModel:
         )
         model.text_encoder.load_state_dict(parent.text_encoder.state_dict())
     else:
-        zero_layers(
-            model.unet, "conv2", "proj_out", "conv_out"
-        )  # the whole denoiser too, which shortens the first phase of training
+        # the whole denoiser too, which shortens the first phase of training
+        zero_layers(model.unet, "conv2", "proj_out", "conv_out")
         load_text(run, origin.family, model.text_encoder)
         with torch.no_grad():
             model.text_encoder.text_proj.weight.mul_(TEXT_GAIN)

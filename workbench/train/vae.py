@@ -118,9 +118,8 @@ def train_vae(run: Run, settings: VaeSettings | None = None) -> Progress:
     settings = settings or VaeSettings.on(run.device)
     torch.manual_seed(run.seed)
     vae = AutoencoderKL(**VAE_CONFIG)
-    zero_layers(
-        vae, "conv2", "to_out.0"
-    )  # a chain of few convolutions, through which colours and places come from the first step on
+    # a chain of few convolutions, through which colours and places come from the first step on
+    zero_layers(vae, "conv2", "to_out.0")
     torch.nn.init.constant_(vae.quant_conv.bias[vae.config.latent_channels :], START_LOG_VARIANCE)
     vae.to(run.device, memory_format=torch.channels_last)
     album = Album(run, 256 if run.quick else settings.pictures, 1)

@@ -178,9 +178,8 @@ def _network_for(name, network_on_disk, still_loaded):
     """
     key = f"{name}|{shared.sd_model.filename}"
     net = networks_in_memory.get(key) or still_loaded.get(key)
-    gone_in_forge = profiles.active.forge and not os.path.exists(
-        network_on_disk.filename
-    )  # it reports that as any other it cannot read
+    # it reports that as any other it cannot read
+    gone_in_forge = profiles.active.forge and not os.path.exists(network_on_disk.filename)
     if net is None or gone_in_forge or os.path.getmtime(network_on_disk.filename) > net.mtime:
         try:
             net = load_network(name, network_on_disk)

@@ -32,9 +32,8 @@ class _FirstValue:
             return {"value": value}
         low, high = self.bounds()
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        value = (
-            min(max(value, low), high) if is_number else self.setting()
-        )  # ui-config.json may have been edited by hand
+        # ui-config.json may have been edited by hand
+        value = min(max(value, low), high) if is_number else self.setting()
         # The API takes the type of a control's value for that of all its values, and JSON has no 1.0.
         value = type(self.built_in)(value)
         return {"value": value, "minimum": low, "maximum": high}

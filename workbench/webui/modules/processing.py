@@ -152,9 +152,8 @@ def _prepare(p):
     p.fill_fields_from_opts()
     p.setup_prompts()
     count = len(p.all_prompts)
-    stride = (
-        1 if p.subseed_strength == 0 else 0
-    )  # with variations, the seed stays and the variation seed counts
+    # with variations, the seed stays and the variation seed counts
+    stride = 1 if p.subseed_strength == 0 else 0
     p.all_seeds = seed if isinstance(seed, list) else [seed + stride * i for i in range(count)]
     p.all_subseeds = subseed if isinstance(subseed, list) else [subseed + i for i in range(count)]
 

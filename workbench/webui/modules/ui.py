@@ -271,9 +271,8 @@ def create_ui():
     ]
     settings_tab, settings_json = _create_settings_tab()
     tabs.append((settings_tab, "Settings", "settings"))
-    theme = gr.themes.Default(
-        font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-    )  # no fonts from the internet
+    # no fonts from the internet
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     with gr.Blocks(theme=theme, analytics_enabled=False, title="LCM workbench") as demo:
         gr.HTML(f"<p class='disclaimer'>{DISCLAIMER}</p>", elem_id="workbench_disclaimer")
         with gr.Row(elem_id="quicksettings"):

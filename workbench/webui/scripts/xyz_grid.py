@@ -209,9 +209,8 @@ class Script(scripts.Script):
         for combination in ((x, y, z) for z in zs for y in ys for x in xs):
             if shared.state.interrupted:
                 break
-            cell = copy(
-                p
-            )  # shallow, as in the WebUI: cells share override_settings and extra_generation_params
+            # shallow, as in the WebUI: cells share override_settings and extra_generation_params
+            cell = copy(p)
             cell.do_not_save_grid = True
             for option, value, values in zip(options, combination, all_values, strict=True):
                 option.apply(cell, value, values)

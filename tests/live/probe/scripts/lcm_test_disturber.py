@@ -35,9 +35,8 @@ class DisturberScript(scripts.Script):
 
     def before_process(self, p, mode=None, *args):
         fields = {"name": STYLE, "prompt": STYLE_PROMPT, "negative_prompt": "", "path": None}
-        known = {
-            name: value for name, value in fields.items() if name in styles.PromptStyle._fields
-        }  # 1.6 has no path
+        # 1.6 has no path
+        known = {name: value for name, value in fields.items() if name in styles.PromptStyle._fields}
         shared.prompt_styles.styles[STYLE] = styles.PromptStyle(**known)
         if mode == "inside before_process":
             generate_inside(p)

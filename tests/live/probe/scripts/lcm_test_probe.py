@@ -139,9 +139,8 @@ class ProbeScript(scripts.Script):
         self.is_last = self.is_last or name.startswith("generation_info_")
 
     def process(self, p, *args):
-        torch.manual_seed(
-            0
-        )  # img2img encodes its picture with the random numbers that the generation before has left
+        # img2img encodes its picture with the random numbers that the generation before has left
+        torch.manual_seed(0)
         BEHAVIOUR.update(now=BEHAVIOUR["next"], next={}, calls=0)
         sigmas = BEHAVIOUR["now"].get("sigmas")
         if sigmas:
