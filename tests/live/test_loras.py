@@ -13,6 +13,7 @@ from tests.live.test_generation import ON, TRAILING_4, rows, same, timesteps
 from tests.prompts import OTHER, PROMPT
 from tests.unit.lora_fixtures import lora_shapes, targeted_layers
 from workbench.client import ApiError
+from workbench.small_models import LORAS
 
 SD15, SDXL = "lcm_lora_sd15", "lcm_lora_sdxl"
 
@@ -170,6 +171,21 @@ def test_a_file_that_vanishes_after_the_plan_was_made(webui, batch, steps_before
             )
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, auto.image)
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
+
+
+def test_one_deleted_lora_among_several_is_not_drawn_from_memory(webui):
+    """Forge goes on with a file that it has read before."""
+    if not webui.sd15.startswith("small-"):
+        pytest.skip("the style LoRA is for the workbench's models")
+    prompt = f"{PROMPT} <lora:one:0.5> <lora:two:0.5>"
+    with files(webui, one=SD15, two=SD15) as [one, two]:
+        for path in (one, two):
+            shutil.copyfile(LORAS / "style_pastel.safetensors", path)
+        _, calls = webui.txt2img(prompt, lcm=ON)
+        assert [sorted(names) for names in loras(calls)] == [[SD15, "one", "two"]] * 4
+        one.unlink()
+        _, calls = webui.txt2img(prompt, lcm=ON)
+        assert [sorted(names) for names in loras(calls)] == [[SD15, "two"]] * 4
 
 
 def test_a_lora_that_the_webui_cannot_match_is_not_passed_off_as_lcm(webui):
