@@ -27,7 +27,7 @@ from tests.live.page import state_of
 from tests.live.pages import Pages
 from tests.live.profiles import DEFAULT
 from tests.live.webui import WebUI, connect
-from tests.live.webui_install import InstalledWebUI, InstallProblem, copy_lcm_loras
+from tests.live.webui_install import EXTENSION, InstalledWebUI, InstallProblem, copy_lcm_loras
 from tests.prepared import Server
 from workbench.client import Client
 
@@ -105,17 +105,16 @@ def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) ->
     copy_lcm_loras(MODELS / "Lora", loras)
     shutil.copytree(MODELS / "Stable-diffusion", checkpoints)
     # torch and diffusers: 5 s that no other start of pytest needs
-    from workbench.small_models import (
-        load_checkpoint,
-        save_checkpoint,
-    )
+    from workbench.small_models import load_checkpoint, save_checkpoint
 
     model = load_checkpoint(checkpoints / "small-sd15.safetensors")
     # says of the same weights that they predict something else: what is drawn is noise, and exact
     model.prediction_type = "v_prediction"
     save_checkpoint(model, checkpoints / "small-vpred.safetensors")
     folders = ["--data-dir", str(data_dir), "--lora-dir", str(loras), "--ckpt-dir", str(checkpoints)]
-    return Server(["--profile", profile, *folders, "--extension", str(PROBE)], auth=auth)
+    # the probe before ours, as in an installed WebUI, which takes them by name
+    extensions = ["--no-lcm", "--extension", str(PROBE), "--extension", str(EXTENSION)]
+    return Server(["--profile", profile, *folders, *extensions], auth=auth)
 
 
 def _start_installed(option, tmp_path_factory, auth: str | None = None) -> InstalledWebUI:

@@ -17,6 +17,13 @@ def script_of(title: str, is_img2img: bool):
     return next((script for script in runner.alwayson_scripts if script.title() == title), None)
 
 
+def runs_whole_tab(p) -> bool:
+    """Whether all scripts of a tab run in a generation, as in those that page and API ask for. One that an
+    extension makes inside another has a runner of its own, else the extension would run in it again.
+    """
+    return p.scripts is scripts.scripts_txt2img or p.scripts is scripts.scripts_img2img
+
+
 def module_of(file_name: str, attribute: str):
     """The loaded module of a script of the WebUI's, or None where there is none; scripts are loaded outside
     `sys.modules`.

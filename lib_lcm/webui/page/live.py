@@ -26,7 +26,7 @@ from PIL import Image, PngImagePlugin
 from lib_lcm.api.messages import RequestError, read_object
 from lib_lcm.text import Text
 from lib_lcm.webui.api.http import read_body, reply
-from lib_lcm.webui.host import generations, page, server
+from lib_lcm.webui.host import generations, page, scripts, server
 
 STOP_ROUTE = "/internal/lcm/live-stop"
 FILES_KEPT = 3
@@ -121,6 +121,8 @@ class LiveRuns:
         p.do_not_save_samples = True
         p.do_not_save_grid = True
         generations.leave_init_image_unsaved(p)
+        if not scripts.runs_whole_tab(p):
+            return
         with self._lock:
             outermost = self._outermost() if self._task == task else None
             if outermost is not None and outermost is not p:  # ADetailer calls this with a copy of `p` too
@@ -163,8 +165,8 @@ class LiveRuns:
         processed.info = "" if last is None else last.infotext
 
     def stop(self, task: LiveTask, also_running: bool, files_kept: int | None = None) -> str:
-        """Withdraws a run that has not begun; `also_running`: ends it if it is running. Returns what became
-        of it.
+        """Withdraws a run that has not begun; `also_running`: ends it if it is running. Returns
+        "withdrawn", "interrupted" or, where it goes on, "running".
 
         `files_kept` is how many pictures the page, which begins no further run, still needs: one when Live is
         off, none when it goes away.
