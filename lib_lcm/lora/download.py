@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     import requests
 
 Progress = Callable[[int, int], None]  # bytes on disk, bytes in all
-Cancel = Callable[[], bool]  # True: stop now
 
-CHUNK = 1 << 20  # bytes between two looks at `cancel`
+CHUNK = 1 << 20  # bytes between two reports of progress
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30  # seconds
 ATTEMPTS = 3  # in a row without a new byte
 RETRY_WAIT = 1.0  # seconds before the first repetition; doubled for each one that brings nothing
@@ -42,24 +41,19 @@ class DownloadError(Exception):
     """The file is not there; the message is one sentence that says why and what to do."""
 
 
-class DownloadCancelled(DownloadError):
-    """`cancel` said so; what has arrived is kept."""
-
-
 def download_lora(
     lora: OfficialLora,
     lora_dir: Path,
     *,
     mirror: str = "",
     progress: Progress | None = None,
-    cancel: Cancel | None = None,
 ) -> Path:
     """Puts `lora` into `lora_dir` as `<name>.safetensors` and returns that path.
 
     A file of that name with the official content is returned as it is, without any request. What arrives is
     collected in `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the
-    connection breaks or `cancel` returns True, and the next call goes on from there. It gets its final name
-    in one step, once its size and SHA-256 are right.
+    connection breaks, and the next call goes on from there. It gets its final name in one step, once its size
+    and SHA-256 are right.
 
     `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT,
     and no token is sent to it. `progress(done, total)` is called in bytes, at least at the start and the end.
@@ -67,11 +61,10 @@ def download_lora(
     are honoured. Several calls for one file, as from two WebUIs, write the same bytes to the same places;
     within a process `background` makes them one.
 
-    Raises DownloadError (DownloadCancelled after `cancel`) with one sentence; no other exception is meant to
-    come out.
+    Raises DownloadError with one sentence; no other exception is meant to come out.
     """
     target = Path(lora_dir) / f"{lora.name}.safetensors"
-    job = _Job(lora, target, mirror, progress or (lambda done, total: None), cancel or (lambda: False))
+    job = _Job(lora, target, mirror, progress or (lambda done, total: None))
     with _as_sentences(job):
         if job.is_there():
             job.progress(lora.size, lora.size)
@@ -95,13 +88,12 @@ def download_lora(
 class _Job:
     """One file on its way to `target`."""
 
-    def __init__(self, lora: OfficialLora, target: Path, mirror: str, progress: Progress, cancel: Cancel):
+    def __init__(self, lora: OfficialLora, target: Path, mirror: str, progress: Progress):
         self.lora = lora
         self.target = target
         self.mirror = mirror.strip()
         self.part = target.with_name(target.name + ".part")
         self.progress = progress
-        self.cancel = cancel
 
     @property
     def by_hand(self) -> str:
@@ -203,7 +195,7 @@ class _Job:
                 failures = 0 if self.size_so_far() > before else failures + 1
                 if failures >= ATTEMPTS:
                     raise DownloadError(problem.sentence) from problem.__cause__
-                self.sleep(problem.wait if problem.wait is not None else RETRY_WAIT * 2**failures)
+                time.sleep(problem.wait if problem.wait is not None else RETRY_WAIT * 2**failures)
         self.progress(self.lora.size, self.lora.size)
 
     def fetch_some(self, offset: int) -> None:
@@ -224,7 +216,6 @@ class _Job:
                 with open(self.part, "r+b") as file:
                     file.seek(start)
                     for chunk in response.iter_content(CHUNK):
-                        self.stop_if_cancelled()
                         if file.tell() + len(chunk) > self.lora.size:
                             file.truncate(0)
                             raise self.wrong_size(file.tell() + len(chunk), is_all=False)
@@ -354,21 +345,8 @@ class _Job:
         digest = hashlib.sha256()
         with open(path, "rb") as file:
             while chunk := file.read(CHUNK):
-                self.stop_if_cancelled()
                 digest.update(chunk)
         return digest.hexdigest()
-
-    def sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self.stop_if_cancelled()
-            time.sleep(min(left, 0.2))
-
-    def stop_if_cancelled(self) -> None:
-        if self.cancel():
-            raise DownloadCancelled(
-                self.says("The download of {lora} was cancelled: the next one goes on where it stopped.")
-            )
 
 
 class _TryAgain(Exception):

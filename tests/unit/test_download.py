@@ -19,7 +19,7 @@ import pytest
 from lib_lcm.families import SDXL
 from lib_lcm.lora import download
 from lib_lcm.lora.catalog import OfficialLora
-from lib_lcm.lora.download import DownloadCancelled, DownloadError, download_lora
+from lib_lcm.lora.download import DownloadError, download_lora
 from tests.hub import Hub
 
 CONTENT = random.Random(7).randbytes(300_000)
@@ -123,13 +123,7 @@ def test_server_that_gives_no_length_and_ends_early_is_asked_again(
 ) -> None:
     whole, hub.content = hub.content, CONTENT[:100_000]
     hub.script = ["no length"]
-    original = download._Job.sleep
-
-    def sleep(job: download._Job, seconds: float) -> None:
-        hub.content = whole
-        original(job, seconds)
-
-    monkeypatch.setattr(download._Job, "sleep", sleep)
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: setattr(hub, "content", whole))
     assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
     assert hub.ranges == [None, "bytes=100000-"]
 
@@ -196,7 +190,7 @@ def test_busy_server_is_asked_again_after_the_time_it_names(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(download._Job, "sleep", lambda job, seconds: waits.append(seconds))
+    monkeypatch.setattr(download.time, "sleep", waits.append)
     hub.script = [("status", 429, {"Retry-After": "7"}), 500]
     assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
     assert waits == [7.0, download.RETRY_WAIT * 4]
@@ -261,27 +255,6 @@ def test_another_file_that_appears_meanwhile_is_not_overwritten(hub: Hub, tmp_pa
     with pytest.raises(DownloadError, match="is there already"):
         download_lora(LORA, tmp_path, progress=lambda done, total: target.write_bytes(b"mine"))
     assert target.read_bytes() == b"mine"
-
-
-def test_cancel_keeps_the_part_and_the_next_call_goes_on(hub: Hub, tmp_path: Path) -> None:
-    done = 0
-
-    def progress(now: int, total: int) -> None:
-        nonlocal done
-        done = now
-
-    with pytest.raises(DownloadCancelled, match="lcm_lora_test was cancelled"):
-        download_lora(LORA, tmp_path, progress=progress, cancel=lambda: done > 100_000)
-    kept = part_of(tmp_path).stat().st_size
-    assert 100_000 < kept < 150_000 and not loras_in(tmp_path)
-    assert download_lora(LORA, tmp_path).read_bytes() == CONTENT
-    assert hub.ranges[-1] == f"bytes={kept}-"
-
-
-def test_cancel_ends_a_wait_at_once(hub: Hub, tmp_path: Path) -> None:
-    hub.script = [("status", 429, {"Retry-After": "50"})]
-    with pytest.raises(DownloadCancelled):
-        download_lora(LORA, tmp_path, cancel=lambda: bool(hub.requests))
 
 
 def test_missing_lora_folder_of_a_webui_is_made(hub: Hub, tmp_path: Path) -> None:

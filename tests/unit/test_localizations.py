@@ -75,7 +75,6 @@ TELLING = {
     "LcmRefusal",
     "OptionsError",
     "DownloadError",
-    "DownloadCancelled",
     "NotRemembered",
     "Unusable",
 }
