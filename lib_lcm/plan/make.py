@@ -62,9 +62,6 @@ class _Planner:
         self.host = host
         self.limits = host.limits(options.method)
         self.sampler = SAMPLER_LABELS[options.sampler]
-        self.host_scheduler = (
-            None if request.scheduler in (None, "", AUTOMATIC_SCHEDULER) else request.scheduler
-        )
         self.messages: list[str] = []
         self.problems: list[str] = []
 
@@ -76,12 +73,12 @@ class _Planner:
         hires = None
         if self.request.hires is not None:
             hires = self.timed(hires_steps, self.request.hires, schedule, Text("hires steps"))
-        if self.host_scheduler is not None:
+        if self.request.scheduler is not None:
             self.messages.append(
                 Text(
                     'Schedule type "{schedule}" was picked by hand and is respected; choose "{automatic}" for'
                     " the timesteps that the LCM-LoRA was made for.",
-                    schedule=term(self.host_scheduler),
+                    schedule=term(self.request.scheduler),
                     automatic=term(AUTOMATIC_SCHEDULER),
                 )
             )
@@ -103,7 +100,7 @@ class _Planner:
                     refiner=self.request.refiner,
                 )
             )
-        self.tell_of_loras([one.lora for one in passes if one.lora is not None])
+        self.add_what_loras_say([one.lora for one in passes if one.lora is not None])
         return Plan(
             family=self.host.family,
             options=replace(self.options, schedule=schedule),
@@ -112,7 +109,7 @@ class _Planner:
             cfg=cfg,
             sampler=self.sampler,
             schedule=schedule,
-            host_scheduler=self.host_scheduler,
+            host_scheduler=self.request.scheduler,
             gamma=(
                 None
                 if self.options.method.recipe.gamma is None or self.is_handed_over
@@ -164,7 +161,7 @@ class _Planner:
         """
         schedule = self.options.schedule or TRAILING
         if schedule == WEBUI and self.sampler not in self.host.own_samplers and self.options.sampler != "lcm":
-            if self.host_scheduler is None:
+            if self.request.scheduler is None:
                 self.messages.append(
                     Text(
                         'The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was'
@@ -182,7 +179,7 @@ class _Planner:
                 Text("The denoising strength is {strength:g}; it must be from 0 to 1.", strength=strength)
             )
             return PlannedPass(steps, (), strength)
-        if self.host_scheduler is not None:
+        if self.request.scheduler is not None:
             return PlannedPass(steps, (), strength)
         if schedule == WEBUI:
             is_known = self.options.sampler == "lcm" and strength == 1.0
@@ -225,7 +222,7 @@ class _Planner:
             ),
         )
 
-    def tell_of_loras(self, loras: list[LoraUse]) -> None:
+    def add_what_loras_say(self, loras: list[LoraUse]) -> None:
         for lora in loras:
             self.messages.extend(message for message in lora.messages if message not in self.messages)
         self.problems.extend(lora.problem for lora in loras if lora.problem)

@@ -82,9 +82,9 @@ def read_request(values: Mapping[str, Any], *, is_img2img: bool) -> Request:
             side=hires_side(width, height, number("hr_scale", 1.0), *resized),
             prompt=values.get("hr_prompt") or "",
             negative_prompt=values.get("hr_negative_prompt") or "",
-            sampler=_unless_same(values.get("hr_sampler_name")),
+            sampler=unless_same(values.get("hr_sampler_name")),
             cfg=number("hr_cfg", 0.0) or None,  # of Forge and reForge alone
-            checkpoint=_unless_same(values.get("hr_checkpoint_name")),
+            checkpoint=unless_same(values.get("hr_checkpoint_name")),
         )
     image_cfg = values.get("image_cfg_scale")
     return Request(
@@ -92,13 +92,13 @@ def read_request(values: Mapping[str, Any], *, is_img2img: bool) -> Request:
         cfg=number("cfg_scale", 1.0),
         hires=hires,
         scheduler=values.get("scheduler"),
-        refiner=_unless_same(values.get("refiner_checkpoint")),
+        refiner=unless_same(values.get("refiner_checkpoint")),
         image_cfg=None if image_cfg is None or image_cfg == "" else float(image_cfg),
     )
 
 
-def _unless_same(value: str | None) -> str | None:
-    """A choice of the page, None where it stands for no other than that of the first pass."""
+def unless_same(value: str | None) -> str | None:
+    """A choice of the hires pass or the refiner; None where it stands for that of the first pass."""
     return None if value in (None, "", "None") or str(value).startswith("Use same ") else value
 
 

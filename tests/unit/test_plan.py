@@ -158,7 +158,6 @@ def test_whether_the_negative_prompt_counts_is_decided_as_the_guidance_decides_i
 def test_a_schedule_picked_by_hand_is_respected_and_named(loras):
     plan = plan_of(loras, scheduler="Karras")
     assert plan.host_scheduler == "Karras" and plan.first.timesteps == () and "Karras" in plan.messages[0]
-    assert plan_of(loras, scheduler="Automatic").host_scheduler is None
 
 
 def test_tcd_visits_the_timesteps_of_lcm_and_is_named_with_its_gamma(loras):

@@ -8,6 +8,7 @@ import torch
 
 from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
+from lib_lcm.plan.request import unless_same
 from lib_lcm.webui.host import server
 from modules import sd_samplers
 from modules.sd_samplers_common import SamplerData as SamplerData
@@ -47,15 +48,12 @@ def asked_schedule(sampler: str | None, schedule: str | None) -> str | None:
     return None if label in ("", AUTOMATIC_SCHEDULER) else label
 
 
-SAME_SCHEDULER = (None, "", "Use same scheduler")
-
-
 def schedule_of_pass(p) -> str | None:
     """The schedule of the pass that `p` is in, which the hires pass may have of its own; see
     `asked_schedule`.
     """
-    own = getattr(p, "hr_scheduler", None) if getattr(p, "is_hr_pass", False) else None
-    return asked_schedule(p.sampler_name, getattr(p, "scheduler", None) if own in SAME_SCHEDULER else own)
+    own = unless_same(getattr(p, "hr_scheduler", None)) if getattr(p, "is_hr_pass", False) else None
+    return asked_schedule(p.sampler_name, own or getattr(p, "scheduler", None))
 
 
 def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
