@@ -82,9 +82,7 @@ def _activate(host_activate, p, tags, plan: Plan) -> None:
         return
     others = use.left_beside(tag for tag, _ in typed)
     _notice_replaced(p, use.file)
-    if any(networks.path_of(tag.name) is not None and not _is_there(tag.name) for tag in others):
-        # it goes on with a deleted file that it remembers, which may be a second LCM-LoRA [forge reforge]
-        networks.forget(p.sd_model)
+    networks.forget_deleted(p.sd_model, [tag.name for tag in others])
     with networks.reachable(use.file.path, use.name) as network_name:
         if network_name is None:
             raise messages.refusal(
@@ -170,17 +168,9 @@ def _notice_replaced(p, file: LoraFile) -> None:
         networks.forget(p.sd_model)
 
 
-def _is_there(name: str) -> bool:
-    """Whether the file that a tag's name means exists; the WebUI may have listed one that was deleted
-    since.
-    """
-    path = networks.path_of(name)
-    return path is not None and path.is_file()
-
-
 def _why_not_applied(p, use: LoraUse, others: list[LoraTag]) -> str | None:
     """The sentence for a LoRA that the host did not apply, None if it did."""
-    missing = [tag.name for tag in others if tag.kind == "lora" and not _is_there(tag.name)]
+    missing = [tag.name for tag in others if tag.kind == "lora" and not networks.is_there(tag.name)]
     if networks.is_loaded(use.file.path):
         matched = networks.layers_matched(p.sd_model, use.file.path)
         problem = why_not_held(use.file, matched) if use.weight else None

@@ -43,6 +43,12 @@ def path_of(name: str) -> Path | None:
     return None if entry is None else Path(entry.filename)
 
 
+def is_there(name: str) -> bool:
+    """Whether the file that a tag's name means exists: the host may have listed one that is gone since."""
+    path = path_of(name)
+    return path is not None and path.is_file()
+
+
 @contextmanager
 def reachable(path: Path, name: str):
     """While inside, the host's LoRA machinery finds the file under the name that this gives; None where there
@@ -238,6 +244,13 @@ def forget(model) -> None:
     for module in model.modules() if isinstance(model, torch.nn.Module) else ():
         if getattr(module, "network_current_names", ()):
             module.network_current_names = ("read again",)
+
+
+def forget_deleted(model, names: list[str]) -> None:
+    """The same where the host lists a file under one of these names that was deleted since."""
+    # it would go on with what it remembers of that file, which may be a second LCM-LoRA [forge reforge]
+    if any(path_of(name) is not None and not is_there(name) for name in names):
+        forget(model)
 
 
 def file_sha256(path: Path) -> str | None:
