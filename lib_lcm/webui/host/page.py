@@ -18,7 +18,7 @@ def gradio_holds_back_presses() -> bool:
 
 
 def change_page_config(component, attributes) -> None:
-    """What the page is told of the component has `attributes()` in it, asked for as late as the page is put
+    """What the page gets for the component has `attributes()` in it, asked for as late as the page is put
     together.
 
     By then the WebUI has put saved defaults into the component; before, and while a page is built in parts,

@@ -1,4 +1,4 @@
-"""How runs go: one at a time, the latest input wins, and whatever becomes of one, the next one comes."""
+"""How runs go: one at a time, the latest input wins, and the next one comes however the last one ends."""
 
 import itertools
 from pathlib import Path
