@@ -36,11 +36,7 @@ SIDE = 256
 LATENT = (1, 4, SIDE // 8, SIDE // 8)
 SD15_LATENT = (1, 4, 64, 64)
 # the rest are diffusers' defaults
-SD15_UNET = {
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-    "sample_size": 64,
-}
+SD15_UNET = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64}
 HOOKS = ("process", "before_process_batch", "process_batch", "postprocess")
 
 

@@ -63,7 +63,7 @@ DOWNLOAD: dict[str, Any] = {
 _SENTENCE = {
     "application/json": {
         "schema": {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
-    },
+    }
 }
 _ANY_METHOD = {401: "The password of --api-auth is missing or wrong."}
 _WITH_BODY = {

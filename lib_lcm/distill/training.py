@@ -142,11 +142,7 @@ class Distillation:
         latents, cond, _ = self.batch(self.step * self.config.accumulation)
         try:
             return str(estimate_memory(self.unet, self.adapter, self.student, latents, cond, self.config))
-        except (
-            RuntimeError,
-            NotImplementedError,
-            TypeError,
-        ) as error:
+        except (RuntimeError, NotImplementedError, TypeError) as error:
             # a student that needs more than shapes
             return (
                 f"The memory that distillation needs could not be estimated ({str(error).splitlines()[0]})."

@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib_lcm.families import UNKNOWN, Family
-from lib_lcm.lora.catalog import (
-    OFFICIAL_LORAS,
-    OfficialLora,
-    family_of_sha256,
-    official_lora,
-)
+from lib_lcm.lora.catalog import OFFICIAL_LORAS, OfficialLora, family_of_sha256, official_lora
 from lib_lcm.lora.file import LoraFile, listed_problem, shown_name
 from lib_lcm.lora.names import conventional_family
 from lib_lcm.methods import named_in, names_steps

@@ -42,11 +42,7 @@ class DownloadError(Exception):
 
 
 def download_lora(
-    lora: OfficialLora,
-    lora_dir: Path,
-    *,
-    mirror: str = "",
-    progress: Progress | None = None,
+    lora: OfficialLora, lora_dir: Path, *, mirror: str = "", progress: Progress | None = None
 ) -> Path:
     """Puts `lora` into `lora_dir` as `<name>.safetensors` and returns that path.
 

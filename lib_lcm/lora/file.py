@@ -108,10 +108,7 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
         return LoraFile(
             path, size=size, problem=_problem(path, Text("cannot be read: allow the WebUI's user to read it"))
         )
-    except (
-        OSError,
-        ValueError,
-    ) as error:
+    except (OSError, ValueError) as error:
         # ValueError: a name the system cannot hold, such as one with a NUL
         reason = getattr(error, "strerror", None) or error
         return LoraFile(

@@ -159,15 +159,9 @@ def _in_its_place(lora: str, weight: float, sampler: str) -> LoraUse:
 
 
 def _with_tags(
-    found: LoraUse,
-    tags: Sequence[LoraTag],
-    typed: Sequence[LcmTag],
-    family: Family,
-    loras: Loras,
+    found: LoraUse, tags: Sequence[LoraTag], typed: Sequence[LcmTag], family: Family, loras: Loras
 ) -> LoraUse:
-    """The use of a LoRA with the weight that the prompt's tags give it, and with what is to be told of
-    them.
-    """
+    """The use of a LoRA with the weight that the prompt's tags give it, and with messages about them."""
     messages = list(found.messages)
     for item in typed:
         if item.family is not None and item.family is not family:

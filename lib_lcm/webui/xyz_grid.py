@@ -125,11 +125,5 @@ def register() -> None:
     module.axis_options[:] = [option for option in module.axis_options if option.label not in labels]
     for axis in AXES:
         module.axis_options.append(
-            module.AxisOption(
-                axis.label,
-                axis.type,
-                axis.apply,
-                confirm=axis.confirm,
-                choices=axis.choices,
-            )
+            module.AxisOption(axis.label, axis.type, axis.apply, confirm=axis.confirm, choices=axis.choices)
         )

@@ -66,10 +66,7 @@ def control(webui, picture, **unit) -> dict:
         ({"model": "tiny-controlnet", "control_mode": "ControlNet is more important"}, 2),
         ({"model": "tiny-t2i-adapter"}, 2),
         # it adds noise to its reference that depends on the number of rows
-        (
-            {"module": "reference_only"},
-            8,
-        ),
+        ({"module": "reference_only"}, 8),
     ],
 )
 def test_controlnet_steers_an_lcm_picture_at_half_the_work(webui, unit, levels):

@@ -93,8 +93,7 @@ def test_of_img2img_neither_the_first_picture_is_saved_nor_the_mask_shown(sessio
 
 
 @pytest.mark.parametrize(
-    "mode",
-    ["inside before_process", "inside postprocess_image", "inside postprocess", "detail as ADetailer"],
+    "mode", ["inside before_process", "inside postprocess_image", "inside postprocess", "detail as ADetailer"]
 )
 def test_a_generation_inside_a_run_is_drawn_as_asked_and_neither_shown_nor_saved(session, webui, mode):
     plain, _ = session.draw(1)

@@ -22,10 +22,7 @@ from tests.live.profiles import one_profile
 ROUTES = [("GET", "status"), ("POST", "plan"), ("GET", "download"), ("POST", "download")]
 REQUESTS = int(os.environ.get("LCM_FUZZ_REQUESTS", "200"))
 # of each way of generating; the others take no input
-SHARES = {
-    ("POST", "plan"): 0.3,
-    ("POST", "download"): 0.15,
-}
+SHARES = {("POST", "plan"): 0.3, ("POST", "download"): 0.15}
 TIMEOUT = 60
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -8,11 +8,7 @@ from tests.browser import needs_chromium, open_accordion
 from tests.live.page import accordion, is_ticked, open_tab
 from tests.live.profiles import one_profile
 
-pytestmark = [
-    *needs_chromium,
-    one_profile,
-    pytest.mark.parametrize("tab", ["txt2img", "img2img"]),
-]
+pytestmark = [*needs_chromium, one_profile, pytest.mark.parametrize("tab", ["txt2img", "img2img"])]
 
 CONTROLS = (
     "quality", "steps", "cfg", "weight", "lora", "refresh", "remember", "download", "schedule", "sampler",

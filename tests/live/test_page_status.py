@@ -137,10 +137,7 @@ def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_coun
         resize.filter(has_text="Resize by").click()
         scale = page.locator("#img2img_scale input[type=range]")
         # Forge rounds to what a latent can have
-        sizes = {
-            "1.9": re.compile("972x729|968x728"),
-            "2": "1024x768",
-        }
+        sizes = {"1.9": re.compile("972x729|968x728"), "2": "1024x768"}
         for value, size in sizes.items():
             scale.fill(value)
             scale.dispatch_event("pointerup")  # the slider is let go

@@ -36,10 +36,7 @@ def test_every_control_that_is_asked_about_makes_the_page_ask(panel, img2img):
         asked = question["inputs"][1:]  # the first is the question itself
         silent = [tab.element_id(one) for one in asked if (one, "change") not in changing]
         # the page watches that one itself
-        assert len(asked) > 15 and silent in (
-            [],
-            ["img2img_scale_resolution_preview"],
-        )
+        assert len(asked) > 15 and silent in ([], ["img2img_scale_resolution_preview"])
 
 
 def test_prompts_are_asked_about_when_the_typing_pauses_and_all_else_at_once(panel):

@@ -57,11 +57,7 @@ def find_python(folder: Path, given: Path | None = None) -> Path:
             )
         return given
     # the last: packages that bring their own Python
-    places = [
-        folder / "venv",
-        folder / ".venv",
-        folder.parent / "system" / "python",
-    ]
+    places = [folder / "venv", folder / ".venv", folder.parent / "system" / "python"]
     for place in places:
         for name in ("bin/python", "Scripts/python.exe", "python.exe"):
             if (place / name).is_file():

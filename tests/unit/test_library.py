@@ -147,10 +147,7 @@ def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_de
     waiting = threading.Thread(target=lambda: answers.append(chosen(library, SD15)))
     waiting.start()
     # others are not held up meanwhile
-    assert [file.name for file in library.scan()] == [
-        "b",
-        "lcm_lora_sd15",
-    ]
+    assert [file.name for file in library.scan()] == ["b", "lcm_lora_sd15"]
     assert chosen(library, SDXL)[0] is None
     assert not answers
     may_go_on.set()

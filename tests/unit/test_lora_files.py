@@ -372,10 +372,7 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
         (lambda: {"lora_unet_joint_blocks_0_context_block_attn_qkv.lora_down.weight": (16, 1536)}, "sd3"),
         (lambda: {"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (16, 1536)}, "sd3"),
         # a video transformer, as wide as SDXL
-        (
-            lambda: {"transformer.transformer_blocks.0.attn2.to_k.lora_A.weight": (16, 2048)},
-            None,
-        ),
+        (lambda: {"transformer.transformer_blocks.0.attn2.to_k.lora_A.weight": (16, 2048)}, None),
         (lambda: {"diffusion_model.blocks.0.cross_attn.k.lora_A.weight": (16, 768)}, None),
         (
             lambda: {

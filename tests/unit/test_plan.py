@@ -67,10 +67,7 @@ def test_a_family_without_its_file_fails_with_a_sentence_that_says_what_to_do(lo
     assert plan.first.lora.file is None and "SSD-1B" in plan.problem and status_line(plan) == plan.problem
 
 
-@pytest.mark.parametrize(
-    "family",
-    [SD2, SD3, FLUX, SDXL_REFINER, UNKNOWN],
-)
+@pytest.mark.parametrize("family", [SD2, SD3, FLUX, SDXL_REFINER, UNKNOWN])
 def test_a_family_without_lcm_lora_fails_unless_none_was_chosen(loras, family):
     assert '"None"' in plan_of(loras, family=family).problem
     chosen_none = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.0, lora="none"), family=family)
@@ -127,13 +124,7 @@ LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}
         ("a AND b", 1.0, {}, None, "CFG 1: negative prompt used · 12 UNet rows"),
         ("a :0.5", 1.0, {}, None, "CFG 1: negative prompt used · 8 UNet rows"),
         # u + (a - u) / 2 + (b - u) / 2
-        (
-            "a :0.5 AND b:.5",
-            1.0,
-            {},
-            None,
-            "CFG 1: negative prompt ignored · 12 UNet rows",
-        ),
+        ("a :0.5 AND b:.5", 1.0, {}, None, "CFG 1: negative prompt ignored · 12 UNet rows"),
         ("a AND b", 1.5, {}, None, "CFG 1.5: negative prompt used · 12 UNet rows"),
         ("a AND b", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 8 UNet rows"),
         ("a :0.5", 1.0, LEAVES_OUT, None, "CFG 1: negative prompt ignored · 4 UNet rows"),
@@ -219,11 +210,7 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
         ),
         (
             # Forge, reForge
-            {
-                "own_samplers": frozenset({"LCM"}),
-                "leaves_out_uncond": True,
-                "is_on_grid": False,
-            },
+            {"own_samplers": frozenset({"LCM"}), "leaves_out_uncond": True, "is_on_grid": False},
             "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet rows",
         ),
     ],

@@ -145,10 +145,7 @@ def test_what_is_no_finite_number_leaves_the_control_as_it_is(through_the_host, 
 @pytest.mark.parametrize(
     "sampler,expected",
     # made by a sampler that is not ours
-    [
-        ("LCM", {"sampler": "LCM", "schedule": "WebUI"}),
-        ("TCD", {"sampler": "TCD"}),
-    ],
+    [("LCM", {"sampler": "LCM", "schedule": "WebUI"}), ("TCD", {"sampler": "TCD"})],
 )
 def test_a_picture_of_the_hosts_own_sampler_selects_it_and_leaves_the_accordion_off(
     through_the_host, tmp_path, sampler, expected

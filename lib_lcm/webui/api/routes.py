@@ -79,10 +79,7 @@ def status() -> dict[str, Any]:
         "lora": None if use is None else use.name,
         "lora_reason": None if use is None or use.reason is None else REASONS[use.reason],
         "problem": NO_MODEL if use is None else use.problem,
-        "limits": {
-            "steps": [limits.min_steps, limits.max_steps],
-            "cfg": [limits.min_cfg, limits.max_cfg],
-        },
+        "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
         "loras": _lcm_loras(),
     }
 

@@ -314,7 +314,7 @@ if not profiles.active.schedulers:
                     gr.Dropdown,
                     {"choices": ["Automatic", "karras", "exponential", "polyexponential"]},
                     infotext="Schedule type",
-                ),
+                )
             },
         )
     )
