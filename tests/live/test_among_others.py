@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.live.profiles import one_profile
+from tests.live.profiles import oldest_and_newest, one_profile
 from tests.live.test_generation import ON, TRAILING_4, levels_apart, rows, same, timesteps
 from tests.live.test_loras import SD15, disturbed, loras
 from tests.prompts import OTHER, PROMPT
@@ -317,6 +317,7 @@ def aliases_of_lcm(webui) -> list[list[str]]:
     ]
 
 
+@oldest_and_newest
 @pytest.mark.parametrize("stage", ["now", "load", "before_ui", "app_started"])
 def test_one_sampler_of_the_name_remains_and_another_extensions_comes_back(webui, stage, tmp_path):
     def by_hand():

@@ -78,7 +78,7 @@ class Live:
         return [re.sub(r"-\d+\.png.*", f"-{number}.png", self.address()) for number in numbers]
 
     def wait_for_line(self, text: str) -> None:
-        """Until Live's line begins with just this."""
+        """Until the first part of Live's line is this."""
         script = "([selector, text]) => document.querySelector(selector)?.textContent === text"
         self.page.wait_for_function(script, arg=[f"#script_{self.tab}_lcm_live_status span", text])
 
@@ -239,6 +239,25 @@ def test_on_img2img_a_picture_follows_the_picture_the_strength_and_a_stroke(page
     assert live.saved() == []
     images = page.locator("#img2img_gallery img").evaluate_all("images => images.map(({ src }) => src)")
     assert len(set(images)) == 1, "the mask, which the setting adds, would get files that nobody removes"
+
+
+@pytest.mark.parametrize("title", ["Sketch", "Inpaint sketch"])
+def test_on_img2img_a_picture_follows_a_stroke_of_a_sketch(page, webui, title):
+    open_tab(page, "img2img")
+    button = page.locator("#mode_img2img > .tab-nav button", has_text=re.compile(rf"^\s*{title}\s*$"))
+    if button.count() == 0:
+        pytest.skip("this WebUI has no such mode")
+    button.first.click()
+    place = page.locator("#mode_img2img > .tabitem").locator("visible=true")
+    place.locator("input[type=file]").first.set_input_files(picture_file(webui))
+    canvas = place.locator("canvas").locator("visible=true").first
+    canvas.wait_for(state="visible")
+    live = Live(page, webui, "img2img")
+    live.tick.check()
+    live.wait_for(PROMPT)
+    draw_stroke(page, canvas, 0.3)
+    live.wait_for(PROMPT, PROMPT)
+    assert live.saved() == []
 
 
 def test_both_tabs_of_a_page_draw_one_after_the_other(live):

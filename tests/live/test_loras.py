@@ -377,9 +377,10 @@ def test_a_picture_that_is_described_meanwhile_changes_nothing(webui):
 
 def test_a_hires_pass_on_another_checkpoint_gets_that_ones_lora(webui):
     plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
-    made, calls = webui.txt2img(PROMPT, lcm=ON, hr_checkpoint_name=webui.sdxl, **webui.hires)
-    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] and rows(calls) == [1] * 8
-    assert loras(calls) == [[SD15]] * 4 + [[SDXL]] * 4
+    # the second batch begins with the other checkpoint loaded
+    made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=2, hr_checkpoint_name=webui.sdxl, **webui.hires)
+    assert timesteps(calls) == [*TRAILING_4, 499, 379, 259, 139] * 2 and rows(calls) == [1] * 16
+    assert loras(calls) == ([[SD15]] * 4 + [[SDXL]] * 4) * 2
     assert "LCM LoRA: lcm_lora_sd15" in made.infotext
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
 

@@ -2,7 +2,6 @@
 
 from tests.browser import needs_chromium, open_accordion, open_page
 from tests.live.page import (
-    accordion,
     generate,
     infotext,
     is_ticked,
@@ -73,7 +72,6 @@ def test_on_img2img_the_status_line_is_that_of_the_tab(page):
         "4 steps at strength 0.5: 499 379 259 139"
         in page.locator("#script_img2img_lcm_status .lcm-status").inner_text()
     )
-    assert accordion(page, "img2img").is_visible()
 
 
 def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, own):

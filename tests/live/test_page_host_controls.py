@@ -15,6 +15,7 @@ from tests.live.page import (
     send_to_img2img,
     set_host_number,
     set_number,
+    settle,
     unknown_errors,
     untick,
     wait_for_status,
@@ -204,18 +205,17 @@ def test_pasting_a_picture_without_lcm_sets_the_controls_and_uncovers_them(page,
 
 
 def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
+    own = host_values(page, "img2img")
     set_mine(page)
     open_accordion(page)
     set_number(page, "steps", 2)
     generate(page, webui)
     infotext(page)
     send_to_img2img(page)
-    page.wait_for_function(
-        "getComputedStyle(document.getElementById('img2img_steps'), '::after').content.includes('LCM: 2')"
-    )
+    wait_until_shown(page, "img2img_steps", "LCM: 2")
+    settle(page)
     assert is_ticked(page, "img2img")
-    wait_until(page, lambda: page.locator("#img2img_sampling input").first.input_value() != "LCM")
-    wait_until(page, lambda: page.locator("#img2img_cfg_scale input[type=number]").first.input_value() == "7")
+    wait_for_values(page, own, "img2img")
     wait_for_values(page, MINE)
 
 

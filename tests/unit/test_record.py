@@ -1,6 +1,5 @@
 """What `--record` notes of a run of pytest, and the table that is written from it."""
 
-import json
 from datetime import date
 
 import pytest
@@ -62,7 +61,7 @@ def test_a_run_is_added_with_its_files_its_counts_and_the_reasons_of_what_was_sk
             "note": "test_that_fails, test_that_fails_afterwards",
         }
     ]
-    assert plugin.commit != "" and "Recorded" in plugin.said
+    assert "Recorded" in plugin.said
     page = (docs / "hosts.md").read_text(encoding="utf-8")
     assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page
     assert "| A1111 1.10.1 (82a973c0) |" in page and "| one | 1 | 2 | 2 [1] |" in page
@@ -100,4 +99,4 @@ def test_the_page_shows_what_the_file_holds():
     assert entries == record.in_order(entries), "run `python -m tests.live.record`"
     assert record.table(entries) in (record.DOCS / "hosts.md").read_text(encoding="utf-8")
     keys = set(entry(1, "api"))
-    assert all(set(one) == keys for one in entries) and json.dumps(entries)
+    assert all(set(one) == keys for one in entries)

@@ -44,7 +44,7 @@ def test_a_picture_follows_the_picture_and_the_settings(img2img):
     assert img2img.drawn() == [] and img2img.line == "Live waits for a picture." and img2img.is_announced
     put_picture(img2img)
     img2img.draw()
-    img2img.type("0.5", "width")
+    img2img.type("128", "width")
     img2img.draw()
     put_picture(img2img, address=PICTURE + "#another")
     img2img.draw()
