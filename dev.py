@@ -555,8 +555,8 @@ def module_command(command, arguments, root):
     part.
     """
     if command == "test":
-        # told which settings are its own: with `--webui DIR` it would look for them in that folder
         whole = WHOLE_SUITE if arguments in ([], ["--all"]) else ()
+        # told which settings are its own: with `--webui DIR` it would look for them in that folder
         return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *whole, *arguments]
     module = {"demo": "workbench", "bench": "benchmarks"}[command]
     file = root / module / "__main__.py"
@@ -589,9 +589,9 @@ def main(arguments, environment=None):
         if todo is None:
             say(".venv is ready.")
             return 0
-        return call([str(environment.python), *todo], cwd=str(environment.root), env=environment.variables())[
-            0
-        ]
+        command = [str(environment.python), *todo]
+        code, _ = call(command, cwd=str(environment.root), env=environment.variables())
+        return code
     except SetupError as error:
         print(f"dev.py: {error}", file=sys.stderr)
         return 1

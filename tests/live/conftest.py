@@ -25,6 +25,7 @@ import pytest
 
 from tests.live.page import state_of
 from tests.live.pages import Pages
+from tests.live.panel import Panel
 from tests.live.profiles import DEFAULT
 from tests.live.webui import WebUI, connect
 from tests.live.webui_install import EXTENSION, InstalledWebUI, InstallProblem, copy_lcm_loras
@@ -155,6 +156,12 @@ def webui_lives(request):
                 returncode=pytest.ExitCode.INTERNAL_ERROR,
             )
         time.sleep(1)
+
+
+@pytest.fixture
+def panel(webui):
+    """txt2img's accordion, asked over HTTP, with the SD 1.5 checkpoint loaded."""
+    return Panel(webui.loaded())
 
 
 @pytest.fixture

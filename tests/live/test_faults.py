@@ -11,6 +11,7 @@ from tests.live.profiles import one_profile
 from tests.live.test_generation import ON, TRAILING_4, same, timesteps
 from tests.live.test_loras import SD15, SDXL, files, loras
 from tests.prompts import OTHER, PROMPT
+from tests.waiting import wait_for
 from workbench.client import ApiError
 
 PLAIN = {"steps": 2, "cfg_scale": 3}
@@ -58,26 +59,6 @@ def outcome(generate) -> tuple[int, str, str]:
 
 # --- exceptions ---------------------------------------------------------------------------------------------
 
-CALLBACKS = [
-    *(
-        "setup",
-        "before_process",
-        "process",
-        "before_process_batch",
-        "after_extra_networks_activate",
-        "process_batch",
-    ),
-    *(
-        "process_before_every_sampling",
-        "before_hr",
-        "post_sample",
-        "postprocess_batch",
-        "postprocess_batch_list",
-        "postprocess_image",
-    ),
-    *("postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess"),
-]
-SAMPLING_CALLBACKS = ["cfg_denoiser", "cfg_denoised", "cfg_after_cfg"]
 BEFORE, AFTER = "LCM test fault before", "LCM test fault after"
 
 
@@ -92,13 +73,12 @@ def faulty(**titles) -> dict:
 
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_other_scripts_that_fail_in_every_callback_change_nothing(webui, unharmed, place):
-    order = webui.client.get("/lcm-test-faults/state")["order"]
+    state = webui.client.get("/lcm-test-faults/state")
+    order = state["order"]
     assert order.index(BEFORE) < order.index("LCM") < order.index(AFTER)
     right, calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires)
     webui.client.get("/lcm-test-faults/state")
-    made, faulty_calls = webui.txt2img(
-        PROMPT, lcm=ON, **webui.hires, **faulty(**{place: CALLBACKS + SAMPLING_CALLBACKS})
-    )
+    made, faulty_calls = webui.txt2img(PROMPT, lcm=ON, **webui.hires, **faulty(**{place: state["callbacks"]}))
     raised = {entry.split(": ")[1] for entry in webui.client.get("/lcm-test-faults/state")["raised"]}
     assert raised >= {
         "process",
@@ -182,12 +162,14 @@ def held(webui, call: int, **request):
     webui.calls()
     webui.disturb_next(at_call=call, do="hold")
     thread = threading.Thread(target=generate)
+
+    def is_held() -> bool:
+        assert thread.is_alive() and not result, result
+        return {"callback": "held"} in webui.client.get("/lcm-test-probe/events")
+
     thread.start()
-    waited = threading.Event()
     try:
-        while not any(event["callback"] == "held" for event in webui.client.get("/lcm-test-probe/events")):
-            assert thread.is_alive() and not result, result
-            waited.wait(0.05)
+        wait_for(is_held)
         yield result
     finally:
         webui.client.post("/lcm-test-probe/release")

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -144,35 +145,27 @@ def folders(webui) -> list[str]:
 
 @pytest.fixture(scope="module")
 def send(request, webui, folders, tell):
-    """`send(method, path, body, headers) -> (status, text)` over one connection; no answer within TIMEOUT
-    raises.
-    """
+    """`send(method, path, body, headers) -> (status, text)`; no answer within TIMEOUT raises."""
     address = webui.client.url.removeprefix("http://")
-    connection = http.client.HTTPConnection(address, timeout=TIMEOUT)
     statuses, slowest = Counter(), 0.0
 
     def ask(method: str, path: str, body: bytes | None, headers) -> tuple[int, str]:
-        connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
-        response = connection.getresponse()
-        text = response.read().decode("utf-8", "replace")
+        with closing(http.client.HTTPConnection(address, timeout=TIMEOUT)) as connection:
+            connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            text = response.read().decode("utf-8", "replace")
         assert not any(folder in text for folder in folders), text
         return response.status, text
 
     def send(method: str, path: str, body: bytes | None = None, headers=None) -> tuple[int, str]:
         nonlocal slowest
         begun = time.monotonic()
-        try:
-            answer = ask(method, path, body, headers)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            # a kept connection may be closed between two requests: once more, over a fresh one
-            connection.close()
-            answer = ask(method, path, body, headers)
+        answer = ask(method, path, body, headers)
         statuses[answer[0]] += 1
         slowest = max(slowest, time.monotonic() - begun)
         return answer
 
     yield send
-    connection.close()
     # each test's share and the odd one that hypothesis leaves out; a fraction of it would mean that the
     # requests did not get there
     assert statuses.total() >= 0.8 * REQUESTS or request.session.testsfailed or is_partial(request)

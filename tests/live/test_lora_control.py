@@ -5,7 +5,7 @@ What its entries and buttons say of checkpoints and files: test_status_line.py.
 """
 
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,6 @@ from tests.live.page import (
     status,
     wait_for_status,
 )
-from tests.live.panel import Panel
 from tests.live.profiles import both_profiles, one_profile
 from tests.live.test_generation import same
 from tests.live.test_loras import SD15, SDXL, files, folder, loras
@@ -44,12 +43,6 @@ def copy(webui):
         }
         save_file(tensors, path, {"lcm_distillation": "{}"})
         yield "my_own"
-
-
-@pytest.fixture
-def panel(webui):
-    webui.loaded()
-    return Panel(webui.client)
 
 
 @contextmanager
@@ -247,16 +240,17 @@ class TestOnThePage:
     def test_a_files_name_is_text_and_nothing_else(self, page, webui):
         name = '<img src=x onerror=document.title=1> \U0001f600 &amp; "lcm"'
         open_accordion(page)
-        try:
-            with files(webui, **{name: SD15}):
-                refresh(page)
-                assert f"{name} · SD 1.5" in listed_loras(page)
-                choose_lora(page, "onerror")
-                assert f"SD 1.5 · {name} · " in status(page)
-                assert page.locator("#script_txt2img_lcm_enabled img").count() == 0 and page.title() != "1"
-                choose_lora(page, "Auto")
-        except OSError:
-            pytest.skip("this disk cannot hold the name")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(files(webui, **{name: SD15}))
+            except OSError:
+                pytest.skip("this disk cannot hold the name")
+            refresh(page)
+            assert f"{name} · SD 1.5" in listed_loras(page)
+            choose_lora(page, "onerror")
+            assert f"SD 1.5 · {name} · " in status(page)
+            assert page.locator("#script_txt2img_lcm_enabled img").count() == 0 and page.title() != "1"
+            choose_lora(page, "Auto")
         refresh(page)
 
     @pytest.mark.profiles("forge")

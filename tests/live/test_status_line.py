@@ -7,18 +7,13 @@ import json
 import pytest
 
 from tests.live.panel import Panel
+from tests.live.test_generation import fields
 from tests.live.test_loras import SD15, SDXL, files
 from tests.prompts import PROMPT
 
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 HIRES = {"txt2img_hr-checkbox": True}
 TAG = f"{PROMPT} <lora:lcm_lora_sd15:0.6>"
-
-
-@pytest.fixture
-def panel(webui):
-    webui.loaded()
-    return Panel(webui.client)
 
 
 @pytest.fixture
@@ -123,7 +118,7 @@ def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(panel):
 
 
 def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(panel):
-    for fields, text, note in (
+    for given, text, note in (
         ({}, "hires 4 steps at strength 0.7: 699 539 359 179", "LCM: 4"),
         ({"txt2img_hires_steps": 2}, "hires 2 steps at strength 0.7: 699 359 · ", None),
         (
@@ -137,7 +132,7 @@ def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(panel):
             "LCM: 8",
         ),
     ):
-        answer = panel.ask(**ON, host=HIRES | fields)
+        answer = panel.ask(**ON, host=HIRES | given)
         assert text in answer.line and answer.noted.get("txt2img_hires_steps") == note
     assert "hires" not in panel.ask(**ON, host={"txt2img_hires_steps": 2}).line
 
@@ -260,9 +255,8 @@ def test_a_list_of_loras_that_has_not_changed_is_not_sent_again(panel):
 
 def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_override(panel, webui):
     made, _ = webui.txt2img(PROMPT, webui.sdxl, steps=1)
-    fields = dict(part.split(": ", 1) for part in made.infotext.splitlines()[-1].split(", "))
     label = "Model" if webui.name == "forge" else "Model hash"
-    override = {"txt2img_override_settings": [f"{label}: {fields[label]}"]}
+    override = {"txt2img_override_settings": [f"{label}: {fields(made.infotext)[label]}"]}
     webui.loaded()
     waiting = panel.ask(**ON, host=override)
     assert waiting.line.startswith("The checkpoint is not loaded yet") and waiting.covered

@@ -401,7 +401,9 @@ def test_commands_start_what_they_promise(tmp_path: Path) -> None:
         "-k",
         "x",
     ]
-    assert dev.module_command("test", [], tmp_path)[4:] == ["-n", "2", "--dist", "loadfile"]
+    two_processes = ["-n", "2", "--dist", "loadfile"]
+    assert dev.module_command("test", [], tmp_path)[4:] == two_processes
+    assert dev.module_command("test", ["--all"], tmp_path)[4:] == [*two_processes, "--all"]
     workbench(tmp_path, "")
     (tmp_path / "workbench" / "check.py").write_text("")
     assert dev.module_command("demo", ["--check", "--profile", "p"], tmp_path) == [
@@ -430,23 +432,31 @@ def test_signal_lets_the_program_end_in_its_own_way(
 ) -> None:
     workbench(
         project,
-        "import signal, sys, time\ndef end(number, frame):\n    print('closing', number, flush=True);"
-        " time.sleep(0.3); print('closed', flush=True); sys.exit(5)\nsignal.signal(signal.SIGINT, end);"
-        " signal.signal(signal.SIGTERM, end)\nprint('up', flush=True); time.sleep(60)\n",
+        "import os, signal, sys\n"
+        "def end(number, frame):\n"
+        "    print('closing', number, flush=True)\n"
+        "    os.read(0, 1)\n"
+        "    print('closed', flush=True)\n"
+        "    sys.exit(5)\n"
+        "signal.signal(signal.SIGINT, end)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('up', flush=True)\n"
+        "os.read(0, 1)\n",
     )
     process = subprocess.Popen(
         command(project, "demo"),
         env=variables,
         text=True,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     assert process.stdout is not None and process.stdout.readline() == "up\n"
     process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
-    assert output == f"closing {int(number)}\nclosed\n"
-    assert process.returncode == 5
+    assert process.stdout.readline() == f"closing {int(number)}\n"
+    assert process.poll() is None, "dev.py did not wait"
+    output, _ = process.communicate("\n", timeout=30)
+    assert output == "closed\n" and process.returncode == 5
 
 
 @posix_signals
@@ -456,20 +466,23 @@ def test_program_ended_by_a_signal_gives_the_shells_status(tmp_path: Path) -> No
 
 
 @posix_signals
-def test_installation_that_is_stopped_is_not_taken_for_a_failure() -> None:
-    code = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(30)"
-    began = time.monotonic()
+def test_installation_that_is_stopped_is_not_taken_for_a_failure(tmp_path: Path) -> None:
+    late = tmp_path / "it was not stopped"
+    code = "import os, signal, sys, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(30)"
     with pytest.raises(KeyboardInterrupt):
-        dev.install_call([sys.executable, "-c", code], stdin=subprocess.DEVNULL)
-    assert time.monotonic() - began < 20
+        dev.install_call([sys.executable, "-c", f"{code}; open(sys.argv[1], 'w')", str(late)])
+    assert not late.exists()
 
 
 def test_lock_is_held_by_one_and_freed_when_that_one_is_killed(tmp_path: Path) -> None:
-    holder = "import sys, time; sys.path.insert(0, sys.argv[1]); import dev\n"
-    holder += "with dev.locked(sys.argv[2]): print('held', flush=True); time.sleep(60)"
+    holder = "import sys; sys.path.insert(0, sys.argv[1]); import dev\n"
+    holder += "with dev.locked(sys.argv[2]): print('held', flush=True); sys.stdin.read()"
     path = tmp_path / "lock"
     process = subprocess.Popen(
-        [sys.executable, "-c", holder, str(REPOSITORY), str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", holder, str(REPOSITORY), str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     with open(path, "r+b") as other:

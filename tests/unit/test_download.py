@@ -21,6 +21,7 @@ from lib_lcm.lora import download
 from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.lora.download import DownloadError, download_lora
 from tests.hub import Hub
+from tests.waiting import wait_for
 
 CONTENT = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(300_000)
@@ -373,7 +374,7 @@ def in_another_process(hub: Hub, folder: Path) -> subprocess.Popen:
     program = f"""
 import sys
 from pathlib import Path
-sys.path.insert(0, {str(Path(download.__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(download.__file__).parents[2])!r})
 from lib_lcm.lora import download
 from lib_lcm.lora.catalog import OfficialLora
 from lib_lcm.families import SDXL
@@ -389,8 +390,12 @@ def test_a_webui_that_is_stopped_in_the_middle_leaves_nothing_that_looks_whole(
 ) -> None:
     hub.script = ["stall"]
     process = in_another_process(hub, tmp_path)
-    while not part_of(tmp_path).exists() or not part_of(tmp_path).stat().st_size:
+
+    def has_begun() -> bool:
         assert process.poll() is None, "it ended by itself"
+        return part_of(tmp_path).exists() and part_of(tmp_path).stat().st_size > 0
+
+    wait_for(has_begun)
     process.kill()
     process.wait()
     assert not loras_in(tmp_path)

@@ -2,9 +2,9 @@
 one after it.
 
 Their one argument, over the API: a list of callbacks' names; the script raises in each of them.
-"cfg_denoiser", "cfg_denoised" and "cfg_after_cfg" are those of `script_callbacks`. GET /lcm-test-faults/state
-gives {"order": titles of the always-on scripts, "raised": ["title: callback", ...] since this was last asked,
-"resident": bytes of memory that this process has}.
+GET /lcm-test-faults/state gives {"callbacks": all their names, "order": titles of the always-on scripts,
+"raised": ["title: callback", ...] since this was last asked, "resident": bytes of memory that this process
+has}.
 """
 
 import gradio as gr
@@ -31,6 +31,8 @@ CALLBACKS = (
     "postprocess_image_after_composite",
     "postprocess",
 )
+SAMPLING_CALLBACKS = ("cfg_denoiser", "cfg_denoised", "cfg_after_cfg")
+"""Those of `script_callbacks`."""
 
 
 class Fault(Exception):
@@ -89,7 +91,9 @@ def put_in_order(demo, app):
         raised = RAISED.copy()
         RAISED.clear()
         order = [script.title() for script in scripts.scripts_txt2img.alwayson_scripts]
-        return {"order": order, "raised": raised, "resident": psutil.Process().memory_info().rss}
+        resident = psutil.Process().memory_info().rss
+        callbacks = [*CALLBACKS, *SAMPLING_CALLBACKS]
+        return {"callbacks": callbacks, "order": order, "raised": raised, "resident": resident}
 
 
 def _raising_in_sampling(callback):
@@ -102,6 +106,5 @@ def _raising_in_sampling(callback):
 
 
 script_callbacks.on_app_started(put_in_order)
-script_callbacks.on_cfg_denoiser(_raising_in_sampling("cfg_denoiser"))
-script_callbacks.on_cfg_denoised(_raising_in_sampling("cfg_denoised"))
-script_callbacks.on_cfg_after_cfg(_raising_in_sampling("cfg_after_cfg"))
+for _callback in SAMPLING_CALLBACKS:
+    getattr(script_callbacks, f"on_{_callback}")(_raising_in_sampling(_callback))
