@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,6 @@ from tests.browser import CHROMIUM, FLAGS
 # Before huggingface_hub is imported anywhere. Tests that download do so from a server of their own.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("HF_TOKEN", None)
-# Before torch is. With all cores busy, threads that wait for each other cost more than they save. An
-# installed WebUI, which would get the variable too, is tested alone.
-if not any(argument.startswith("--webui") for argument in sys.argv):
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 # No deadline: the time of one example says nothing on a busy machine.
 settings.register_profile("reproducible", derandomize=True, deadline=None)
@@ -69,6 +64,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--webui"):  # an installed WebUI would get the variable too
+        # Before torch is imported. With all cores busy, threads that wait for each other cost more than they
+        # save.
+        os.environ["OMP_NUM_THREADS"] = "1"
     if config.getoption("--webui") and config.getoption("--webui-url"):
         raise pytest.UsageError(
             "--webui starts a WebUI and --webui-url takes a running one: give one of the two."

@@ -10,6 +10,8 @@ import pytest
 
 from tests import prepared
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there it is an ordinary process")
+
 SAY_ALL = """
 import atexit, multiprocessing, os, signal, sys
 print(__name__, sys.argv, sys.path, os.getcwd(), sorted(os.environ), os.environ["WORD"], sys.stdin.read())
@@ -43,7 +45,6 @@ def test_a_program_finds_the_same_and_ends_in_the_same_way(tmp_path, kind, endin
     assert printed.splitlines()[-1] == (ordinary.stdout + ordinary.stderr).splitlines()[-1]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there it is an ordinary process")
 def test_libraries_were_imported_beforehand_and_nothing_of_this_repository():
     _, printed = prepared.run("-c", "import sys; print(*sys.modules)")
     packages = {name.partition(".")[0] for name in printed.split()}
