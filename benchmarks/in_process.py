@@ -36,7 +36,7 @@ def import_host(data_dir: Path) -> None:
         extensions=[str(ROOT)],
     )
     import modules.initialize
-    import modules.ui
+    import modules.ui  # with it all that a WebUI has imported before it loads extensions
     from modules import extensions
 
     modules.initialize.once()

@@ -35,7 +35,7 @@ STEPS = 4
 SIDE = 256
 LATENT = (1, 4, SIDE // 8, SIDE // 8)
 SD15_LATENT = (1, 4, 64, 64)
-# the rest are diffusers' defaults
+# what differs from diffusers' defaults
 SD15_UNET = {"cross_attention_dim": 768, "attention_head_dim": 8, "sample_size": 64}
 HOOKS = ("process", "before_process_batch", "process_batch", "postprocess")
 
@@ -199,16 +199,15 @@ def table(figures: dict) -> str:
     ]
     picture = figures["picture"]
     for name, label in (
-        ("ours", "ours, ms"), ("own", "the host's own LCM, ms"), ("floor", "floor, ms"), ("unet",
-        "one UNet call, ms"),
-        ("unet_of_two_rows", "one UNet call of two rows, ms"), ("decode", "decode, ms"),
+        ("ours", "ours, ms"), ("own", "the host's own LCM, ms"), ("floor", "floor, ms"),
+        ("unet", "one UNet call, ms"), ("unet_of_two_rows", "one UNet call of two rows, ms"),
+        ("decode", "decode, ms"),
     ):  # fmt: skip
         lines.append(f"{label:34}" + "".join(f"{1000 * picture[kind][name]:10.1f}" for kind in (WALL, CPU)))
     for name, label in (
         ("ours_over_floor", "ours / floor"), ("own_over_its_floor", "own / its floor (two rows)"),
-        ("ours_over_own", "ours / own"),
-        ("limit", "limit (n u + d) / (2 n u + d)"), ("limit_of_measured_calls",
-        "limit (n u + d) / (n u2 + d)"),
+        ("ours_over_own", "ours / own"), ("limit", "limit (n u + d) / (2 n u + d)"),
+        ("limit_of_measured_calls", "limit (n u + d) / (n u2 + d)"),
     ):  # fmt: skip
         lines.append(f"{label:34}" + "".join(f"{picture[kind][name]:10.3f}" for kind in (WALL, CPU)))
     lines.append(

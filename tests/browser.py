@@ -85,9 +85,7 @@ def wait_until(page, holds) -> None:
 
 
 def open_accordion(page, tab: str = "txt2img") -> None:
-    """A click on the header of LCM opens it and, on a page on which nobody has clicked its tick yet, ticks
-    it; else the tick is clicked.
-    """
+    """Opens LCM's accordion by its header, and ticks LCM where that click has not."""
     accordion = page.locator(f"#script_{tab}_lcm_enabled").first
     accordion.locator(".label-wrap").first.click(position={"x": 200, "y": 8})
     page.wait_for_selector(f"#script_{tab}_lcm_steps input[type=number]", state="visible")

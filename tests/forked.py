@@ -1,5 +1,5 @@
-"""What a process of `tests.prepared` does once it is forked. On its own, as all that it imports is there for
-the program too.
+"""What a process of `tests.prepared` does once it is forked. In a file of its own because the program
+inherits whatever this imports.
 """
 
 from __future__ import annotations

@@ -31,10 +31,10 @@ def context():
 
 
 class Program:
-    """A forked program without input, its output and errors in one stream. What it has of `subprocess.Popen`
-    means the same.
+    """A forked program without input, its output and errors in one stream. It has the part of
+    `subprocess.Popen` that is needed here.
 
-    Of the environment, what Python reads as it starts is not heeded, PYTHONPATH excepted.
+    Variables that Python reads when it starts have no effect, except PYTHONPATH.
     """
 
     def __init__(

@@ -34,7 +34,6 @@ TRAIN_STEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012
 """Noise schedule of SD 1.x and SDXL: beta is linear in its square root."""
 
-PREFIXES = ("unet.", "vae.", "text_encoder.")
 METADATA_KEY = "workbench"
 
 TEXT_CONFIG = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4}

@@ -139,7 +139,7 @@ def _what_else(shapes: Mapping[str, list[int]]) -> str:
     )
 
 
-# ---- the family
+# --- the family ---------------------------------------------------------------------------------------------
 
 
 def _family(contents: _Contents) -> Family | None:
@@ -222,7 +222,7 @@ def _family_of_transformer(contents: _Contents) -> Family | None:
     return None
 
 
-# ---- shapes
+# --- shapes -------------------------------------------------------------------------------------------------
 
 _PARTS_LED_BY_RANK = frozenset({"down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "b1"})
 

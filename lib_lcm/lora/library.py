@@ -22,9 +22,10 @@ from lib_lcm.lora.hashes import FileHashes
 # What the WebUIs list as LoRAs.
 LORA_ENDINGS = frozenset({".safetensors", ".pt", ".ckpt"})
 # Files that lie beside a LoRA under its name: previews, notes, the extensions' data.
-_COMPANIONS = frozenset(
-    ".png .jpg .jpeg .webp .gif .mp4 .txt .json .info .md .html .yaml .yml .csv .sha256".split()
-)
+_COMPANIONS = {
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4", ".txt", ".json", ".info", ".md", ".html", ".yaml",
+    ".yml", ".csv", ".sha256",
+}  # fmt: skip
 
 
 class _Contents:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import VIEWPORT
+
 ADDRESS = "http://webui.test/"
 AN_HOUR = 3_600_000
 
@@ -19,7 +21,7 @@ def page_of(*scripts: Path) -> str:
 @pytest.fixture(scope="session")
 def tab(browser):
     """A tab of the browser in a context of its own, since that has one clock."""
-    context = browser.browser.new_context(viewport={"width": 1280, "height": 1400})
+    context = browser.browser.new_context(viewport=VIEWPORT)
     tab = context.new_page()
     tab.clock.install(time=0)
     tab.clock.pause_at(AN_HOUR)

@@ -20,6 +20,11 @@ def rows(calls):
     return [call["rows"] for call in calls]
 
 
+def fields(infotext: str) -> dict[str, str]:
+    """The generation parameters in the last line of an infotext."""
+    return dict(part.split(": ", 1) for part in infotext.splitlines()[-1].split(", ") if ": " in part)
+
+
 def same(one, other) -> bool:
     return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
 
@@ -107,9 +112,9 @@ def test_a_single_step_without_the_lora_is_a_single_step_of_euler(webui, kind):
     assert round(timesteps(calls)[0]) == 999
     assert levels_apart(ours.image, euler.image) <= 10
     if webui.draws:  # then the picture of another sampler, or of another prediction type, is far away
-        two_steps = webui.txt2img(PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler")[
-            0
-        ]
+        two_steps, _ = webui.txt2img(
+            PROMPT, checkpoint=checkpoint, steps=2, cfg_scale=1, sampler_name="Euler"
+        )
         assert levels_apart(ours.image, two_steps.image) > 20
 
 

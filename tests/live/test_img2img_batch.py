@@ -8,17 +8,14 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tests.browser import needs_chromium, open_accordion, wait_until
-from tests.live.page import settle
+from tests.live.page import open_tab, set_host_number, settle
 from tests.live.profiles import one_profile
+from tests.live.test_generation import fields
 from tests.prompts import OTHER, PROMPT
 
 pytestmark = [*needs_chromium, one_profile]
 GRID_AT_HALF = [499, 379, 259, 139]
 PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps")
-
-
-def fields(infotext: str) -> dict:
-    return dict(part.split(": ", 1) for part in infotext.splitlines()[-1].split(", ") if ": " in part)
 
 
 class Batch:
@@ -53,14 +50,9 @@ class Batch:
             text,
         )
 
-    def set_number(self, element_id: str, value) -> None:
-        field = self.page.locator(f"#{element_id} input[type=number]").first
-        field.fill(str(value))
-        field.press("Tab")
-
     def open(self, strength=0.5) -> None:
         page = self.page
-        page.locator("#tabs > .tab-nav > button", has_text="img2img").first.click()
+        open_tab(page, "img2img")
         page.locator("#mode_img2img > .tab-nav > button", has_text="Batch").first.click()
         source = page.locator("#img2img_batch_source > .tab-nav > button", has_text="From directory")
         if source.count():
@@ -76,7 +68,7 @@ class Batch:
             ("height", self.webui.side),
             ("denoising_strength", strength),
         ):
-            self.set_number(f"img2img_{name}", value)
+            set_host_number(page, f"img2img_{name}", value)
         settle(page)
 
     def _ended(self) -> int:

@@ -7,31 +7,13 @@ import pytest
 from PIL import Image, ImageChops
 
 from tests.live.profiles import oldest_and_newest, one_profile
+from tests.live.test_generation import ON, TRAILING_4, levels_apart, rows, same, timesteps
 from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
-
-ON = {"enabled": True, "steps": 4, "cfg": 1}
-TRAILING_4 = [999, 759, 499, 259]
-
-
-def timesteps(calls):
-    return [call["timesteps"][0] for call in calls]
-
-
-def rows(calls):
-    return [call["rows"] for call in calls]
-
-
-def levels_apart(one, other) -> int:
-    return int(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).max())
 
 
 def levels_apart_on_average(one, other) -> float:
     return float(np.abs(np.asarray(one.convert("RGB"), int) - np.asarray(other.convert("RGB"), int)).mean())
-
-
-def same(one, other) -> bool:
-    return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
 
 
 # --- prompts ------------------------------------------------------------------------------------------------

@@ -2,15 +2,13 @@
 as the default.
 """
 
-import os
-import subprocess
-import sys
-
 import pytest
 
+from tests import prepared
 from tests.browser import open_accordion, with_chromium
 from tests.live.page import number, set_number, settle
 from tests.live.profiles import one_profile
+from tests.live.test_generation import fields
 from tests.prompts import PROMPT
 from tests.waiting import wait_for
 from workbench.server import ROOT
@@ -28,8 +26,8 @@ def plan(webui, body=None) -> dict:
 
 def weight_and_schedule(webui, lcm=None, checkpoint=None) -> tuple[str, str]:
     made, _ = webui.txt2img(PROMPT, checkpoint, lcm={**ON, **(lcm or {})})
-    fields = dict(part.split(": ", 1) for part in made.infotext.splitlines()[-1].split(", ") if ": " in part)
-    return fields["LCM weight"], fields["LCM schedule"]
+    made_with = fields(made.infotext)
+    return made_with["LCM weight"], made_with["LCM schedule"]
 
 
 def test_weight_and_schedule_that_a_request_does_not_give_are_those_of_the_settings(webui):
@@ -108,12 +106,10 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
-def test_reading_tolerates_that_the_settings_are_not_there(webui):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", READ_ALL.replace("{root!r}", repr(str(ROOT)))],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_reading_tolerates_that_the_settings_are_not_there():
+    program = READ_ALL.replace("{root!r}", repr(str(ROOT)))
+    status, printed = prepared.run("-c", program, cwd=ROOT)
+    assert status == 0, printed
 
 
 # --- on the page --------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import itertools
 from PIL import Image
 
 from tests.live.profiles import oldest_and_newest
+from tests.live.test_generation import TRAILING_4, levels_apart, rows, same, timesteps
 from tests.live.test_loras import files, loras
-from tests.live.test_sampler_paths import TRAILING_4, levels_apart, rows, same, timesteps
 from tests.prompts import OTHER, PROMPT
 
 TCD = {"enabled": True, "steps": 4, "cfg": 1, "sampler": "tcd"}

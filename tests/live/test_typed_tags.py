@@ -1,9 +1,9 @@
 """An LCM-LoRA in the prompt while LCM is off: the setting "warn", "switch LCM on" or "nothing"."""
 
 import pytest
-from PIL import ImageChops
 
 from tests.live.profiles import both_profiles, one_profile
+from tests.live.test_generation import same
 from tests.prompts import PROMPT
 
 TAGGED = f"{PROMPT} <lora:lcm_lora_sd15:1>"
@@ -35,7 +35,7 @@ def test_it_warns_and_changes_nothing(webui, typed_tag):
     for part in ("lcm_lora_sd15", "sampler Euler", "10 steps", "CFG scale 7", "tick LCM"):
         assert part in new[0]
     assert calls == quiet_calls and warned.infotext == quiet.infotext
-    assert ImageChops.difference(warned.image.convert("RGB"), quiet.image.convert("RGB")).getbbox() is None
+    assert same(warned.image, quiet.image)
 
 
 def test_settings_that_suit_lcm_get_no_warning(webui, typed_tag):

@@ -78,9 +78,8 @@ class Correction(nn.Module):
 
     def forward(self, sample: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         abar = ALPHAS_CUMPROD[timesteps][:, None]
-        level = (
-            abar / (1 - abar)
-        ).log() / 4  # half the logarithm of the signal-to-noise ratio, about -1.3..1.8
+        # half the logarithm of the signal-to-noise ratio, about -1.3..1.8
+        level = (abar / (1 - abar)).log() / 4
         waves = [f(level * k) for k in (1, 2, 3, 5) for f in (torch.sin, torch.cos)]
         ramps = [torch.tanh(3 * (sample - c)) for c in torch.linspace(-1.5, 1.5, 8)]
         x = torch.cat([sample, level, *waves, *ramps], dim=1)

@@ -63,7 +63,7 @@ def inspected(monkeypatch):
     return names
 
 
-# ------------------------------------------------------------------------------------------------- which file
+# --- which file serves a family -----------------------------------------------------------------------------
 
 
 def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_path):
@@ -241,7 +241,7 @@ def test_a_style_lora_is_never_chosen(tmp_path):
     assert LoraLibrary(tmp_path, no_hash).candidates(SDXL) == []
 
 
-# ------------------------------------------------------------------------------------------------- none found
+# --- none found: what to do ---------------------------------------------------------------------------------
 
 
 def test_an_empty_or_missing_folder_gets_the_command_and_the_place(tmp_path):
@@ -300,7 +300,7 @@ def test_a_broken_download_under_its_original_name_is_pointed_out_for_its_family
     assert "cut off" not in library.choose(SD15).problem
 
 
-# ------------------------------------------------------------------------------------------------- names
+# --- names --------------------------------------------------------------------------------------------------
 
 
 def test_a_name_is_found_by_stem_and_path_in_any_case_with_or_without_ending(tmp_path):
@@ -352,7 +352,7 @@ def test_odd_names_are_found_and_described(tmp_path, name):
         assert problem is None or problem.isprintable()
 
 
-# ------------------------------------------------------------------------------------------------- the folder
+# --- the folders --------------------------------------------------------------------------------------------
 
 
 def test_each_file_is_opened_once_while_it_stays_the_same(tmp_path, inspected):

@@ -48,7 +48,7 @@ def inspect(tmp_path: Path, tensors, metadata=FORMAT, dtype="F16") -> LoraFile:
     return result
 
 
-# -------------------------------------------------------------------------------------------------- LCM-LoRAs
+# --- LCM-LoRAs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_style_trainers_metadata_speak_against_lcm(tmp_path, key):
     assert not inspect(tmp_path, official_lora_tensors("sd15"), {**metadata, "lcm_distillation": "{}"}).is_lcm
 
 
-# -------------------------------------------------------------------------------------------------- style LoR
+# --- style LoRAs --------------------------------------------------------------------------------------------
 
 
 def ldm_layers(model, targets=LCM_TARGETS):
@@ -278,7 +278,7 @@ def test_a_lora_of_segmind_vega_is_neither_sdxl_nor_ssd1b(tmp_path):
     assert (result.family, result.is_lcm) == (None, False)
 
 
-# -------------------------------------------------------------------------------------------------- LyCORIS
+# --- LyCORIS ------------------------------------------------------------------------------------------------
 
 
 def lycoris(layers, parts_of):
@@ -334,7 +334,7 @@ def test_ia3_and_oft_are_loras_even_where_their_shapes_hide_the_family(tmp_path)
     assert inspect(tmp_path, deep).family is SDXL  # ten transformer blocks in a row
 
 
-# -------------------------------------------------------------------------------------------------- the famil
+# --- the family from other layers ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_the_naming_of_the_original_unet_is_translated_layer_by_layer():
     )
 
 
-# -------------------------------------------------------------------------------------------------- bad files
+# --- bad files ----------------------------------------------------------------------------------------------
 
 
 def bad(path: Path, content: bytes) -> LoraFile:
@@ -683,7 +683,7 @@ def test_tables_seen_before_are_forgotten_when_they_are_many(tmp_path, monkeypat
     assert inspect(tmp_path, official_lora_tensors("sd15")).is_lcm and len(many) == 1
 
 
-# -------------------------------------------------------------------------------------------------- mutations
+# --- mutations ----------------------------------------------------------------------------------------------
 
 EXAMPLES = int(os.environ.get("LORA_FILES_EXAMPLES", "300"))
 SMALL_LAYERS = {

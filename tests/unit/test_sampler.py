@@ -41,9 +41,8 @@ def reference_run(scheduler, start, noises, steps, strength):
     original = module.randn_tensor
     module.randn_tensor = lambda shape, **kwargs: next(queue)
     try:
-        for (
-            timestep
-        ) in scheduler.timesteps.tolist():  # as int: from a tensor the reference computes c_out in float32
+        # as int: from a tensor the reference computes c_out in float32
+        for timestep in scheduler.timesteps.tolist():
             result = scheduler.step(network(sample, float(timestep)), timestep, sample, return_dict=False)
             sample = result[0]
     finally:
@@ -114,34 +113,32 @@ def test_neither_the_start_nor_a_denoised_latent_is_changed_in_place():
     assert all(torch.equal(kept, copy) for kept, copy in seen)
 
 
-@pytest.mark.parametrize("dtype,tolerance", [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
-def test_half_precision_stays_near_float32_and_finite(dtype, tolerance):
-    """Measured with this network: 1.4e-3 in float16 and 1.2e-2 in bfloat16 (latents of unit size)."""
-    alphas = scheduler_of("epsilon").alphas_cumprod
+def assert_half_precision_is_near(sample, dtype, tolerance, sigmas, **schedule):
+    """A sampler's result in `dtype` is finite and within `tolerance` of that in float32."""
     start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     noises = [torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2 + i)) for i in range(4)]
-    timesteps = lcm_timesteps(4)
-    sigmas = torch.cat([((1 - alphas) / alphas).sqrt()[timesteps], torch.zeros(1)])
+
+    def denoiser(x, sigma):
+        return torch.tanh(x / torch.hypot(torch.ones(()), sigma[0].float()).item())
 
     def run(kind):
         queue = iter(noises)
-
-        def denoiser(x, sigma):
-            return torch.tanh(x / torch.hypot(torch.ones(()), sigma[0].float()).item())
-
         x = (start * (1 + sigmas[0] ** 2).sqrt()).to(kind)
-        return sample_lcm(
-            denoiser,
-            x,
-            sigmas,
-            disable=True,
-            noise_sampler=lambda *_: next(queue).to(kind),
-            timesteps=timesteps,
-        )
+        noise = {"noise_sampler": lambda *_: next(queue).to(kind)}
+        return sample(denoiser, x, sigmas, disable=True, **noise, **schedule)
 
     low, full = run(dtype), run(torch.float32)
     assert low.dtype is dtype and torch.isfinite(low).all()
     assert (low.float() - full).abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("dtype,tolerance", [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
+def test_half_precision_stays_near_float32_and_finite(dtype, tolerance):
+    """Measured with this network: 1.4e-3 in float16 and 1.2e-2 in bfloat16 (latents of unit size)."""
+    alphas = scheduler_of("epsilon").alphas_cumprod
+    timesteps = lcm_timesteps(4)
+    sigmas = torch.cat([((1 - alphas) / alphas).sqrt()[timesteps], torch.zeros(1)])
+    assert_half_precision_is_near(sample_lcm, dtype, tolerance, sigmas, timesteps=timesteps)
 
 
 def test_callback_sees_every_step_and_timesteps_must_fit():
@@ -229,6 +226,5 @@ def test_a_step_costs_a_handful_of_operations_on_latents():
                 ]
             )
         )
-    assert (
-        counts[1] - counts[0]
-    ) / 4 <= 6  # the level of each image, c_out and c_skip with their sum, the new noise with its sum
+    # the level of each image, c_out and c_skip with their sum, the new noise with its sum
+    assert (counts[1] - counts[0]) / 4 <= 6

@@ -71,13 +71,7 @@ def load_in(folder, modules):
     ],
 )
 def test_it_says_what_is_missing_and_does_nothing(tmp_path, modules, lacks):
-    assert load_in(tmp_path, modules) == (
-        0,
-        (
-            f"LCM: this WebUI lacks {lacks}, so LCM is not available; use A1111 1.6 or later, Forge or"
-            " reForge.\n"
-        ),
-    )
+    assert load_in(tmp_path, modules) == (0, NOTICE.format(lacks))
 
 
 def test_a_webui_that_has_all_parts_and_is_another_one_all_the_same(tmp_path):
@@ -94,7 +88,4 @@ def test_a_webui_that_has_all_parts_and_is_another_one_all_the_same(tmp_path):
 def test_what_only_shows_when_our_code_is_imported_is_said_too(tmp_path):
     """All that is looked for is there, but gradio, which our page is made of, is not."""
     modules = {**ALL_THAT_IS_LOOKED_FOR, "shared": "import sys; sys.modules['gradio'] = None"}
-    assert load_in(tmp_path, modules) == (
-        0,
-        "LCM: this WebUI lacks gradio, so LCM is not available; use A1111 1.6 or later, Forge or reForge.\n",
-    )
+    assert load_in(tmp_path, modules) == (0, NOTICE.format("gradio"))

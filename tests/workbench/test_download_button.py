@@ -8,7 +8,13 @@ import pytest
 
 from tests.browser import open_accordion, open_page, wait_until, with_chromium
 from tests.hub import Hub
-from tests.live.page import choose_lora, listed_loras, lora_drop_down, wait_for_status_to_begin
+from tests.live.page import (
+    choose_lora,
+    listed_loras,
+    lora_drop_down,
+    wait_for_status,
+    wait_for_status_to_begin,
+)
 from tests.live.panel import Panel
 from tests.prepared import Server
 from tests.waiting import wait_for
@@ -36,9 +42,7 @@ def opened(browser, server):
     open_accordion(page)
     button = page.locator("#script_txt2img_lcm_download").first
     button.wait_for(state="visible")
-    wait_until(
-        page, lambda: "No LCM-LoRA for SD 1.5 was found" in page.locator(".lcm-status").first.inner_text()
-    )
+    wait_for_status(page, "No LCM-LoRA for SD 1.5 was found")
     return page, button
 
 
@@ -55,9 +59,7 @@ def test_a_missing_lora_can_be_fetched_from_the_page(browser, hub, tmp_path, arg
         )
         assert not hub.requests, "something was downloaded that nobody had asked for"
         button.click()
-        page.wait_for_function(
-            "document.querySelector('.lcm-status').innerText.startsWith('SD 1.5 · lcm_lora_sd15 · ')"
-        )
+        wait_for_status_to_begin(page, "SD 1.5 · lcm_lora_sd15 · ")
         button.wait_for(state="hidden")
         wait_until(page, lambda: lora_drop_down(page).input_value().endswith("lcm_lora_sd15"))
         assert (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").read_bytes() == hub.content

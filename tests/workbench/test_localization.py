@@ -9,15 +9,13 @@ from functools import cache
 
 import pytest
 
-from tests.browser import needs_chromium, open_accordion, open_page, wait_until
+from tests.browser import open_accordion, open_page, wait_until, with_chromium
 from tests.live.page import lora_drop_down
 from tests.live.panel import Panel
 from tests.prepared import Server
 from tests.sentences import settings
 from workbench.client import ApiError
 from workbench.server import ROOT
-
-pytestmark = needs_chromium
 
 NAMES = {"LCM", "TCD", "WebUI", "Trailing", "Live", "LCM-LoRA", "Standard 4", "Sampler", "TCD-Gamma", "Clear"}
 """Texts of the accordion that are the same in German, or that the WebUI's page has of its own."""
@@ -93,11 +91,13 @@ LANGUAGES = {
 """The status line and the warning of a negative prompt at CFG 1."""
 
 
+@with_chromium
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_of_the_accordion_is_left_in_english(language, browser, workbench_in):
     _look_for_english(opened(browser, workbench_in(language)), language, *LANGUAGES[language])
 
 
+@with_chromium
 def test_the_pack_of_somebody_else_has_our_texts_too_and_its_own_go_first(browser, tmp_path):
     """What the page looks texts up in has the name of the pack that is chosen, not of its language."""
     pack = tmp_path / "extensions" / "somebodys-pack" / "localizations"
@@ -110,6 +110,7 @@ def test_the_pack_of_somebody_else_has_our_texts_too_and_its_own_go_first(browse
         page.close()
 
 
+@with_chromium
 @pytest.mark.parametrize("profile,weight", [("a1111-1.10", "LoRA-Gewicht"), ("a1111-1.6", "LoRA weight")])
 def test_a_pack_of_the_same_name_keeps_all_that_it_says(browser, tmp_path, profile, weight):
     """A1111 1.6 reads one file of a name: better the accordion in English than all the rest."""
@@ -150,6 +151,7 @@ def in_german(english: str) -> str:
     return json.loads((ROOT / "localizations" / "de_DE.json").read_text(encoding="utf-8"))[english]
 
 
+@with_chromium
 def test_the_settings_are_in_german_too(german, browser):
     page = open_page(browser, german.url)
     page.locator("#tabs > .tab-nav > button", has_text="Settings").click()
@@ -163,6 +165,7 @@ def test_the_settings_are_in_german_too(german, browser):
     page.close()
 
 
+@with_chromium
 def test_messages_are_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(german, browser):
     asked = {"negative_prompt": "blurry", "lcm": {"enabled": True, "steps": 1, "cfg": 1}}
     before = len(german.log)
@@ -181,6 +184,7 @@ def test_messages_are_in_german_on_the_page_and_in_english_over_the_api_and_in_t
     page.close()
 
 
+@with_chromium
 def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(tmp_path, browser):
     (tmp_path / "Lora").mkdir()
     (tmp_path / "Lora" / "lcm_lora_sd15.safetensors").write_bytes(b"")
@@ -209,6 +213,7 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
         page.close()
 
 
+@with_chromium
 def test_live_speaks_german(german, browser):
     page = opened(browser, german)
     tick = page.locator("#script_txt2img_lcm_live input[type=checkbox]").first

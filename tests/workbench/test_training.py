@@ -237,7 +237,7 @@ def test_pictures_are_measured_and_recipes_are_json(trained):
     rows = measure(model, Method("one step", "reference", 1, lora=1.0), prompts(4, 0))
     assert len(rows) == 4 and all({"background", "colour", "shape", "all"} <= set(row) for row in rows)
     recipe = json.loads(run.lora("sd15").with_suffix(".json").read_text(encoding="utf-8"))
-    assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == 15
+    assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == DAILY["lora-sd15"]
     style = inspect_lora(run.models / "Lora" / f"{STYLE}.safetensors")
     assert (style.is_lcm, style.family) == (False, SD15)
 

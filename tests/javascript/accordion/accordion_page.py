@@ -6,14 +6,14 @@ from __future__ import annotations
 class AccordionPage:
     """The page; the test plays the server."""
 
-    def __init__(self, tab):
-        self.tab = tab
+    def __init__(self, page):
+        self.page = page
 
     def run(self, script: str, arg=None):
-        return self.tab.evaluate(script, arg)
+        return self.page.evaluate(script, arg)
 
     def pass_time(self, milliseconds: int) -> None:
-        self.tab.clock.run_for(milliseconds)
+        self.page.clock.run_for(milliseconds)
 
     @property
     def is_settled(self) -> bool:

@@ -295,7 +295,7 @@ def test_of_settings_that_the_webui_reports_it_asks_at_once(page):
     assert page.sent() == []
 
 
-def test_other_settings_and_checkpoints_of_no_change_make_it_ask_nothing(page):
+def test_other_settings_make_it_ask_nothing(page):
     page.run("opts.samples_save = false; optionsChanged()")
     page.pass_time(10_000)
     assert page.sent() == []

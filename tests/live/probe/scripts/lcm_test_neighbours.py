@@ -157,9 +157,8 @@ def on_denoiser(params):
     kind = next((kind for kind in FORWARDS if kind in NOW), None)
     if kind is None:
         return
-    inner = NOW[
-        "p"
-    ].sampler.model_wrap_cfg.inner_model  # A1111 before 1.8 does not hand the denoiser to callbacks
+    # A1111 before 1.8 does not hand the denoiser to callbacks
+    inner = NOW["p"].sampler.model_wrap_cfg.inner_model
     if "forward" not in vars(inner):
         inner.forward = MethodType(FORWARDS[kind](inner.forward, NOW[kind]), inner)
 

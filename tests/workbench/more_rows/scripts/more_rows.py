@@ -32,9 +32,6 @@ catalog.OFFICIAL_LORAS = (
 )
 
 
-MOODS = options.Choice({"calm": "Calm", "wild": "Wild"})
-
-
 @dataclass(frozen=True)
 class MoreOptions(options.LcmOptions):
     sparkle: float | None = options.row(
