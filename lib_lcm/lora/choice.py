@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from lib_lcm.families import UNKNOWN, Family
+from lib_lcm.families import Family
 from lib_lcm.lora.catalog import OFFICIAL_LORAS, OfficialLora, family_of_sha256, official_lora
 from lib_lcm.lora.file import LoraFile, listed_problem, shown_name
 from lib_lcm.lora.names import conventional_family
@@ -114,9 +114,9 @@ def choose(
         return Choice(
             family,
             problem=Text(
-                "{family} has no LCM-LoRA: load a checkpoint of another family ({known}), or choose a"
-                " LoRA by name.",
-                family=Text("This kind of checkpoint") if family is UNKNOWN else family.label,
+                "There is no LCM-LoRA for {family} checkpoints; switch LCM off, load one of another family"
+                ' ({known}), or choose LCM-LoRA "None" if the checkpoint is itself an LCM.',
+                family=family.label,
                 known=", ".join(lora.family.label for lora in OFFICIAL_LORAS),
             ),
         )

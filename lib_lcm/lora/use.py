@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from lib_lcm.families import UNKNOWN, Family
-from lib_lcm.lora.catalog import official_lora
 from lib_lcm.lora.file import LoraFile, shown_name
 from lib_lcm.lora.names import conventional_family
 from lib_lcm.lora.tags import LoraTag, find_tags
@@ -219,7 +218,8 @@ def _of_options(options: LcmOptions, family: Family, loras: Loras, remembered: s
         file, gone = _named_file(remembered, family, loras)
         if gone is None:
             return LoraUse(file, reason=REMEMBERED)
-    best = _best(family, loras)
+    choice = loras.choose(family)
+    best = LoraUse(choice.file, problem=choice.problem, reason=choice.reason)
     if gone is None or best.file is None:
         return best
     message = Text(
@@ -228,19 +228,6 @@ def _of_options(options: LcmOptions, family: Family, loras: Loras, remembered: s
         why=gone,
     )
     return replace(best, messages=(message,))
-
-
-def _best(family: Family, loras: Loras) -> LoraUse:
-    if official_lora(family) is None:
-        return LoraUse(
-            problem=Text(
-                "There is no LCM-LoRA for {family} checkpoints; switch LCM off, load an SD 1.5, SDXL or"
-                ' SSD-1B checkpoint, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.',
-                family=family.label,
-            )
-        )
-    choice = loras.choose(family)
-    return LoraUse(choice.file, problem=choice.problem, reason=choice.reason)
 
 
 def _named_file(name: str, family: Family, loras: Loras) -> tuple[LoraFile | None, str | None]:
