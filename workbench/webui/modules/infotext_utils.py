@@ -240,6 +240,8 @@ def connect_paste_params_buttons():
             )
         if binding.source_tabname is not None and fields is not None:
             names = {"Prompt", "Negative prompt", "Steps", *binding.paste_field_names}
+            if shared.opts.send_seed:
+                names.add("Seed")
             source_fields = {
                 name: field for field, name in paste_fields[binding.source_tabname]["fields"] if name in names
             }

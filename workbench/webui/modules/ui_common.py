@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import infotext_utils, shared
+from modules import infotext_utils, scripts, shared
 from modules.ui_components import FormRow, ToolButton
 
 DEFAULT_PROMPT = "a red triangle left of a yellow circle on a blue mosaic"
@@ -96,40 +96,25 @@ def create_output_panel(tab: str) -> OutputPanel:
         with FormRow(elem_id=f"image_buttons_{tab}"):
             buttons = {
                 name: gr.Button(label, elem_id=f"{tab}_send_to_{name}")
-                for name, label in (
-                    ("txt2img", "Send to txt2img"),
-                    ("img2img", "Send to img2img"),
-                    ("inpaint", "Send to inpaint"),
-                )
+                for name, label in (("img2img", "Send to img2img"), ("inpaint", "Send to inpaint"))
             }
         infotext = gr.HTML(elem_id=f"html_info_{tab}", elem_classes="infotext")
         html_log = gr.HTML(elem_id=f"html_log_{tab}", elem_classes="html-log")
         generation_info = gr.Textbox(visible=False, elem_id=f"generation_info_{tab}")
-        selected_infotext = gr.Textbox(visible=False, elem_id=f"selected_infotext_{tab}")
 
         def show_selected(info, event: gr.SelectData):
-            text = _infotext_of_selected(info, event.index)
-            return plaintext_to_html(text), text
+            return plaintext_to_html(_infotext_of_selected(info, event.index))
 
-        gallery.select(
-            show_selected,
-            inputs=[generation_info],
-            outputs=[infotext, selected_infotext],
-            show_progress=False,
-        )
-        generation_info.change(
-            lambda info: _infotext_of_selected(info, 0),
-            inputs=[generation_info],
-            outputs=[selected_infotext],
-            show_progress=False,
-        )
+        gallery.select(show_selected, inputs=[generation_info], outputs=[infotext], show_progress=False)
+        runner = scripts.scripts_txt2img if tab == "txt2img" else scripts.scripts_img2img
         for name, button in buttons.items():
             infotext_utils.register_paste_params_button(
                 infotext_utils.ParamBinding(
                     paste_button=button,
                     tabname=name,
-                    source_text_component=selected_infotext,
-                    source_image_component=None if name == "txt2img" else gallery,
+                    source_tabname="txt2img" if tab == "txt2img" else None,
+                    source_image_component=gallery,
+                    paste_field_names=runner.paste_field_names,
                 )
             )
     return OutputPanel(gallery, generation_info, infotext, html_log)
