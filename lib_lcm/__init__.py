@@ -1,4 +1,4 @@
-"""LCM for the Stable Diffusion WebUI: pictures in 2-8 sampling steps.
+"""LCM for the Stable Diffusion WebUI: pictures in 1-8 sampling steps.
 
 Nothing in this package imports the WebUI, gradio or fastapi; only `lib_lcm.webui` does.
 """

@@ -251,7 +251,7 @@ class LcmOptions:
 
     enabled: bool = row(
         "LCM",
-        "Make pictures in 2 to 8 steps with an LCM-LoRA and the LCM sampler.",
+        "Make pictures in 1 to 8 steps with an LCM-LoRA and the LCM sampler.",
         Boolean(),
         False,
         axis="Enabled",
