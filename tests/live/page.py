@@ -8,8 +8,10 @@ from playwright.sync_api import Error
 from tests.browser import wait_until
 from tests.prompts import PROMPT
 
-KNOWN_PAGE_ERRORS = ("reading 'props'",)
-"""Errors of A1111's own page, there without any extension."""
+KNOWN_PAGE_ERRORS = ("reading 'props'", "ForgeCanvas is not defined")
+"""Errors of the WebUI's own page, there without any extension: A1111's, and Forge's where its canvas script
+arrives later than gradio is ready.
+"""
 STATUS = "#script_txt2img_lcm_status"
 
 
@@ -23,7 +25,7 @@ def settle(page) -> None:
 
 
 def unknown_errors(errors: list[str]) -> list[str]:
-    """Those of a page's errors that are not A1111's own."""
+    """Those of a page's errors that are not the WebUI's own."""
     return [error for error in errors if not any(known in error for known in KNOWN_PAGE_ERRORS)]
 
 
