@@ -154,6 +154,20 @@ def test_a_missing_lora_is_told_and_the_others_are_kept(host):
     assert "postprocess Lora not found: nowhere" in host.events()
 
 
+@pytest.mark.parametrize("profile", ["a1111-1.10", "forge"])
+@pytest.mark.parametrize("items", ["0,8", "x:te=1", "1:unet=1.1.", "1:lbw=a=b"])
+def test_a_weight_that_cannot_be_read_leaves_the_picture_without_loras(start_host, profile, items):
+    host = start_host(profile)
+    plain = host.txt2img("a star").image
+    assert not same(plain, host.txt2img("a star<lora:style:1>").image)
+    host.events()
+    made = host.txt2img(f"a star<lora:style:0.5><lora:other:{items}>")
+    assert same(plain, made.image) and "Lora hashes" not in made.infotext
+    assert "activating extra network lora with arguments" in host.log
+    told = [event for event in host.events() if event.startswith(("after_extra_networks", "postprocess "))]
+    assert told == ["after_extra_networks_activate style other"]
+
+
 def test_the_same_lora_twice_counts_twice_at_the_last_weight(host):
     twice = host.txt2img("a star<lora:style:0.1><lora:style:0.5>").image
     assert largest_difference(twice, host.txt2img("a star<lora:style:1>").image) <= 2

@@ -268,13 +268,17 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
         names, te_multipliers, unet_multipliers, dyn_dims = [], [], [], []
         for params in params_list:
             positional = params.positional
-            te = float(params.named.get("te", positional[1] if len(positional) > 1 else 1.0))
-            unet = float(params.named.get("unet", positional[2] if len(positional) > 2 else te))
-            dyn = params.named.get("dyn", positional[3] if len(positional) > 3 else None)
+            # a positional one has to be a number even where a named one counts instead
+            te = float(positional[1]) if len(positional) > 1 else 1.0
+            te = float(params.named.get("te", te))
+            unet = float(positional[2]) if len(positional) > 2 else te
+            unet = float(params.named.get("unet", unet))
+            dyn = int(positional[3]) if len(positional) > 3 else None
+            dyn = int(params.named["dyn"]) if "dyn" in params.named else dyn
             names.append(positional[0])
             te_multipliers.append(te)
             unet_multipliers.append(unet)
-            dyn_dims.append(None if dyn is None else int(dyn))
+            dyn_dims.append(dyn)
         load_networks(names, te_multipliers, unet_multipliers, dyn_dims)
         if shared.opts.lora_add_hashes_to_infotext:
             self._note_hashes(p)

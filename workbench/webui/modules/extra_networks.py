@@ -17,8 +17,8 @@ _TAG = re.compile(r"<(\w+):([^>]+)>")
 
 
 class ExtraNetworkParams:
-    """The parts of one tag after its name: `items` as written, `named` those with `=`, `positional` the
-    others. Equal by text.
+    """The parts of one tag after its name: `items` as written, `named` those with exactly one `=`,
+    `positional` the others. Equal by text.
     """
 
     def __init__(self, items=None):
@@ -26,9 +26,9 @@ class ExtraNetworkParams:
         self.positional = []
         self.named = {}
         for item in self.items:
-            name, equals, value = item.partition("=") if isinstance(item, str) else (item, "", "")
-            if equals:
-                self.named[name] = value
+            parts = item.split("=") if isinstance(item, str) else [item]
+            if len(parts) == 2:
+                self.named[parts[0]] = parts[1]
             else:
                 self.positional.append(item)
 
@@ -87,14 +87,23 @@ def _each_network(extra_network_data):
             yield network, []
 
 
+def _activate_one(p, network, params) -> bool:
+    """Whether it could be activated; if not, that is reported."""
+    try:
+        network.activate(p, params)
+    except Exception as e:
+        errors.display(
+            e, f"activating extra network {network.name} with arguments {[item.items for item in params]}"
+        )
+        return False
+    return True
+
+
 def activate(p, extra_network_data):
     for network, params in _each_network(extra_network_data):
-        try:
-            network.activate(p, params)
-        except Exception as e:
-            errors.display(
-                e, f"activating extra network {network.name} with arguments {[item.items for item in params]}"
-            )
+        # one whose tags cannot be read has none then: else it would go on with those of the picture before
+        if not _activate_one(p, network, params) and params:
+            _activate_one(p, network, [])
     if p.scripts is not None:
         p.scripts.after_extra_networks_activate(
             p,
