@@ -93,4 +93,8 @@ def test_reload_ui_loads_the_scripts_again(page, host):
     assert host.log.count("Startup time:") == before + 1
     page.wait_for_selector(f"{ACCORDION}-visible-checkbox")
     assert "Steps: 1" in generate(page, 1)
-    assert host.get("/sdapi/v1/scripts")["txt2img"] == ["x/y/z plot", "recorder"]
+    assert host.get("/sdapi/v1/scripts")["txt2img"] == [
+        "prompts from file or textbox",
+        "x/y/z plot",
+        "recorder",
+    ]

@@ -72,7 +72,11 @@ def test_script_info_describes_the_arguments(host):
         ("Mode", ""),
         ("Number", 3),
     ]
-    assert host.get("/sdapi/v1/scripts")["img2img"] == ["x/y/z plot", "recorder"]
+    assert host.get("/sdapi/v1/scripts")["img2img"] == [
+        "prompts from file or textbox",
+        "x/y/z plot",
+        "recorder",
+    ]
 
 
 @pytest.mark.parametrize("script", ["No such script", "X/Y/Z plot"])
@@ -109,3 +113,21 @@ def test_an_xyz_plot_varies_a_field(host):
         made.infotexts[1].split("Steps: ")[1][0],
         made.infotexts[2].split("Steps: ")[1][0],
     ] == [3, "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "position", "first"),
+    [
+        ("a1111-1.10", ["end"], "a star a sun"),
+        ("a1111-1.6", [], "a sun"),
+        ("forge", ["start"], "a sun a star"),
+    ],
+)
+def test_prompts_from_a_file_are_drawn_line_by_line_with_their_options(start_host, profile, position, first):
+    host = start_host(profile)
+    lines = '--prompt "a sun" --steps 2 --sampler_name euler --cfg_scale 3\n\n--steps\n'
+    args = [False, True, *position, lines, *([False] if profile == "forge" else [])]
+    made = host.txt2img("a star", script_name="Prompts from file or textbox", script_args=args)
+    sun, other = made.infotexts
+    assert sun.startswith(f"{first}\nSteps: 2, Sampler: Euler,") and "CFG scale: 3" in sun
+    assert "--steps" in other.partition("\nSteps: 4, ")[0] and "Error parsing line --steps" in host.log

@@ -36,6 +36,10 @@ class Profile:
     """The infotext module is `infotext_utils`; without it only `generation_parameters_copypaste` exists."""
     merges_localizations: bool = True
     """Files of one language are merged, wherever they are; without it the last one alone counts."""
+    file_prompts_beside_own: bool = True
+    """The script "Prompts from file or textbox" puts its prompts beside that of the page, and asks where;
+    without it, in its place (1.7+).
+    """
     has_is_ssd: bool = True
     has_is_sd3: bool = True
     has_model_type: bool = True
@@ -109,6 +113,7 @@ A1111_1_6 = replace(
     name="a1111-1.6",
     version="v1.6.0-workbench",
     merges_localizations=False,
+    file_prompts_beside_own=False,
     has_is_ssd=False,
     saves_input_accordions=False,
     survives_early_stop=False,
