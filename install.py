@@ -1,6 +1,7 @@
-"""Run by the WebUI at every start-up, where it has nothing to do; by hand it fetches the official LCM-LoRAs.
+"""Run by the WebUI at every start-up, where it has nothing to do; by hand it fetches few-step LoRAs.
 
-    python install.py --download sdxl                       (or sd15, ssd1b, all; several are possible)
+    python install.py --download sdxl                       (or sd15, ssd1b, vega, all: their LCM-LoRAs)
+    python install.py --download hyper-sdxl lightning       (whatever --list shows; several are possible)
     python install.py --download all --lora-dir /data/loras
 
 The extension needs nothing that a WebUI does not already have, so nothing is ever installed. By hand, use the
@@ -13,11 +14,12 @@ if __name__ == "__main__" and len(sys.argv) == 1:
     sys.exit(0)  # the WebUI's call: before anything else is imported
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from lib_lcm.lora.background import downloads
-from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS
+from lib_lcm.lora.catalog import PublishedLora, offered
 from lib_lcm.lora.download import DownloadError
 
 # not resolved: a linked extension belongs to the WebUI that links to it
@@ -32,7 +34,38 @@ def webui_lora_dir(extension: Path) -> Path | None:
     return models / "Lora" if extension.parent.name == "extensions" and models.is_dir() else None
 
 
-def terminal_progress(name: str, size: int) -> Callable[[int, int], None]:
+def choices() -> dict[str, list[PublishedLora]]:
+    """What can be asked for, with hyphens for all underscores -> the files that it means.
+
+    A file's name means that file, a family's the LCM-LoRA of the family, and "all" every LCM-LoRA. A method
+    ("tcd", "dmd2", "lightning-4") means the first file of it in each family, its name without the number of
+    steps all its variants, unless it is a method itself; with a family ("tcd-sdxl"), those of the family.
+    """
+    methods = {lora.method for lora in offered()}
+    found: dict[str, dict[object, PublishedLora]] = {}
+    for lora in offered():
+        any_steps = re.sub(r"-\d+$", "", lora.method)
+        words = [lora.method] if any_steps in methods else [lora.method, any_steps]
+        names = [lora.name.replace("_", "-"), *words, *(f"{word}-{lora.family}" for word in words)]
+        for name in (*names, lora.family.name, "all") if lora.method == "lcm" else names:
+            found.setdefault(name, {}).setdefault((lora.method, lora.family), lora)
+    return {name: list(loras.values()) for name, loras in found.items()}
+
+
+def table(known: dict[str, list[PublishedLora]]) -> str:
+    """What can be downloaded, a line for each file: a short name for it, its own, family, size, licence."""
+    rows = [("SHORT", "NAME", "FAMILY", "SIZE", "LICENCE")]
+    for lora in offered():
+        short = min((name for name, loras in known.items() if loras == [lora]), key=len)
+        licence = lora.licence if lora.is_open else f"{lora.licence}, not for commercial use"
+        rows.append((short, lora.name, lora.family.label, f"{lora.megabytes} MB", licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    groups = sorted(name for name, loras in known.items() if len(loras) > 1)
+    return "\n".join([*lines, "", f"Several at once: {', '.join(groups)}."])
+
+
+def terminal_progress(name: str) -> Callable[[int, int], None]:
     """A callback for (done, total) bytes that draws a bar, or a line for every tenth where tqdm is
     missing.
     """
@@ -49,9 +82,10 @@ def terminal_progress(name: str, size: int) -> Callable[[int, int], None]:
 
         return show
 
-    bar = tqdm(total=size, desc=name, unit="B", unit_scale=True)
+    bar = tqdm(desc=name, unit="B", unit_scale=True)
 
     def update(done: int, total: int) -> None:
+        bar.total = total
         bar.update(done - bar.n)
         if done == total:
             bar.close()
@@ -61,17 +95,36 @@ def terminal_progress(name: str, size: int) -> Callable[[int, int], None]:
 
 def main(arguments: list[str]) -> int:
     """Carries out the command line; returns 0 when every file asked for is in place, 1 otherwise."""
-    choices = [*(lora.family.name for lora in OFFICIAL_LORAS), "all"]
     parser = argparse.ArgumentParser(
-        description="Downloads the official LCM-LoRAs into the WebUI's LoRA folder."
+        description="Downloads few-step LoRAs into the WebUI's LoRA folder, verified.", allow_abbrev=False
     )
-    parser.add_argument(
-        "--download", nargs="+", choices=choices, required=True, metavar="FAMILY", help=", ".join(choices)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--download",
+        nargs="+",
+        metavar="NAME",
+        type=lambda name: name.lower().replace("_", "-"),
+        help="sd15, sdxl, ssd1b, vega or all for the LCM-LoRAs; or any name of --list",
     )
+    what.add_argument("--list", action="store_true", help="say what there is, and under which licences")
     parser.add_argument(
         "--lora-dir", type=Path, help="where to put them; the WebUI's models/Lora unless given"
     )
+    parser.add_argument(
+        "--accept-licence",
+        "--accept-license",
+        action="store_true",
+        help="for those whose licence does not allow commercial use",
+    )
     options = parser.parse_args(arguments)
+    known = choices()
+    if options.list:
+        print(table(known))
+        return 0
+    for name in options.download:
+        if name not in known:
+            families = ", ".join(lora.family.name for lora in known["all"])
+            parser.error(f"{name!r} is none of {families}, all, nor one of the names that --list shows")
 
     lora_dir = options.lora_dir or webui_lora_dir(EXTENSION)
     if lora_dir is None:
@@ -80,18 +133,25 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 1
-    wanted = [
-        lora for lora in OFFICIAL_LORAS if lora.family.name in options.download or "all" in options.download
-    ]
     failed = False
-    for lora in wanted:
+    wanted = [lora for name in options.download for lora in known[name]]
+    for lora in dict.fromkeys(wanted):
         print(
-            f"{lora.name}: {lora.family.label}, {lora.size / 1e6:.0f} MB, licence {LICENCE}, from {lora.url}",
+            f"{lora.name}: {lora.family.label}, {lora.megabytes} MB, licence {lora.licence}, from {lora.url}",
             flush=True,
         )
+        if not (lora.is_open or options.accept_licence):
+            print(
+                f"{lora.name} was left out, as its licence {lora.licence} does not allow commercial use: read"
+                f" it at {lora.url}, then add --accept-licence.",
+                file=sys.stderr,
+                flush=True,
+            )
+            failed = True
+            continue
         try:
             downloads.start(lora, lora_dir)
-            downloads.follow(lora, terminal_progress(lora.name, lora.size))
+            downloads.follow(lora, terminal_progress(lora.name))
             print(f"{lora_dir / lora.name}.safetensors is complete and verified.", flush=True)
         except DownloadError as error:
             print(f"\n{error}", file=sys.stderr, flush=True)

@@ -56,13 +56,18 @@ SSD1B = Family(
     "ssd1b", "SSD-1B", 2048, Unet(3, (1, 2), mid_attention=False, mid_resnets=1),
     configs=("SSD1B",), words=("ssd1b", "ssd"),
 )  # fmt: skip
+# SSD-1B's smaller sister, Segmind-Vega
+VEGA = Family(
+    "vega", "Segmind-Vega", 2048, Unet(3, (1, 2), mid_attention=False, mid_resnets=1),
+    configs=("Segmind_Vega",), words=("vega", "vegart", "segmindvega", "segmindvegart"),
+)  # fmt: skip
 SD2 = Family("sd2", "SD 2.x", 1024, Unet(4, (0, 1, 2)), configs=("SD20", "SD21UnclipL", "SD21UnclipH"))
 SDXL_REFINER = Family("sdxl_refiner", "SDXL refiner", 1280, Unet(4, (1, 2)), configs=("SDXLRefiner",))
 SD3 = Family("sd3", "SD 3", configs=("SD3",))
 FLUX = Family("flux", "Flux", configs=("Flux", "FluxSchnell"))
 UNKNOWN = Family("unknown", "unknown")
 
-FAMILIES: tuple[Family, ...] = (SD15, SDXL, SSD1B, SD2, SDXL_REFINER, SD3, FLUX, UNKNOWN)
+FAMILIES: tuple[Family, ...] = (SD15, SDXL, SSD1B, VEGA, SD2, SDXL_REFINER, SD3, FLUX, UNKNOWN)
 
 
 def family_named(name: str | Family) -> Family:

@@ -10,22 +10,24 @@ from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
 
-from lib_lcm import methods
-from lib_lcm.methods import LCM, TCD, Method
+from lib_lcm.methods import LCM, METHODS, Method, method_named
 from lib_lcm.text import Text
 
 SCRIPT_TITLE = "LCM"
 """The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""
 
-AUTO, NONE = "auto", "none"
-AUTO_LABEL, NO_LORA = "Auto", "None"
-"""How the page and infotexts write these two values of the option "lora"."""
+AUTO, BEST, NONE = "auto", "best", "none"
+AUTO_LABEL, BEST_LABEL, NO_LORA = "Auto", "Best installed", "None"
+"""How the page and infotexts write these values of the option "lora"."""
+OWN_LABEL = "As the LoRA wants"
+"""How the page writes "auto" for what the LoRA's method decides."""
 ENTRY_SEPARATOR = "\u00a0\u00b7\u00a0"
 """Between the option and the note in an entry of the LoRA drop-down: no file's name holds it by chance."""
 
 TRAILING, WEBUI = "trailing", "webui"
 SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
-SAMPLER_LABELS = {"lcm": "LCM", "tcd": "TCD"}
+METHOD_LABELS = {AUTO: OWN_LABEL, **{method.name: method.label for method in METHODS if method.recipe}}
+SAMPLER_LABELS = {"lcm": "LCM", "tcd": "TCD", "euler": "Euler trailing", "ddim": "DDIM trailing"}
 """Option "sampler" -> the sampler's name on the page, in the WebUI's list of samplers and in its infotext."""
 
 
@@ -49,11 +51,24 @@ LimitsOf = Callable[[Method], Limits]
 
 
 def limits_of(method: Method) -> Limits:
-    """The range of the method's recipe."""
-    return Limits(*method.recipe.steps[:2], *method.recipe.cfg[:2])
+    """The range of the method's recipe; LCM's for one that has none."""
+    recipe = method.recipe or LCM.recipe
+    return Limits() if recipe is None else Limits(*recipe.steps[:2], *recipe.cfg[:2])
 
 
 DEFAULT_LIMITS = limits_of(LCM)
+
+
+def widest(limits: LimitsOf) -> Limits:
+    """What some method or other works with."""
+    every = [limits(method) for method in METHODS if method.recipe is not None]
+    return Limits(
+        min(one.min_steps for one in every),
+        max(one.max_steps for one in every),
+        min(one.min_cfg for one in every),
+        max(one.max_cfg for one in every),
+    )
+
 
 # --- kinds of values ----------------------------------------------------------------------------------------
 
@@ -70,8 +85,12 @@ class Kind:
         raise NotImplementedError
 
     def shown(self, value: Any) -> Any:
-        """A value as the page and infotexts have it."""
+        """A value as the page has it."""
         return value
+
+    def written(self, value: Any) -> Any:
+        """A value as infotexts have it."""
+        return self.shown(value)
 
     def pasted(self, text: str) -> Any:
         """A value from an infotext, as the page has it; None for nonsense."""
@@ -110,7 +129,7 @@ class Number(Kind):
             return Text("a whole number from {low} to {high}", low=low, high=high)
         return Text("a number from {low:g} to {high:g}", low=low, high=high)
 
-    def read(self, value: Any, limits: Limits) -> float:
+    def read(self, value: Any, limits: Limits) -> float | None:
         low, high = self.bounds(limits)
         # NaN fails the comparison, infinities and very large whole numbers lie outside it
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
@@ -130,7 +149,7 @@ class Number(Kind):
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of the keys of `labels`, in any case; the page shows the labels."""
+    """One of the keys of `labels`; the page shows and sends the labels. Capitals do not count."""
 
     labels: Mapping[str, str]
 
@@ -139,23 +158,65 @@ class Choice(Kind):
         return reduce(lambda one, other: Text("{one} or {other}", one=one, other=other), quoted)
 
     def read(self, value: Any, limits: Limits) -> str:
-        if not isinstance(value, str) or value.lower() not in self.labels:
+        key = self._key(value) if isinstance(value, str) else None
+        if key is None:
             raise ValueError
-        return value.lower()
+        return key
 
     def shown(self, value: Any) -> str:
         return self.labels[value]
 
     def pasted(self, text: str) -> str | None:
-        return self.labels.get(text.lower())
+        key = self._key(text)
+        return None if key is None else self.labels[key]
+
+    def _key(self, text: str) -> str | None:
+        spellings = {spelled.lower(): key for key, label in self.labels.items() for spelled in (label, key)}
+        return spellings.get(text.lower())
+
+
+@dataclass(frozen=True)
+class MethodName(Choice):
+    """The name of a method; the page and this kind's other users see the labels, which hold commas."""
+
+    def written(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class OwnNumber(Number):
+    """A number, or None for what the LoRA's method says: OWN_LABEL on the page, "auto" in the API."""
+
+    def allowed(self, limits: Limits) -> str:
+        return Text('{number} or "{auto}"', number=super().allowed(limits), auto=AUTO)
+
+    def read(self, value: Any, limits: Limits) -> float | None:
+        if isinstance(value, str):  # a drop-down of the page sends texts
+            if value.strip().lower() in (AUTO, OWN_LABEL.lower()):
+                return None
+            value = number_in(value)
+        return super().read(value, limits)
+
+    def shown(self, value: Any) -> str:
+        return OWN_LABEL if value is None else shown_number(value)
+
+    def pasted(self, text: str) -> Any:
+        number = number_in(text)
+        return None if number is None else shown_number(number)
+
+    @property
+    def choices(self) -> list[str]:
+        """What the page offers."""
+        count = round((float(self.high) - float(self.low)) / self.step)
+        return [OWN_LABEL, *(f"{float(self.low) + i * self.step:g}" for i in range(count + 1))]
 
 
 @dataclass(frozen=True)
 class LoraName(Kind):
-    """The name of a LoRA, or "auto" or "none"; the page sends an entry of its drop-down."""
+    """The name of a LoRA, or "auto", "best" or "none"; the page sends an entry of its drop-down."""
 
     def allowed(self, limits: Limits) -> str:
-        return Text('"auto", "none" or the name of a LoRA')
+        return Text('"auto", "best", "none" or the name of a LoRA')
 
     def read(self, value: Any, limits: Limits) -> str:
         if not isinstance(value, str) or not value.strip():
@@ -165,15 +226,18 @@ class LoraName(Kind):
 
 def option_of(entry: str) -> str:
     """The option that an entry of the LoRA drop-down stands for; any other text is the option itself."""
-    if entry.startswith(AUTO_LABEL + ENTRY_SEPARATOR):
-        return AUTO_LABEL
+    for label in (AUTO_LABEL, BEST_LABEL):
+        if entry.startswith(label + ENTRY_SEPARATOR):
+            return label
     return entry.rpartition(ENTRY_SEPARATOR)[0] or entry
 
 
 def lora_option(entry: str) -> str:
-    """The same, with the two words that are no names as the option has them."""
+    """The same, with the words that are no names as the option has them."""
     option = option_of(entry)
-    return option.lower() if option.lower() in (AUTO, NONE) else option
+    if option.lower() == BEST_LABEL.lower():
+        return BEST
+    return option.lower() if option.lower() in (AUTO, BEST, NONE) else option
 
 
 # --- the table ----------------------------------------------------------------------------------------------
@@ -245,13 +309,13 @@ class LcmOptions:
     """What the user asked of LCM for one generation, in the order of the page and of the API's positional
     arguments.
 
-    New options are appended, never inserted. `gamma` is how much of the noise TCD renews in each step; LCM
-    has no use for it.
+    New options are appended, never inserted. `sampler`, `gamma` and `method` are "auto", or None, where the
+    LoRA decides. `gamma` is how much of the noise TCD renews in each step; the others have no use for it.
     """
 
     enabled: bool = row(
         "LCM",
-        "Make pictures in 1 to 8 steps with an LCM-LoRA and the LCM sampler.",
+        "Make pictures in 1 to 8 steps with a LoRA for few steps, sampled as it was made for.",
         Boolean(),
         False,
         axis="Enabled",
@@ -260,7 +324,7 @@ class LcmOptions:
         "LoRA weight",
         "1 is what the LCM-LoRA was made for; a little less leaves more to other LoRAs.",
         Number(0.0, 1.5, 0.05),
-        first=LCM.recipe.weight,
+        first=1.0,
         axis="Weight",
         infotext="LCM weight",
         setting=(
@@ -272,7 +336,7 @@ class LcmOptions:
         "Steps",
         "Sampling steps: 4 is the usual choice, 1 a sketch, 8 the finest.",
         Number("min_steps", "max_steps", 1, is_whole=True),
-        first=LCM.recipe.steps[2],
+        first=4,
         setting=(
             "Steps for {family} checkpoints",
             "what the accordion starts with when such a checkpoint is loaded, within the bounds above",
@@ -283,7 +347,7 @@ class LcmOptions:
         "1 is the fastest and ignores the negative prompt; up to 2 follows the prompt closer at twice the"
         " work.",
         Number("min_cfg", "max_cfg", 0.1),
-        first=LCM.recipe.cfg[2],
+        first=1.0,
         setting=(
             "CFG scale for {family} checkpoints",
             "what the accordion starts with, within the bounds above",
@@ -291,7 +355,8 @@ class LcmOptions:
     )
     lora: str = row(
         "LCM-LoRA",
-        "Auto takes what fits the checkpoint; None is for checkpoints that are LCMs themselves.",
+        "Auto takes the LCM-LoRA that fits the checkpoint; Best installed the best LoRA for few steps that is"
+        " there; None is for checkpoints that are made for few steps themselves.",
         LoraName(),
         AUTO,
         first=AUTO_LABEL,
@@ -312,18 +377,24 @@ class LcmOptions:
     )
     sampler: str = row(
         "Sampler",
-        "LCM is what LCM-LoRAs were made for; TCD is for the LoRAs of TCD and Hyper-SD, and keeps more"
-        " detail.",
-        Choice(SAMPLER_LABELS),
-        LCM.recipe.sampler,
+        "Each LoRA was made for one of them; with an LCM-LoRA, TCD keeps more detail.",
+        Choice({AUTO: OWN_LABEL, **SAMPLER_LABELS}),
+        AUTO,
     )
-    gamma: float = row(
+    gamma: float | None = row(
         "TCD gamma",
         "How much of the noise a TCD step renews: 0 none, 1 all; 0.3 is the usual choice, and more steps can"
         " do with more.",
-        Number(0.0, 1.0, 0.05),
-        TCD.recipe.gamma,
+        OwnNumber(0.0, 1.0, 0.1),
         infotext="LCM gamma",
+    )
+    method: str = row(
+        "Method",
+        "How the LoRA was made, which decides sampler, timesteps, steps and CFG scale; for a file that was"
+        " taken for another kind, and for checkpoints that are made for few steps themselves.",
+        MethodName(METHOD_LABELS),
+        AUTO,
+        infotext="LCM method",
     )
 
     def filled(self, defaults: Mapping[str, Any]) -> LcmOptions:
@@ -332,11 +403,6 @@ class LcmOptions:
         """
         names = {name for name in defaults if name not in FROM_REQUEST and getattr(self, name) is None}
         return replace(self, **{name: defaults[name] for name in names})
-
-    @property
-    def method(self) -> Method:
-        """The method whose recipe counts."""
-        return methods.sampled_by(self.sampler)
 
 
 FROM_REQUEST = ("steps", "cfg")
@@ -357,7 +423,8 @@ setting.
 
 
 def options_from_args(args: Sequence[Any], limits: LimitsOf = limits_of) -> LcmOptions:
-    """The options from a script's arguments as the page and the API send them.
+    """The options from a script's arguments as the page and the API send them. Steps and CFG scale lie within
+    what some method works with; which one counts, the plan knows.
 
     Either the values of OPTIONS in order, trailing ones left out, or one object whose keys are the options'
     names. Raises OptionsError for an unknown key, a wrong type or a value outside the bounds, which `limits`
@@ -380,9 +447,16 @@ def options_from_args(args: Sequence[Any], limits: LimitsOf = limits_of) -> LcmO
     given = {name: value for name, value in values.items() if value is not None}
     if not OPTION["enabled"].read(given.get("enabled", False)):
         return LcmOptions()
-    sampler = OPTION["sampler"].read(given.get("sampler", LcmOptions.sampler))
-    bounds = limits(methods.sampled_by(sampler))
-    return LcmOptions(**{name: OPTION[name].read(value, bounds) for name, value in given.items()})
+    method = OPTION["method"].read(given.get("method", AUTO))
+    usual, bounds = limits(method_named(method) or LCM), widest(limits)
+
+    def read(name: str, value: Any) -> Any:
+        try:
+            return OPTION[name].read(value, bounds)
+        except OptionsError:
+            return OPTION[name].read(value, usual)  # whose bounds are the ones to name
+
+    return LcmOptions(**{name: read(name, value) for name, value in given.items()})
 
 
 # --- values in texts ----------------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ class Hub(http.server.ThreadingHTTPServer):
         """Environment variables that make a WebUI take this for the Hub."""
         return {"HF_ENDPOINT": self.url, "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
 
+    def handle_error(self, *_: object) -> None:
+        """A client that has had enough goes away."""
+
     def stop(self) -> None:
         self.may_go_on.set()
         self.shutdown()

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib_lcm.lora.catalog import OFFICIAL_LORAS
-from lib_lcm.options import OPTIONS, SAMPLER_LABELS, SCHEDULE_LABELS, Limits
+from lib_lcm.lora.catalog import PUBLISHED
+from lib_lcm.options import OPTIONS, OWN_LABEL, SAMPLER_LABELS, SCHEDULE_LABELS, Limits
 from lib_lcm.plan.presets import preset_labels
 
 ROOT = Path(__file__).parents[1]
-MAKERS = ("Text", "says", "_named")
+MAKERS = ("Text", "problem", "_named")
 """What a template is given to, as the first argument."""
 
 
@@ -43,7 +43,7 @@ def settings() -> list[tuple[str, str]]:
     written = [call.args[2:4] for call in _calls(("Setting",))]
     rows = [(label.value, info.value) for label, info in written if isinstance(label, ast.Constant)]
     rows += [option.setting for option in OPTIONS if option.setting]
-    families = [lora.family.label for lora in OFFICIAL_LORAS]
+    families = [lora.family.label for lora in PUBLISHED if lora.method == "lcm"]
     return [
         (label.format(family=family), info)
         for label, info in rows
@@ -54,7 +54,7 @@ def settings() -> list[tuple[str, str]]:
 def page_texts() -> set[str]:
     """Every text of ours that stands on the page."""
     options = {text for option in OPTIONS for text in (option.label, option.help)}
-    choices = {*SCHEDULE_LABELS.values(), *SAMPLER_LABELS.values(), *preset_labels(Limits())}
+    choices = {*SCHEDULE_LABELS.values(), *SAMPLER_LABELS.values(), *preset_labels(Limits()), OWN_LABEL}
     script = (ROOT / "javascript" / "lcm_live.js").read_text(encoding="utf-8")
     live = set(re.findall(r'\w+: "(.*)",', script.split("const TEXT = {")[1].split("};")[0]))
     assert len(live) >= 10 and len(settings()) >= 10

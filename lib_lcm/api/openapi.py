@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib_lcm.api.messages import MAX_CFG, MAX_HIRES_SCALE, MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_STYLES
-from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.lora.catalog import PUBLISHED
 from lib_lcm.options import OPTIONS
 
 _TEXT = {"type": "string", "maxLength": MAX_PROMPT}
@@ -53,9 +53,10 @@ PLAN: dict[str, Any] = {
     },
     "example": {"prompt": "a fox in the snow", "steps": 20, "args": [{"enabled": True}]},
 }
+_LCM_FAMILIES = [lora.family.name for lora in PUBLISHED if lora.method == "lcm"]
 DOWNLOAD: dict[str, Any] = {
     "type": "object",
-    "properties": {"family": {"type": "string", "enum": [lora.family.name for lora in OFFICIAL_LORAS]}},
+    "properties": {"family": {"type": "string", "enum": _LCM_FAMILIES}},
     "required": ["family"],
     "additionalProperties": False,
 }

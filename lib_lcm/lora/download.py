@@ -1,4 +1,4 @@
-"""Gets an official LCM-LoRA: resumable, verified, and never visible half done.
+"""Gets a published LoRA: resumable, verified, and never visible half done.
 
 Not by `hf_hub_download`: that of A1111 1.6 (0.14) takes no endpoint, gives up where a connection breaks and
 reports no progress, and none compares the SHA-256 or refuses another size before it has downloaded it all.
@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from lib_lcm import __version__
-from lib_lcm.lora.catalog import OfficialLora
+from lib_lcm.lora.catalog import PublishedLora
 from lib_lcm.text import Text
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30  # seconds
 ATTEMPTS = 3  # in a row without a new byte
 RETRY_WAIT = 1.0  # seconds before the first repetition; doubled for each one that brings nothing
 LONGEST_WAIT = 60  # seconds; where a server asks for more, the user decides
+SIZE_TOLERANCE = 0.1  # of a size that is known in megabytes alone, which may be 1000 or 1024 kilobytes
 
 # those of huggingface_hub, and what it reads as true
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -42,14 +44,14 @@ class DownloadError(Exception):
 
 
 def download_lora(
-    lora: OfficialLora, lora_dir: Path, *, mirror: str = "", progress: Progress | None = None
+    lora: PublishedLora, lora_dir: Path, *, mirror: str = "", progress: Progress | None = None
 ) -> Path:
     """Puts `lora` into `lora_dir` as `<name>.safetensors` and returns that path.
 
-    A file of that name with the official content is returned as it is, without any request. What arrives is
-    collected in `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the
+    A file of that name with the content of any upload is returned as it is, without any request. What arrives
+    is collected in `<name>.safetensors.part`, which a WebUI does not take for a LoRA; it stays when the
     connection breaks, and the next call goes on from there. It gets its final name in one step, once its size
-    and SHA-256 are right.
+    and SHA-256 are right. Where the size is not known before, it is what the server says.
 
     `mirror` is the address of a copy of the Hugging Face Hub; where it is given, it wins over HF_ENDPOINT,
     and no token is sent to it. `progress(done, total)` is called in bytes, at least at the start and the end.
@@ -63,7 +65,7 @@ def download_lora(
     job = _Job(lora, target, mirror, progress or (lambda done, total: None))
     with _as_sentences(job):
         if job.is_there():
-            job.progress(lora.size, lora.size)
+            job.progress(target.stat().st_size, target.stat().st_size)
             return target
         job.check_mirror()
         job.refuse_offline()
@@ -82,10 +84,11 @@ def download_lora(
 
 
 class _Job:
-    """One file on its way to `target`."""
+    """One file on its way to `target`; `total` is its size in bytes, None until that is known."""
 
-    def __init__(self, lora: OfficialLora, target: Path, mirror: str, progress: Progress):
+    def __init__(self, lora: PublishedLora, target: Path, mirror: str, progress: Progress):
         self.lora = lora
+        self.total = lora.size
         self.target = target
         self.mirror = mirror.strip()
         self.part = target.with_name(target.name + ".part")
@@ -101,35 +104,42 @@ class _Job:
             target=self.target,
         )
 
-    def says(self, template: str, **values: object) -> Text:
-        """A sentence about this download; its template may name the LoRA, the server and the way by hand."""
+    def problem(self, template: str, **values: object) -> DownloadError:
+        """A sentence about this download; its template may name the LoRA, its place, the server and the way
+        by hand.
+        """
         # a Python without huggingface_hub does not know the server, and may have other things to say
         if "{server}" in template:
             values["server"] = self.endpoint
-        return Text(template, lora=self.lora.name, by_hand=self.by_hand, **values)
+        places = {"target": self.target, "folder": self.target.parent, "by_hand": self.by_hand}
+        return DownloadError(Text(template, **{"lora": self.lora.name, **places, **values}))
 
     def is_there(self) -> bool:
-        """Whether the target has the official content; raises DownloadError when it is something else."""
+        """Whether the target has the published content; raises DownloadError when it is something else."""
         if not self.target.exists():
             return False
-        if self.target.is_file() and self.sha256(self.target) in (self.lora.sha256, *self.lora.other_sha256):
+        if self.is_published(self.target):
             return True
-        raise DownloadError(
-            self.says(
-                "{target} is there already and is not the official {lora}: move or rename it, then try"
-                " again.",
-                target=self.target,
-            )
+        raise self.problem(
+            "{target} is there already and is not the published {lora}: move or rename it, then try again."
         )
+
+    def is_published(self, path: Path) -> bool:
+        """Whether a file has the content of one of the uploads."""
+        if not path.is_file():
+            return False
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest() in self.lora.sha256
 
     def refuse_offline(self) -> None:
         for variable in _OFFLINE_VARIABLES:
             if os.environ.get(variable, "").upper() in _TRUE:
-                raise DownloadError(
-                    self.says(
-                        "{variable} is set, so {lora} is not downloaded: unset it, or {by_hand}.",
-                        variable=variable,
-                    )
+                raise self.problem(
+                    "{variable} is set, so {lora} is not downloaded: unset it, or {by_hand}.",
+                    variable=variable,
                 )
 
     @property
@@ -139,35 +149,31 @@ class _Job:
 
     def check_mirror(self) -> None:
         if self.mirror and not is_mirror(self.mirror):
-            raise DownloadError(
-                Text(
-                    "The download mirror {mirror!r} in Settings → LCM is no address such as"
-                    " https://hf-mirror.com: correct or empty it.",
-                    mirror=self.mirror,
-                )
+            raise self.problem(
+                "The download mirror {mirror!r} in Settings → LCM is no address such as"
+                " https://hf-mirror.com: correct or empty it.",
+                mirror=self.mirror,
             )
 
     def prepare_folder(self) -> None:
         folder = self.target.parent
         if not folder.is_dir():
             if not folder.parent.is_dir():
-                raise DownloadError(
-                    Text(
-                        "The LoRA folder {folder} does not exist: create it or name another one.",
-                        folder=folder,
-                    )
-                )
+                raise self.problem("The LoRA folder {folder} does not exist: create it or name another one.")
             folder.mkdir(exist_ok=True)
-        missing = self.lora.size - self.size_so_far()
+        missing = self.lora.expected_size - self.size_so_far()
         free = shutil.disk_usage(folder).free
         if free < missing:
-            space = {"needed": _megabytes(missing), "free": _megabytes(free), "folder": folder}
-            raise DownloadError(
-                self.says(
-                    "{lora} needs {needed} in {folder}, where {free} are free: make room, then try again.",
-                    **space,
-                )
+            raise self.problem(
+                "{lora} needs {needed} in {folder}, where {free} are free: make room, then try again.",
+                needed=_megabytes(missing),
+                free=_megabytes(free),
             )
+
+    @property
+    def at_most(self) -> int:
+        """The bytes that it has at most."""
+        return int(self.lora.expected_size * (1 + SIZE_TOLERANCE)) if self.total is None else self.total
 
     def size_so_far(self) -> int:
         """Bytes of the file that have arrived earlier."""
@@ -175,7 +181,7 @@ class _Job:
             size = self.part.stat().st_size
         except FileNotFoundError:
             return 0
-        if size > self.lora.size:  # cannot be a beginning of this file
+        if size > self.at_most:  # cannot be a beginning of this file
             self.part.unlink()
             return 0
         return size
@@ -183,16 +189,19 @@ class _Job:
     def fetch(self) -> None:
         """Fills the `.part` file, over as many connections as that takes."""
         failures = 0
-        while (before := self.size_so_far()) < self.lora.size:
-            self.progress(before, self.lora.size)
+        while (before := self.size_so_far()) != self.total:
+            self.tell(before)
             try:
                 self.fetch_some(before)
-            except _TryAgain as problem:
+            except _TryAgain as failure:
                 failures = 0 if self.size_so_far() > before else failures + 1
                 if failures >= ATTEMPTS:
-                    raise DownloadError(problem.sentence) from problem.__cause__
-                time.sleep(problem.wait if problem.wait is not None else RETRY_WAIT * 2**failures)
-        self.progress(self.lora.size, self.lora.size)
+                    raise failure.problem from failure.__cause__
+                time.sleep(failure.wait if failure.wait is not None else RETRY_WAIT * 2**failures)
+        self.tell(before)
+
+    def tell(self, done: int) -> None:
+        self.progress(done, max(done, self.lora.expected_size) if self.total is None else self.total)
 
     def fetch_some(self, offset: int) -> None:
         """Goes on from `offset` (bytes) over one connection.
@@ -201,49 +210,59 @@ class _Job:
         """
         import requests
 
-        lost = self.says(
-            "The connection broke while {lora} was downloading: try again, it goes on where it stopped; or"
-            " {by_hand}."
-        )
         try:
             with self.request(offset) as response:
-                start = self.check(response, offset)
-                self.part.touch()  # unlike "wb", leaves what another process has just begun
-                with open(self.part, "r+b") as file:
-                    file.seek(start)
-                    for chunk in response.iter_content(CHUNK):
-                        if file.tell() + len(chunk) > self.lora.size:
-                            file.truncate(0)
-                            raise self.wrong_size(file.tell() + len(chunk), is_all=False)
-                        file.write(chunk)
-                        self.progress(file.tell(), self.lora.size)
-                    done = file.tell()
-                    _to_disk(file)
+                if response.status_code == 416 and self.is_published(self.part):
+                    self.total = offset  # which only now is known to be all
+                else:
+                    self.receive(response, self.start_of(response, offset))
         except (
             requests.ConnectionError,
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
         ) as error:
             if isinstance(error, requests.exceptions.SSLError):
-                raise DownloadError(
-                    self.says(
-                        "The certificate of {server} is not trusted here, as happens behind company proxies:"
-                        " set REQUESTS_CA_BUNDLE, or {by_hand}."
-                    )
+                raise self.problem(
+                    "The certificate of {server} is not trusted here, as happens behind company proxies: set"
+                    " REQUESTS_CA_BUNDLE, or {by_hand}."
                 ) from error
-            if not self.size_so_far():
-                raise _TryAgain(
-                    self.says(
-                        "{server} cannot be reached for {lora}: check the network and proxy, or {by_hand}."
-                    )
-                ) from error
-            raise _TryAgain(lost) from error
-        except requests.RequestException as error:
-            raise DownloadError(
-                self.says("{lora} cannot be downloaded ({error}): {by_hand}.", error=str(error))
+            if self.size_so_far():
+                raise self.broken() from error
+            raise _TryAgain(
+                self.problem(
+                    "{server} cannot be reached for {lora}: check the network and proxy, or {by_hand}."
+                )
             ) from error
-        if done < self.lora.size:
-            raise _TryAgain(lost)
+        except requests.RequestException as error:
+            raise self.problem(
+                "{lora} cannot be downloaded ({error}): {by_hand}.", error=str(error)
+            ) from error
+
+    def receive(self, response: requests.Response, start: int) -> None:
+        """Writes what comes to where it belongs, `start` bytes behind the beginning."""
+        self.part.touch()  # unlike "wb", leaves what another process has just begun
+        with open(self.part, "r+b") as file:
+            file.seek(start)
+            for chunk in response.iter_content(CHUNK):
+                if (size := file.tell() + len(chunk)) > self.at_most:
+                    file.truncate(0)
+                    raise self.wrong_size(Text("at least {size:,}", size=size))
+                file.write(chunk)
+                self.tell(file.tell())
+            done = file.tell()
+            _to_disk(file)
+        if self.total is None:  # nor has the server told: its end is the end
+            self.total = done
+        if done < self.total:
+            raise self.broken()
+
+    def broken(self) -> _TryAgain:
+        return _TryAgain(
+            self.problem(
+                "The connection broke while {lora} was downloading: try again, it goes on where it stopped;"
+                " or {by_hand}."
+            )
+        )
 
     def request(self, offset: int) -> requests.Response:
         import requests
@@ -255,94 +274,76 @@ class _Job:
         address = f"{self.endpoint}/{self.lora.repo}/resolve/main/{self.lora.filename}"
         return requests.get(address, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
 
-    def check(self, response: requests.Response, offset: int) -> int:
+    def start_of(self, response: requests.Response, offset: int) -> int:
         """Where in the file the body of `response` begins, in bytes; raises what its status calls for."""
         status = response.status_code
         if status == 206:
             start, total = _content_range(response)
             if start is None or start > offset:
-                raise DownloadError(
-                    self.says("{server} sent another part of {lora} than the one asked for: {by_hand}.")
-                )
-            if total not in (None, self.lora.size):
-                raise self.wrong_size(total)
+                raise self.problem("{server} sent another part of {lora} than the one asked for: {by_hand}.")
+            self.learn(total)
             return start
         if status == 200:
             length = response.headers.get("Content-Length")
-            if length is not None and int(length) != self.lora.size:
-                raise self.wrong_size(int(length))
+            self.learn(None if length is None else int(length))
             return 0  # a server that cannot resume: the same bytes over again
         if status == 416:  # what is there is no beginning of what the server has
             self.part.unlink(missing_ok=True)
-            raise _TryAgain(self.says("{server} cannot go on with the download of {lora}: {by_hand}."))
+            raise _TryAgain(self.problem("{server} cannot go on with the download of {lora}: {by_hand}."))
         if status in (401, 403):
-            raise DownloadError(
-                self.says(
-                    "{server} refused {lora} (HTTP {status}): remove or renew HF_TOKEN or the saved login,"
-                    " which the file does not need, or {by_hand}.",
-                    status=status,
-                )
+            raise self.problem(
+                "{server} refused {lora} (HTTP {status}): remove or renew HF_TOKEN or the saved login, which"
+                " the file does not need, or {by_hand}.",
+                status=status,
             )
         if status in (404, 410):
-            raise DownloadError(
-                self.says(
-                    "{server} does not have {file} (HTTP {status}): {by_hand}.",
-                    file=f"{self.lora.repo}/{self.lora.filename}",
-                    status=status,
-                )
+            raise self.problem(
+                "{server} does not have {file} (HTTP {status}): {by_hand}.",
+                file=f"{self.lora.repo}/{self.lora.filename}",
+                status=status,
             )
         if status == 429 or status >= 500:
             wait = _retry_after(response)
             later = Text("in {seconds:.0f} seconds", seconds=wait) if wait else Text("in a few minutes")
-            said = {"status": status, "later": later}
-            sentence = (
-                self.says(
-                    "{server} is asked for too much at the moment (HTTP {status}): try {lora} again {later}.",
-                    **said,
-                )
+            problem = self.problem(
+                "{server} is asked for too much at the moment (HTTP {status}): try {lora} again {later}."
                 if status == 429
-                else self.says(
-                    "{server} has a problem of its own (HTTP {status}): try {lora} again {later}.", **said
-                )
+                else "{server} has a problem of its own (HTTP {status}): try {lora} again {later}.",
+                status=status,
+                later=later,
             )
             if wait is not None and wait > LONGEST_WAIT:
-                raise DownloadError(sentence)
-            raise _TryAgain(sentence, wait)
-        raise DownloadError(
-            self.says("{server} answered HTTP {status} for {lora}: {by_hand}.", status=status)
-        )
+                raise problem
+            raise _TryAgain(problem, wait)
+        raise self.problem("{server} answered HTTP {status} for {lora}: {by_hand}.", status=status)
 
-    def wrong_size(self, size: int, is_all: bool = True) -> DownloadError:
-        """The server offers `size` bytes, or at least as many where these are not all."""
-        offered = Text("{size:,}", size=size) if is_all else Text("at least {size:,}", size=size)
-        return DownloadError(
-            self.says(
-                "{server} offers {offered} bytes as {lora}, which has {size:,}: see whether a login page or"
-                " HF_ENDPOINT answers in its place, or {by_hand}.",
-                offered=offered,
-                size=self.lora.size,
-            )
+    def learn(self, total: int | None) -> None:
+        """Takes the size that the server says, None where it says none; refuses one that no upload has."""
+        expected = self.lora.expected_size
+        is_about = self.lora.size is None and abs((total or 0) - expected) <= SIZE_TOLERANCE * expected
+        if total is not None and not is_about and total not in self.lora.sizes:
+            raise self.wrong_size(Text("{size:,}", size=total))
+        self.total = total or self.total
+
+    def wrong_size(self, offered: Text) -> DownloadError:
+        expected = self.lora.expected_size
+        return self.problem(
+            "{server} offers {offered} bytes as {lora}, which has {size}: see whether a login page or"
+            " HF_ENDPOINT answers in its place, or {by_hand}.",
+            offered=offered,
+            size=Text("about {size:,}" if self.lora.size is None else "{size:,}", size=expected),
         )
 
     def verify(self) -> None:
         """Reads the `.part` file back from the disk; deletes it and raises DownloadError when it is not the
-        official one.
+        published one.
         """
-        if self.part.exists() and self.sha256(self.part) != self.lora.sha256:
+        if self.part.exists() and not self.is_published(self.part):
             self.part.unlink(missing_ok=True)
-            raise DownloadError(
-                self.says(
-                    "What arrived as {lora} is not the official file (its SHA-256 differs) and was deleted:"
-                    " try again, or {by_hand}."
-                )
+            raise self.problem(
+                "What arrived as {lora} is not the published file (its SHA-256 differs) and was deleted: try"
+                " again, or {by_hand}."
             )
-
-    def sha256(self, path: Path) -> str:
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
 
 
 class _TryAgain(Exception):
@@ -350,51 +351,33 @@ class _TryAgain(Exception):
     time.
     """
 
-    def __init__(self, sentence: str, wait: float | None = None):
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, problem: DownloadError, wait: float | None = None):
+        super().__init__(problem)
+        self.problem = problem
         self.wait = wait
 
 
 @contextlib.contextmanager
 def _as_sentences(job: _Job) -> Iterator[None]:
     """Turns what the file system, or a Python without the WebUI's packages, may raise into DownloadError."""
-    folder = job.target.parent
     try:
         yield
     except ImportError as error:
-        raise DownloadError(
-            Text(
-                "This Python has no {package}: use the WebUI's own Python, or {by_hand}.",
-                package=error.name,
-                by_hand=job.by_hand,
-            )
+        raise job.problem(
+            "This Python has no {package}: use the WebUI's own Python, or {by_hand}.", package=error.name
         ) from error
     except PermissionError as error:
-        raise DownloadError(
-            Text(
-                "{path} may not be written: allow that, or close the program that has it open, then try"
-                " again.",
-                path=error.filename or folder,
-            )
+        raise job.problem(
+            "{path} may not be written: allow that, or close the program that has it open, then try again.",
+            path=error.filename or job.target.parent,
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise DownloadError(
-                Text(
-                    "The disk of {folder} is full: make room, then try again; {lora} goes on where it"
-                    " stopped.",
-                    folder=folder,
-                    lora=job.lora.name,
-                )
-            ) from error
-        raise DownloadError(
-            Text(
-                "{lora} cannot be saved in {folder} ({error}): correct that, or name another folder.",
-                lora=job.lora.name,
-                folder=folder,
-                error=str(error),
-            )
+        is_full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        raise job.problem(
+            "The disk of {folder} is full: make room, then try again; {lora} goes on where it stopped."
+            if is_full
+            else "{lora} cannot be saved in {folder} ({error}): correct that, or name another folder.",
+            error=str(error),
         ) from error
 
 
@@ -435,14 +418,10 @@ def _hub_headers() -> dict[str, str]:
 
 def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
     """`Content-Range: bytes 30-99/100` -> (30, 100); None for what is not given."""
-    try:
-        unit, _, value = response.headers.get("Content-Range", "").partition(" ")
-        positions, _, total = value.partition("/")
-        return (int(positions.partition("-")[0]) if unit == "bytes" else None), (
-            int(total) if total.isdigit() else None
-        )
-    except ValueError:
+    found = re.fullmatch(r"bytes (\d+)-\d*/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if found is None:
         return None, None
+    return int(found[1]), None if found[2] == "*" else int(found[2])
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lib_lcm.families import Family
-from lib_lcm.options import AUTO_LABEL, ENTRY_SEPARATOR, NO_LORA, option_of
+from lib_lcm.methods import LCM, METHODS, Method
+from lib_lcm.options import AUTO_LABEL, BEST_LABEL, ENTRY_SEPARATOR, NO_LORA, option_of
 from lib_lcm.text import Text, Translations, translated
 
 
@@ -24,6 +25,7 @@ class ListedLora:
 
     name: str
     family: Family | None
+    method: Method = LCM
 
 
 def entries(
@@ -32,20 +34,24 @@ def entries(
     auto: str | None = None,
     words: Translations | None = None,
 ) -> list[str]:
-    """All entries: Auto, None, the LoRAs that fit the checkpoint, those that do not (marked), those that
-    could not be checked.
+    """All entries: Auto, Best installed, None, the LoRAs that fit the checkpoint, by method, those that do
+    not (marked), those that could not be checked.
 
     `checkpoint` is the loaded model's family, None where none is loaded; `auto` is what Auto means for it,
     None where that is unknown. The notes are in English without `words`.
     """
     words = words or {}
 
-    def order(lora: ListedLora) -> tuple[bool, bool, str, str]:
+    groups = list(dict.fromkeys(method.group for method in METHODS))
+
+    def order(lora: ListedLora) -> tuple[bool, bool, int, str, str]:
         fits = lora.family is not None and checkpoint in (None, lora.family)
-        return not fits, lora.family is None, lora.name.casefold(), lora.name
+        group = groups.index(lora.method.group)
+        return not fits, lora.family is None, group, lora.name.casefold(), lora.name
 
     return [
         auto_entry(translated(auto, words)),
+        BEST_LABEL,
         NO_LORA,
         *(lora_entry(lora, checkpoint, words) for lora in sorted(loras, key=order)),
     ]
@@ -57,7 +63,9 @@ def auto_entry(meaning: str | None = None) -> str:
 
 
 def lora_entry(lora: ListedLora, checkpoint: Family | None = None, words: Translations | None = None) -> str:
-    """The entry of a LoRA with its family; it says so where the checkpoint is of another one."""
+    """The entry of a LoRA with its family, and its method if that is not LCM; it says so where the checkpoint
+    is of another family.
+    """
     note: str
     if lora.family is None:
         note = Text("not checked")
@@ -65,6 +73,8 @@ def lora_entry(lora: ListedLora, checkpoint: Family | None = None, words: Transl
         note = lora.family.label
     else:
         note = Text("{family}, not for {checkpoint}", family=lora.family.label, checkpoint=checkpoint.label)
+    if lora.family is not None and lora.method is not LCM:
+        note = Text("{method}, {family}", method=lora.method.label, family=note)
     return f"{lora.name}{ENTRY_SEPARATOR}{translated(note, words or {})}"
 
 

@@ -1,27 +1,27 @@
-"""Reads a LoRA file's header: which model family it was made for, whether it is an LCM-LoRA, whether the file
-is whole.
+"""Reads a LoRA file's header: which model family it was made for, by which method, and whether the file is
+whole.
 
 The weights are never read (see `header`): the names and shapes of the tensors (`key_names`, `layers`) are
 enough. They tell the family by the width of the cross-attention keys (`layers`) and, for SSD-1B, by the
 layout of the UNet (`unet_layouts`).
 
-LCM-LoRA. A style LoRA adds to some layers; consistency distillation changes all of them. A file is taken for
-an LCM-LoRA when it is UNet only, has plain LoRA pairs of one rank, uses diffusers' layer names, carries no
-training metadata of kohya's or LyCORIS' trainers (`ss_...`) and covers every layer that distillation trains,
-in every block of the family's layout. Our own distiller also writes the metadata entry `lcm_distillation`,
-which takes the place of the coverage.
+Method. A style LoRA adds to some layers; distillation for few steps changes all of them, with plain LoRA
+pairs. Which method it was, the layers do not say, since all are made with the same scripts: our distiller's
+metadata entry `lcm_distillation` does, or a word in the name, which is a guess. Where neither speaks, layers
+of one rank under diffusers' names and without the metadata of kohya's or LyCORIS' trainers (`ss_...`) are
+taken for an LCM-LoRA's. Resizing changes ranks and adds such metadata, so neither speaks against a name.
+What a file's content says about it, its hash, is looked up in `choice`.
 
 What the header cannot tell: (1) A style LoRA trained on convolutions too, without the text encoder, with the
 same rank for both, under diffusers' names (kohya's SD 1.5 trainer uses them), and stripped of its metadata
-looks like an LCM-LoRA. (2) So do LoRAs of other few-step distillations (Hyper-SD, SDXL Lightning, TCD, PCM),
-which are made with the same scripts; `choice` passes over those by name and prefers the published files by
-their SHA-256. (3) Models that share SDXL's layout and width (Kolors) count as SDXL.
-(4) An SSD-1B LoRA that covers only some blocks counts as SDXL.
+looks like an LCM-LoRA. (2) Models that share SDXL's layout and width (Kolors) count as SDXL. (3) An SSD-1B
+LoRA that covers only some blocks counts as SDXL.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Mapping
@@ -32,10 +32,14 @@ from lib_lcm.families import Family
 from lib_lcm.lora.header import MAX_HEADER_BYTES as MAX_HEADER_BYTES  # for callers of `inspect_lora`
 from lib_lcm.lora.header import Unusable, parse_table, read_header, split_metadata
 from lib_lcm.lora.layers import Layers, recognise
+from lib_lcm.lora.names import conventional_family
+from lib_lcm.methods import LCM, Method, method_named, named_in, steps_in
 from lib_lcm.text import Text, sentence_of
 
 PICKLE_ENDINGS = frozenset({".pt", ".ckpt", ".bin", ".pth"})
-# Our distiller's metadata entry: the hyper-parameters as JSON.
+BY_YOU, BY_HASH, BY_METADATA, BY_LAYERS, BY_NAME = KNOWN_BY = ("you", "hash", "metadata", "layers", "name")
+"""How a file's method is known, the surest first."""
+# Our distiller's metadata entry: the hyper-parameters as JSON, with the method where it is not LCM.
 DISTILLATION_METADATA = "lcm_distillation"
 # What kohya's scripts and LyCORIS write, even when told to write no metadata (`sshs_` are their hashes).
 TRAINER_METADATA_PREFIXES = ("ss_", "sshs_")
@@ -49,17 +53,20 @@ class LoraFile:
     """What the header of one LoRA file says.
 
     `family` is None when the file is not a LoRA or does not say what it was made for. `rank` is the commonest
-    one, None for kinds without a rank. `modules` counts the layers that the file changes. `problem` is None
-    or one sentence that says what is wrong with the file and what to do; a file with a problem is never
-    `is_lcm`. `metadata` leaves out values longer than 1,000 characters.
+    one, None for kinds without a rank. `modules` counts the layers that the file changes. `method` is None
+    for a file that was not made for few steps, and one with a `problem`, one sentence that says what is wrong
+    with the file and what to do; `known_by` says how it is known. `has_kohya_names`: every WebUI reads the
+    names of its tensors. `metadata` leaves out values longer than 1,000 characters.
     """
 
     path: Path
     family: Family | None = None
-    is_lcm: bool = False
+    method: Method | None = None
+    known_by: str | None = None
     rank: int | None = None
     modules: int = 0
     has_text_encoder: bool = False
+    has_kohya_names: bool = False
     problem: Text | None = None
     size: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -69,9 +76,15 @@ class LoraFile:
         """The file's name without its ending, as the WebUI lists it."""
         return self.path.stem
 
+    @property
+    def is_lcm(self) -> bool:
+        """Whether it is an LCM-LoRA, as far as header and name say."""
+        return self.method is LCM
 
-def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
-    """Read the header of the LoRA file at `path` and say what it is.
+
+def inspect_lora(path: str | os.PathLike[str], relative: str | None = None) -> LoraFile:
+    """Read the header of the LoRA file at `path` and say what it is. `relative` is its path in the LoRA
+    folder, with forward slashes; without it the file's own name alone can speak of a method.
 
     Never raises for a bad, missing or unreadable file: `problem` then holds the sentence for the user.
     """
@@ -94,7 +107,7 @@ def inspect_lora(path: str | os.PathLike[str]) -> LoraFile:
         header, data_bytes = read_header(path)
         table, metadata = split_metadata(header)
         layers = _layers_of_table(table)
-        return _describe(path, size, data_bytes, layers, metadata)
+        return _describe(path, relative or path.name, size, data_bytes, layers, metadata)
     except Unusable as error:
         return LoraFile(path, size=size, problem=_problem(path, sentence_of(error)))
     except FileNotFoundError:
@@ -156,7 +169,7 @@ def _layers_of_table(table: str) -> Layers:
 
 
 def _describe(
-    path: Path, size: int, data_bytes: int, layers: Layers, metadata: Mapping[str, str]
+    path: Path, relative: str, size: int, data_bytes: int, layers: Layers, metadata: Mapping[str, str]
 ) -> LoraFile:
     """The verdict on a file whose header could be read, over `data_bytes` of weights."""
     problem = layers.foreign
@@ -177,18 +190,51 @@ def _describe(
             count=layers.incomplete,
             modules=layers.modules,
         )
-    from_style_trainer = any(key.startswith(TRAINER_METADATA_PREFIXES) for key in metadata)
-    looks_distilled = layers.is_whole_unet or (
-        layers.is_plain_unet_lora and DISTILLATION_METADATA in metadata
-    )
+    known: tuple[Method | None, str | None] = (None, None)
+    if problem is None and layers.family is not None:
+        known = _method(relative, layers.family, layers, metadata)
     return LoraFile(
         path,
         family=layers.family,
-        is_lcm=problem is None and layers.family is not None and looks_distilled and not from_style_trainer,
+        method=known[0],
+        known_by=known[1],
         rank=layers.rank,
         modules=layers.modules,
         has_text_encoder=layers.has_text_encoder,
+        has_kohya_names=layers.has_kohya_names,
         problem=None if problem is None else _problem(path, problem),
         size=size,
         metadata={key: value for key, value in metadata.items() if len(value) <= MAX_METADATA_VALUE},
     )
+
+
+def _method(
+    relative: str, family: Family, layers: Layers, metadata: Mapping[str, str]
+) -> tuple[Method | None, str | None]:
+    """The method of a whole file, and how it is known."""
+    is_trained = is_of_trainer(metadata)
+    if DISTILLATION_METADATA in metadata and layers.is_plain_unet_lora and not is_trained:
+        return _distilled(metadata[DISTILLATION_METADATA]), BY_METADATA
+    named = named_in(relative)
+    if named in (None, LCM):
+        if layers.is_distilled and not is_trained:
+            return LCM, BY_LAYERS
+        is_named = conventional_family(relative) is family or (named is LCM and layers.covers_unet)
+        return (LCM, BY_NAME) if is_named else (None, None)
+    # layers of attention alone are a style's, unless it is one without a trainer's metadata that names steps
+    may_be_distilled = layers.is_plain_unet_lora and not is_trained and steps_in(relative) is not None
+    return (named, BY_NAME) if layers.covers_unet or may_be_distilled else (None, None)
+
+
+def is_of_trainer(metadata: Mapping[str, str]) -> bool:
+    """Whether it is what kohya's or LyCORIS' trainers, or tools that resize LoRAs, write."""
+    return any(key.startswith(TRAINER_METADATA_PREFIXES) for key in metadata)
+
+
+def _distilled(hyper_parameters: str) -> Method:
+    """The method in our distiller's metadata; LCM where it names none."""
+    try:
+        parameters = json.loads(hyper_parameters)
+    except (ValueError, RecursionError):
+        return LCM
+    return (isinstance(parameters, dict) and method_named(parameters.get("method"))) or LCM

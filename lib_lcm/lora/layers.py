@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SSD1B, Family, of_width
+from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SSD1B, VEGA, Family, of_width
 from lib_lcm.lora.key_names import split_key
 from lib_lcm.lora.unet_layouts import (
     DEPTH_BEYOND_REFINER,
@@ -31,8 +31,9 @@ class Layers(NamedTuple):
     """What a tensor table says, metadata aside.
 
     `foreign` is None or, for a table without a single LoRA layer, what the file is instead. `incomplete`
-    counts the layers that lack one half. `is_whole_unet` says that the file is an LCM-LoRA by its layers:
-    plain pairs of one rank over all of the UNet.
+    counts the layers that lack one half. `covers_unet` says that plain pairs are on all layers of the UNet
+    that distillation trains, `is_distilled` that they also have one rank and diffusers' names, as an LCM-LoRA
+    has. `has_kohya_names`: all tensors are named as kohya's trainer does, which every WebUI reads.
     """
 
     data_bytes: int
@@ -42,7 +43,9 @@ class Layers(NamedTuple):
     incomplete: int = 0
     has_text_encoder: bool = False
     is_plain_unet_lora: bool = False
-    is_whole_unet: bool = False
+    covers_unet: bool = False
+    is_distilled: bool = False
+    has_kohya_names: bool = False
     foreign: str | None = None
 
 
@@ -105,6 +108,7 @@ def recognise(shapes: Mapping[str, list[int]], data_bytes: int) -> Layers:
         return Layers(data_bytes, foreign=_what_else(shapes))
     family = _family(contents)
     plain = contents.is_plain_unet_lora
+    covers_unet = plain and covers_all_layers(family, contents.outline)
     return Layers(
         data_bytes,
         family=family,
@@ -115,10 +119,9 @@ def recognise(shapes: Mapping[str, list[int]], data_bytes: int) -> Layers:
         is_plain_unet_lora=plain,
         # Distillation works on diffusers' UNet; SDXL LoRAs with convolutions in LDM names come from kohya's
         # style trainer.
-        is_whole_unet=plain
-        and not contents.has_ldm_names
-        and contents.has_one_rank
-        and covers_all_layers(family, contents.outline),
+        is_distilled=covers_unet and not contents.has_ldm_names and contents.has_one_rank,
+        covers_unet=covers_unet,
+        has_kohya_names=all(name.startswith("lora_") for name in shapes),
     )
 
 
@@ -174,10 +177,8 @@ def _family_without_width(contents: _Contents) -> Family | None:
     if any(module.endswith("_proj_in") and len(shape) == 4 for (_, module), shape in contents.downs.items()):
         return SD15
     # SDXL and what was cut out of it are alone in having attention in the first block on the way up.
-    if contents.outline.depths and {family for family in LAYOUTS if _fits(contents.outline, family)} <= {
-        SDXL,
-        SSD1B,
-    }:
+    fitting = {family for family in LAYOUTS if _fits(contents.outline, family)}
+    if contents.outline.depths and fitting <= {SDXL, SSD1B, VEGA}:
         return SDXL
     return None
 

@@ -10,14 +10,25 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from lib_lcm.families import Family, family_named
-from lib_lcm.lora.choice import Choice, Found, choose, may_be_published, ranked
+from lib_lcm.lora.choice import (
+    Choice,
+    Found,
+    Wish,
+    choose,
+    choose_best,
+    may_be_published,
+    of_group,
+    ranked,
+)
 from lib_lcm.lora.file import PICKLE_ENDINGS, LoraFile, inspect_lora
 from lib_lcm.lora.hashes import FileHashes
+from lib_lcm.lora.remembered import RememberedMethods
+from lib_lcm.methods import Method
 
 # What the WebUIs list as LoRAs.
 LORA_ENDINGS = frozenset({".safetensors", ".pt", ".ckpt"})
@@ -43,11 +54,12 @@ class _Contents:
         self.unlisted = unlisted
         self.same_names = Counter(file.name.casefold() for file in self.files)
         self._by_name: dict[str, Found] = {}
-        for fold in (str, str.casefold):  # names as they are come before names in another case
+        # names as they are come before names in another case, and before names in which bytes are escaped
+        for spelled in (str, str.casefold, as_text, lambda name: as_text(name).casefold()):
             for found in ordered:
                 path = found.file.path
                 for name in (found.relative, _without_ending(found.relative), path.name, path.stem):
-                    self._by_name.setdefault(fold(name), found)
+                    self._by_name.setdefault(spelled(name), found)
 
     def find(self, *names: str) -> Found | None:
         """The file that the first of these names means, of those that mean one."""
@@ -68,19 +80,24 @@ class LoraLibrary:
 
     `lora_dirs` are the WebUI's LoRA folders; ones that do not exist count as empty. `sha256_of` returns the
     SHA-256 of a file as hex digits, or None; by default the file is read. It is only called for LoRAs that
-    have the size of a published one, in a thread of its own from the first scan on, and its answers are
-    remembered. All methods may be called from any thread.
+    have the size of a published one or of one that `corrections` knows, in a thread of its own from the first
+    scan on, and its answers are remembered. `short_hashes` returns the beginnings of the WebUI's own hashes
+    of the files' tensors, as far as it has them. All methods may be called from any thread.
     """
 
     def __init__(
         self,
         lora_dirs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         sha256_of: Callable[[Path], str | None] | None = None,
+        short_hashes: Callable[[], Mapping[Path, str]] = dict,
+        corrections: RememberedMethods | None = None,
     ):
         if isinstance(lora_dirs, (str, os.PathLike)):
             lora_dirs = [lora_dirs]
         self.lora_dirs = [Path(folder) for folder in lora_dirs]
         self._hashes = FileHashes(sha256_of)
+        self._short_hashes = short_hashes
+        self._corrections = corrections
         self._lock = threading.RLock()
         self._looks = _Looks()
         self._contents: _Contents | None = None  # never changed, but replaced by the next look
@@ -126,25 +143,44 @@ class LoraLibrary:
         contents = self._look()
         return choose(contents.by_path.values(), family_named(family), contents.unlisted, self.lora_dirs)
 
-    def is_lcm_lora(self, file: LoraFile) -> bool:
-        """Whether `file`, found in the folders, is one that `choose` could take for its family."""
-        found = self._last().by_path.get(file.path)
-        return found is not None and found.is_lcm_lora
+    def choose_best(self, family: Family, wish: Wish) -> Choice:
+        """The best few-step LoRA of `family` now in the folders, whatever its method; as `choose` where there
+        is none.
+        """
+        return choose_best(self._look().by_path.values(), family, wish) or self.choose(family)
 
-    def lcm_loras(self) -> list[LoraFile]:
-        """The LCM-LoRAs of all families now in the folders, in order of depth and name."""
-        return [found.file for found in self._look().by_path.values() if found.is_lcm_lora]
+    def of_group(self, family: Family, group: str, steps: int) -> LoraFile | None:
+        """The file now in the folders that is made by a method of this group for exactly so many steps."""
+        found = of_group(self._look().by_path.values(), family, group, steps)
+        return None if found is None else found.file
 
-    def is_few_step_lora(self, file: LoraFile) -> bool:
-        """Whether `file`, found in the folders, makes pictures in few steps by another method than LCM's:
-        TCD, Hyper-SD and the like.
+    def of_method(self, family: Family, method: Method) -> LoraFile | None:
+        """The best file of this method for `family` now in the folders, or None."""
+        found = [one for one in self._look().by_path.values() if one.file.family is family]
+        of_it = [one for one in found if one.known(wait_for_hash=True)[0] is method]
+        return min(of_it, key=lambda one: one.rank).file if of_it else None
+
+    def method_of(self, file: LoraFile) -> tuple[Method | None, str | None]:
+        """The method of `file`, found in the folders, and how it is known (`file.KNOWN_BY`); waits where its
+        hash has to tell.
         """
         found = self._last().by_path.get(file.path)
-        return found is not None and found.is_few_step_lora
+        return (None, None) if found is None else found.known(wait_for_hash=True)
 
-    def few_step_loras(self) -> list[LoraFile]:
-        """The LoRAs for which `is_few_step_lora` holds now in the folders, in order of depth and name."""
-        return [found.file for found in self._look().by_path.values() if found.is_few_step_lora]
+    def few_step_loras(self) -> list[tuple[LoraFile, Method, str]]:
+        """The LoRAs for few steps now in the folders, each with its method and how that is known by now, in
+        order of depth and name.
+        """
+        # only where nothing else speaks for a file is its hash worth waiting for
+        known = [
+            (found.file, *found.known(wait_for_hash=found.file.method is None))
+            for found in self._look().by_path.values()
+        ]
+        return [
+            (file, method, known_by)
+            for file, method, known_by in known
+            if method is not None and known_by is not None
+        ]
 
     def unchecked(self) -> list[LoraFile]:
         """Files of the last scan that are LCM-LoRAs by their name and of a kind that is never opened (`.pt`,
@@ -175,16 +211,16 @@ class LoraLibrary:
         """What `file` is called: its name without ending or, where other files have that too, its path in the
         LoRA folder.
 
-        Forward slashes; `find` of this name gives the file again.
+        Forward slashes, and bytes that are not UTF-8 escaped; `find` of this name gives the file again.
         """
         contents = self._last()
         found = contents.by_path.get(file.path)
         if found is None:
-            return file.name
+            return as_text(file.name)
         is_only_one = contents.same_names[file.name.casefold()] == 1
         names = [file.name, file.path.name] if is_only_one else []
-        names.append(_without_ending(found.relative))
-        return next((name for name in names if contents.find(name) is found), found.relative)
+        names = [as_text(name) for name in (*names, _without_ending(found.relative), found.relative)]
+        return next((name for name in names if contents.find(name) is found), names[-1])
 
     # --------------------------------------------------------------------------------------------------------
 
@@ -204,12 +240,17 @@ class LoraLibrary:
             if self._contents is not None and self._looks.has_looked:
                 return self._contents
             before = {} if self._contents is None else self._contents.by_path
-            now, unlisted = {}, []
+            now, unlisted, short_hashes = {}, [], self._short_hashes()
+            corrected = () if self._corrections is None else self._corrections.sizes()
             for entry, relative in _walk(self.lora_dirs):
+                if entry.name.startswith("._"):  # what macOS puts beside a file on a foreign disk
+                    continue
                 ending = os.path.splitext(entry.name)[1].lower()
                 if ending in LORA_ENDINGS:
                     path = Path(entry.path)
-                    now[path] = self._found(entry, path, relative, before.get(path))
+                    now[path] = self._found(
+                        entry, path, relative, before.get(path), short_hashes.get(path), corrected
+                    )
                 elif "lcm" in entry.name.lower() and ending not in _COMPANIONS:
                     unlisted.append(Path(entry.path))
             if self._contents is None or (now, unlisted) != (before, self._contents.unlisted):
@@ -218,7 +259,15 @@ class LoraLibrary:
                 self._looks.has_looked = True
             return self._contents
 
-    def _found(self, entry: os.DirEntry[str], path: Path, relative: str, known: Found | None) -> Found:
+    def _found(
+        self,
+        entry: os.DirEntry[str],
+        path: Path,
+        relative: str,
+        known: Found | None,
+        short: str | None,
+        corrected: Collection[int],
+    ) -> Found:
         try:
             status = entry.stat()
             size, mtime_ns = status.st_size, status.st_mtime_ns
@@ -231,12 +280,16 @@ class LoraLibrary:
             or (known.size, known.mtime_ns) != (size, mtime_ns)
             or known.file.problem is not None
         ):
-            file = inspect_lora(path)
+            file = inspect_lora(path, relative)
         else:
             file = known.file
         # asked for here, so that it is known by the time that somebody waits for it
-        sha256 = self._hashes.request(path, size, mtime_ns) if may_be_published(file) else None
-        return Found(file, relative, size, mtime_ns, sha256)
+        needs_hash = may_be_published(file) or size in corrected
+        sha256 = self._hashes.request(path, size, mtime_ns) if needs_hash else None
+        corrections = self._corrections if size in corrected else None
+        return Found(
+            file, relative, size, mtime_ns, sha256, short, None if corrections is None else corrections.get
+        )
 
 
 def _walk(folders: Iterable[Path]) -> Iterator[tuple[os.DirEntry[str], str]]:
@@ -270,6 +323,13 @@ def _walk(folders: Iterable[Path]) -> Iterator[tuple[os.DirEntry[str], str]]:
                     else:
                         yield entry, prefix + entry.name
             level = below
+
+
+def as_text(name: str) -> str:
+    r"""A file's name as every page and JSON can hold it: where Linux has bytes in it that are not UTF-8,
+    which Python reads as half a character each, such a half is spelled out ("\udcff").
+    """
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _without_ending(name: str) -> str:

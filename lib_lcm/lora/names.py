@@ -9,6 +9,7 @@ from lib_lcm.families import Family, of_word
 # Words that may stand in an LCM-LoRA's name beside "lcm" and the family without making it another file's
 # name.
 _FILLER = frozenset({"lora", "loras", "pytorch", "weights", "fp16", "safetensors"})
+_RANK = re.compile(r"(?<![a-z0-9])(?:r|rank|dim)[ _-]?\d{1,3}(?![a-z0-9])")  # of a resized copy
 _ENDING = re.compile(r"\.(safe\w*|pt|ckpt|bin)$", re.IGNORECASE)
 _COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.IGNORECASE)
 # "sdv1-5" is sdv, 1, 5 and "ssd1b" is ssd, 1, b: digits and letters part, and are put together again below.
@@ -31,10 +32,18 @@ def conventional_family(name: str) -> Family | None:
     words: list[str] = []
     for folder in reversed(folders[-1 - _MOST_FOLDERS :]):
         # from the file's name outwards, until the name is complete
-        here = _WORD.findall(_COPY.sub("", _ENDING.sub("", folder)).lower())
+        here = _WORD.findall(_RANK.sub("", _COPY.sub("", _ENDING.sub("", folder)).lower()))
         words = here + words
         if "lcm" in words:
             family = of_word("".join(word for word in words if word != "lcm" and word not in _FILLER))
             if family is not None:
                 return family
     return None
+
+
+def means_any_lcm_lora(name: str) -> bool:
+    """Whether `name` is what people call an LCM-LoRA where it need not say of which family: `lcm`,
+    `lcm_lora`.
+    """
+    words = _WORD.findall(name.strip().lower())
+    return "lcm" in words and {*words} <= {"lcm", *_FILLER}

@@ -1,5 +1,6 @@
-"""Which LCM-LoRA a user wants for which checkpoint: a small JSON file that several WebUIs may share, read
-again when it changes, and changed by one at a time.
+"""What a user wants remembered: the LCM-LoRA for a checkpoint, and the method of a LoRA that was taken for
+another's. Small JSON files that several WebUIs may share, read again when they change, and changed by one at
+a time.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout  # torch and huggingface_hub need it, so every WebUI has it
 
+from lib_lcm.methods import Method, method_named
 from lib_lcm.text import Text
 
 LOCK_TIMEOUT = 5  # seconds; another WebUI holds the lock for a few milliseconds
@@ -28,17 +31,18 @@ class NotRemembered(Exception):
 
 @dataclass(frozen=True)
 class _Contents:
-    # SHA-256 of a checkpoint -> {"lora": option, "checkpoint": its name, for people who read the file}
-    loras: dict[str, dict[str, str]]
+    entries: dict[str, dict[str, Any]]
     error: Exception | None = None  # why the file cannot be read
 
 
-class RememberedLoras:
+class _Remembered:
     """What `path` says. Its folder must exist, the file need not. All methods may be called from any thread.
 
-    Checkpoints are known by their SHA-256 (hex, any case), so that renaming or moving one changes nothing.
-    The values are those of the option `lora`: the name of a LoRA, or "none".
+    Files are known by their SHA-256 (hex, any case), so that renaming or moving one changes nothing. An entry
+    has its value under the key `value`, and what people who read the file may want to know.
     """
+
+    value = ""
 
     def __init__(self, path: Path):
         self.path = Path(path)
@@ -54,44 +58,38 @@ class RememberedLoras:
         if error is None:
             return None
         reason = type(error).__name__
-        return f"{self.path} cannot be read ({reason}), so no LCM-LoRA is remembered: fix it or delete it."
+        return f"{self.path} cannot be read ({reason}), so nothing in it is remembered: fix it or delete it."
 
-    def get(self, checkpoint: str | None) -> str | None:
-        """The option remembered for a checkpoint, or None; None too for a checkpoint whose hash is not
-        known.
-        """
-        if checkpoint is None:
-            return None
-        with self._lock:
-            entry = self._read().loras.get(checkpoint.lower())
-        return None if entry is None else entry["lora"]
+    def value_of(self, sha256: str | None) -> str | None:
+        """What is remembered for a file, or None; None too for a file whose hash is not known."""
+        entry = None if sha256 is None else self._entries().get(sha256.lower())
+        return None if entry is None else str(entry[self.value])
 
     def is_empty(self) -> bool:
-        """Whether nothing is remembered for any checkpoint."""
+        """Whether nothing is remembered for any file."""
+        return not self._entries()
+
+    def forget(self, sha256: str) -> None:
+        """Nothing is remembered for this file any more. Raises NotRemembered."""
+        self._change(sha256, None)
+
+    def _entries(self) -> dict[str, dict[str, Any]]:
         with self._lock:
-            return not self._read().loras
+            return self._read().entries
 
-    def remember(self, checkpoint: str, lora: str, *, name: str = "") -> None:
-        """From now on `lora` is what `get` returns for this checkpoint. Raises NotRemembered."""
-        self._change(checkpoint, {"lora": lora, "checkpoint": name})
-
-    def forget(self, checkpoint: str) -> None:
-        """Nothing is remembered for this checkpoint any more. Raises NotRemembered."""
-        self._change(checkpoint, None)
-
-    def _change(self, checkpoint: str, entry: dict[str, str] | None) -> None:
+    def _change(self, sha256: str, entry: dict[str, Any] | None) -> None:
         with _locked(self.path), self._lock:
             self._state = None  # a change within the clock's precision leaves no trace in size and time
             contents = self._read()
-            loras = {key: value for key, value in contents.loras.items() if key != checkpoint.lower()}
+            entries = {key: value for key, value in contents.entries.items() if key != sha256.lower()}
             if entry is not None:
-                loras[checkpoint.lower()] = entry
+                entries[sha256.lower()] = entry
             try:
                 if isinstance(contents.error, OSError):  # what it says is not known, so it is not replaced
                     raise contents.error
                 if contents.error is not None:  # kept for whoever wants to fix it by hand
                     _replace(self.path, self.path.with_name(self.path.name + ".broken"))
-                _write(self.path, json.dumps(loras, indent=4) + "\n")
+                _write(self.path, json.dumps(entries, indent=4) + "\n")
             except OSError as error:
                 raise NotRemembered(
                     Text(
@@ -110,7 +108,7 @@ class RememberedLoras:
             return self._contents
         state = (status.st_size, status.st_mtime_ns)
         if state != self._state:
-            self._contents = _parse(self.path)
+            self._contents = _parse(self.path, self.value)
             self._state = None if isinstance(self._contents.error, OSError) else state
         return self._contents
 
@@ -136,17 +134,51 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _parse(path: Path) -> _Contents:
+class RememberedLoras(_Remembered):
+    """What Auto means for checkpoints: the name of a LoRA, or "none", as the option `lora` has it."""
+
+    value = "lora"
+
+    def get(self, checkpoint: str | None) -> str | None:
+        """The option remembered for the checkpoint of this SHA-256, or None."""
+        return self.value_of(checkpoint)
+
+    def remember(self, checkpoint: str, lora: str, *, name: str = "") -> None:
+        """From now on `lora` is what `get` returns for this checkpoint. Raises NotRemembered."""
+        self._change(checkpoint, {"lora": lora, "checkpoint": name})
+
+
+class RememberedMethods(_Remembered):
+    """The methods of LoRA files that were taken for another's."""
+
+    value = "method"
+
+    def get(self, sha256: str) -> Method | None:
+        """The method that was remembered for the file of this SHA-256, or None."""
+        return method_named(self.value_of(sha256))
+
+    def sizes(self) -> set[int]:
+        """The sizes in bytes of the files of which something is remembered: no other needs its hash."""
+        return {entry["size"] for entry in self._entries().values() if isinstance(entry.get("size"), int)}
+
+    def remember(self, sha256: str, method: Method, *, size: int, name: str) -> None:
+        """From now on the file of this SHA-256 and size (bytes) counts as one of `method`. Raises
+        NotRemembered.
+        """
+        self._change(sha256, {"method": method.name, "file": name, "size": size})
+
+
+def _parse(path: Path, value: str) -> _Contents:
     try:
-        loras = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
-        if not isinstance(loras, dict):
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
+        if not isinstance(entries, dict):
             raise ValueError("not an object")
     except (OSError, ValueError, RecursionError) as error:
         return _Contents({}, error)
     whole = {
         key.lower(): entry
-        for key, entry in loras.items()
-        if isinstance(entry, dict) and _is_name(entry.get("lora"))
+        for key, entry in entries.items()
+        if isinstance(entry, dict) and _is_name(entry.get(value))
     }
     return _Contents(whole)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from lib_lcm.families import FAMILIES, SDXL, SSD1B, Family, Unet
+from lib_lcm.families import FAMILIES, SDXL, SSD1B, VEGA, Family, Unet
 
 
 class Layout(NamedTuple):
@@ -109,15 +109,15 @@ def _place(module: str) -> tuple[str | None, int]:
     return (attention[0], 0) if attention else (None, 0)
 
 
-def sdxl_or_smaller(outline: Outline) -> Family | None:
-    """SDXL or SSD-1B for a LoRA with SDXL's width and outline; None for Segmind-Vega's.
+def sdxl_or_smaller(outline: Outline) -> Family:
+    """SDXL, SSD-1B or Segmind-Vega for a LoRA with SDXL's width and outline.
 
     Leaving things out proves little: style LoRAs do it too. SSD-1B needs all ten of its attentions, no
     mid-block attention, and either exactly its 34 transformer blocks, or no more than these together with a
     mid block of a single residual block.
     """
     if outline.depths == _VEGA_DEPTHS:
-        return None
+        return VEGA
     if outline.depths == _SSD1B_DEPTHS and "mid_block_resnets_1_conv1" not in outline.modules:
         return SSD1B
     single_mid = (

@@ -1,4 +1,4 @@
-"""Which LCM-LoRA a prompt is drawn with, at which weight, and whether it took hold."""
+"""Which few-step LoRA a prompt is drawn with, at which weight, and whether it took hold."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from lib_lcm.families import UNKNOWN, Family
+from lib_lcm.lora.choice import Wish
 from lib_lcm.lora.file import LoraFile, shown_name
-from lib_lcm.lora.names import conventional_family
+from lib_lcm.lora.names import conventional_family, means_any_lcm_lora
 from lib_lcm.lora.tags import LoraTag, find_tags
-from lib_lcm.options import AUTO, FIRST, NONE, LcmOptions
+from lib_lcm.methods import LCM, Method
+from lib_lcm.options import AUTO, BEST, FIRST, NONE, LcmOptions
 from lib_lcm.text import Text
 
 # A LoRA of the right kind matches the model in every layer; one of another kind in a fifth of them (SD 1.5's
@@ -26,29 +28,36 @@ class Loras(Protocol):
 
     def choose(self, family: Family) -> Any: ...
 
+    def choose_best(self, family: Family, wish: Wish) -> Any: ...
+
+    def of_group(self, family: Family, group: str, steps: int) -> LoraFile | None: ...
+
+    def of_method(self, family: Family, method: Method) -> LoraFile | None: ...
+
     def find(self, name: str) -> LoraFile | None: ...
 
-    def is_lcm_lora(self, file: LoraFile) -> bool: ...
-
-    def is_few_step_lora(self, file: LoraFile) -> bool: ...
+    def method_of(self, file: LoraFile) -> tuple[Method | None, str | None]: ...
 
     def name_of(self, file: LoraFile) -> str: ...
 
 
 @dataclass(frozen=True)
 class LoraUse:
-    """The LCM-LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the
+    """The few-step LoRA of one prompt: `file` is None where none is used, and `problem` a sentence where the
     generation must fail.
 
-    `name` is what the file is called: its name, with its folders where another file has the same. `reason`
+    `name` is what the file is called: its name, with its folders where another file has the same. `method` is
+    what it was made by and `known_by` how that is known; None for a file of which nothing is known. `reason`
     says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does), "remembered" (for
-    the checkpoint), or the `reason` of a `Choice`; None where there is a problem. `replaces` are the prompt's
-    tags in whose place it stands; all others are left as they are.
+    the checkpoint), or as `known_by` where it was chosen; None where there is a problem. `replaces` are the
+    prompt's tags in whose place it stands; all others are left as they are.
     """
 
     file: LoraFile | None = None
     name: str | None = None
     weight: float = 1.0
+    method: Method | None = None
+    known_by: str | None = None
     messages: tuple[str, ...] = ()
     problem: str | None = None
     reason: str | None = None
@@ -60,29 +69,38 @@ class LoraUse:
 
 
 @dataclass(frozen=True)
-class LcmTag:
-    """A tag in a prompt that means an LCM-LoRA; `file` is None where no file on disk has the name."""
+class FewStepTag:
+    """A tag in a prompt that means a LoRA for few steps; `file` is None where no file on disk has the name,
+    and `family` where it is an LCM-LoRA of whichever family.
+    """
 
     tag: LoraTag
+    method: Method
     file: LoraFile | None
     family: Family | None
 
 
-def lcm_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[LcmTag]:
-    """The tags of a prompt that mean an LCM-LoRA, by the content of the file they name or, where there is
-    none, by its usual name.
+def few_step_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[FewStepTag]:
+    """The tags of a prompt that mean a LoRA for few steps, by the content of the file they name or, where
+    there is none, by the usual name of an LCM-LoRA.
     """
     found = []
     for tag in find_tags(tags) if isinstance(tags, str) else tags:
         file = loras.find(tag.name)
         if file is not None and file.problem is None:
-            if loras.is_lcm_lora(file):
-                found.append(LcmTag(tag, file, file.family))
+            method, _ = loras.method_of(file)
+            if method is not None:
+                found.append(FewStepTag(tag, method, file, file.family))
         else:
             family = conventional_family(tag.name)
-            if family is not None:
-                found.append(LcmTag(tag, None, family))
+            if family is not None or means_any_lcm_lora(tag.name):
+                found.append(FewStepTag(tag, LCM, None, family))
     return found
+
+
+def lcm_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[FewStepTag]:
+    """Those of them that mean an LCM-LoRA."""
+    return [item for item in few_step_tags(tags, loras) if item.method is LCM]
 
 
 def option_name(file: LoraFile, loras: Loras) -> str:
@@ -90,7 +108,7 @@ def option_name(file: LoraFile, loras: Loras) -> str:
     would mean something else.
     """
     name = loras.name_of(file)
-    return name + file.path.suffix if name.lower() in (AUTO, NONE) else name
+    return name + file.path.suffix if name.lower() in (AUTO, BEST, NONE) else name
 
 
 def lora_for(
@@ -99,74 +117,61 @@ def lora_for(
     family: Family,
     loras: Loras,
     remembered: str | None = None,
+    wish: Wish = Wish(),  # noqa: B008 (it is never changed)
 ) -> LoraUse:
     """What a prompt is drawn with on a checkpoint of `family`: typed tags win, then the options.
 
     `tags` are those of the prompt that is to be drawn, or the prompt itself. `remembered` is what Auto means
     for this checkpoint, as the option `lora` has it, None where nothing is remembered.
     """
+    tags = find_tags(tags) if isinstance(tags, str) else list(tags)
+    unreadable = next((tag.problem for tag in tags if tag.problem), None)
+    if unreadable is not None:  # the WebUI would apply none of the prompt's LoRAs, ours among them
+        return LoraUse(problem=unreadable)
     # for callers without settings
     weight = float(FIRST["weight"] if options.weight is None else options.weight)
-    if options.lora == NONE:
-        return LoraUse(weight=weight, reason=FROM_OPTION)
-    if options.lora == AUTO and remembered == NONE:
-        return LoraUse(weight=weight, reason=REMEMBERED)
-    tags = find_tags(tags) if isinstance(tags, str) else list(tags)
-    typed = lcm_tags(tags, loras)
-    unreadable = next((item.tag.problem for item in typed if item.tag.problem), None)
-    if unreadable is not None:
-        return LoraUse(problem=unreadable)
-    if options.lora == AUTO and not typed:
-        few_step = _few_step_lora(tags, family, loras)
-        if few_step is not None:
-            return _in_its_place(few_step, weight, options.sampler)
+    typed = few_step_tags(tags, loras)
     fitting = [item.file for item in typed if item.file is not None and item.family is family]
-    found = (
-        LoraUse(fitting[-1], reason=FROM_TAG) if fitting else _of_options(options, family, loras, remembered)
-    )
+    if options.lora == NONE or (options.lora == AUTO and remembered == NONE):
+        # what was typed is left to the WebUI, and sampled as it was made for
+        method, known_by = loras.method_of(fitting[-1]) if fitting else (None, None)
+        reason = FROM_OPTION if options.lora == NONE else REMEMBERED
+        return LoraUse(weight=weight, method=method, known_by=known_by, reason=reason)
+    if fitting:
+        found = _of_file(fitting[-1], loras, FROM_TAG)
+    else:
+        found = _of_options(options, family, loras, remembered, wish)
+    is_unknown = found.method is not None and found.method.recipe is None
+    if is_unknown and found.file is not None and options.method == AUTO:
+        return LoraUse(
+            problem=Text(
+                "{lora} is a {method} LoRA, which LCM cannot sample: switch LCM off for it, use another LoRA"
+                " for few steps, or pick its method by hand.",
+                lora=loras.name_of(found.file),
+                method=None if found.method is None else found.method.group,
+            )
+        )
     if found.problem:
         return found
-    found = replace(found, name=None if found.file is None else loras.name_of(found.file))
     return _with_tags(replace(found, weight=weight), tags, typed, family, loras)
 
 
-def _few_step_lora(tags: Sequence[LoraTag], family: Family, loras: Loras) -> str | None:
-    """The name in the last tag of a LoRA that makes this family's pictures in few steps as an LCM-LoRA does,
-    or None.
-    """
-    for tag in reversed(tags):
-        file = loras.find(tag.name)
-        if file is not None and file.family is family and loras.is_few_step_lora(file):
-            return tag.name
-    return None
-
-
-def _in_its_place(lora: str, weight: float, sampler: str) -> LoraUse:
-    """No LCM-LoRA, since the prompt names a LoRA of another method."""
-    if sampler == "tcd":
-        message = Text(
-            "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it.",
-            lora=lora,
-        )
-    else:
-        message = Text(
-            "{lora} in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added to it; try"
-            " the sampler TCD with it.",
-            lora=lora,
-        )
-    return LoraUse(weight=weight, messages=(message,), reason=FROM_TAG)
+def _of_file(file: LoraFile, loras: Loras, reason: str) -> LoraUse:
+    method, known_by = loras.method_of(file)
+    return LoraUse(file, loras.name_of(file), method=method, known_by=known_by, reason=reason)
 
 
 def _with_tags(
-    found: LoraUse, tags: Sequence[LoraTag], typed: Sequence[LcmTag], family: Family, loras: Loras
+    found: LoraUse, tags: Sequence[LoraTag], typed: Sequence[FewStepTag], family: Family, loras: Loras
 ) -> LoraUse:
     """The use of a LoRA with the weight that the prompt's tags give it, and with messages about them."""
     messages = list(found.messages)
+    replaced = []
     for item in typed:
         if item.family is not None and item.family is not family:
             messages.append(
                 Text(
-                    "{lora} is an LCM-LoRA for {family} and the checkpoint is {checkpoint}: {used} was used"
+                    "{lora} was made for {family} and the checkpoint is {checkpoint}: {used} was used"
                     " instead, at the same weight.",
                     lora=item.tag.name,
                     family=item.family.label,
@@ -174,22 +179,32 @@ def _with_tags(
                     used=found.name,
                 )
             )
-    if len(typed) > 1:
+        elif item.file is not None and item.method is not found.method:
+            messages.append(
+                Text(
+                    "{lora} ({method}) was left beside {used} ({used_method}), whose way of sampling counts:"
+                    " two LoRAs for few steps seldom go together.",
+                    lora=item.tag.name,
+                    method=item.method.group,
+                    used=found.name,
+                    used_method=LCM.group if found.method is None else found.method.group,
+                )
+            )
+            continue
+        replaced.append(item.tag)
+    if len(replaced) > 1:
         messages.append(
             Text(
-                "The prompt names an LCM-LoRA {count} times: it was applied once, at the last weight,"
-                " {weight:g}.",
-                count=len(typed),
-                weight=typed[-1].tag.weight,
+                "The prompt names a LoRA for few steps {count} times: it was applied once, at the last"
+                " weight, {weight:g}.",
+                count=len(replaced),
+                weight=replaced[-1].weight,
             )
         )
-    # in the prompt's order: tags that mean an LCM-LoRA, and those of the very file that was chosen
+    # in the prompt's order: tags that mean a few-step LoRA, and those of the very file that was chosen
     meant = [
-        tag for tag in tags if any(tag is item.tag for item in typed) or _is_tag_of(tag, found.file, loras)
+        tag for tag in tags if any(tag is other for other in replaced) or _is_tag_of(tag, found.file, loras)
     ]
-    unreadable = next((tag.problem for tag in meant if tag.problem), None)
-    if unreadable is not None:
-        return LoraUse(problem=unreadable)
     weight = meant[-1].weight if meant else found.weight
     return replace(found, weight=weight, messages=tuple(messages), replaces=tuple(meant))
 
@@ -199,7 +214,9 @@ def _is_tag_of(tag: LoraTag, file: LoraFile | None, loras: Loras) -> bool:
     return found is not None and file is not None and found.path == file.path
 
 
-def _of_options(options: LcmOptions, family: Family, loras: Loras, remembered: str | None) -> LoraUse:
+def _of_options(
+    options: LcmOptions, family: Family, loras: Loras, remembered: str | None, wish: Wish
+) -> LoraUse:
     """The LoRA that the option names, else the remembered one, else the best of the family."""
     if family is UNKNOWN:
         return LoraUse(
@@ -208,26 +225,54 @@ def _of_options(options: LcmOptions, family: Family, loras: Loras, remembered: s
                 ' switch LCM off, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
             )
         )
-    if options.lora != AUTO:
+    if options.lora not in (AUTO, BEST):
         file, problem = _named_file(options.lora, family, loras)
+        if file is not None:
+            return _for_steps(_of_file(file, loras, FROM_OPTION), family, loras, wish)
         # one of the usual names may stand for a file that is called otherwise
-        if problem is None or conventional_family(options.lora) is not family:
-            return LoraUse(file, problem=problem, reason=None if problem else FROM_OPTION)
+        if conventional_family(options.lora) is not family:
+            return LoraUse(problem=problem)
     gone = None
-    if remembered is not None:
-        file, gone = _named_file(remembered, family, loras)
-        if gone is None:
-            return LoraUse(file, reason=REMEMBERED)
-    choice = loras.choose(family)
-    best = LoraUse(choice.file, problem=choice.problem, reason=choice.reason)
+    if options.lora != BEST and remembered not in (None, BEST):
+        file, gone = _named_file(str(remembered), family, loras)
+        if file is not None:
+            return _for_steps(_of_file(file, loras, REMEMBERED), family, loras, wish)
+    is_best = options.lora == BEST or remembered == BEST
+    choice = loras.choose_best(family, wish) if is_best else loras.choose(family)
+    best = LoraUse(
+        choice.file,
+        None if choice.file is None else loras.name_of(choice.file),
+        method=choice.method,
+        known_by=choice.known_by,
+        problem=choice.problem,
+        reason=choice.known_by,
+    )
     if gone is None or best.file is None:
         return best
     message = Text(
         "What is remembered for this checkpoint cannot be used, so Auto took {lora}: {why}",
-        lora=loras.name_of(best.file),
+        lora=best.name,
         why=gone,
     )
     return replace(best, messages=(message,))
+
+
+def _for_steps(use: LoraUse, family: Family, loras: Loras, wish: Wish) -> LoraUse:
+    """The same, or the file of the same kind that is made for the wanted steps, where one is there."""
+    needed = None if use.method is None else use.method.needs_steps
+    if use.method is None or needed is None or wish.steps in (None, needed):
+        return use
+    other = loras.of_group(family, use.method.group, int(wish.steps or 0))
+    if other is None:
+        return use
+    message = Text(
+        "{lora} is for {needed} steps: {used} was used for {steps}.",
+        lora=use.name,
+        needed=needed,
+        used=loras.name_of(other),
+        steps=wish.steps,
+    )
+    return replace(_of_file(other, loras, str(use.reason)), messages=(message,))
 
 
 def _named_file(name: str, family: Family, loras: Loras) -> tuple[LoraFile | None, str | None]:

@@ -11,14 +11,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lib_lcm.families import Family
 from lib_lcm.lora.file import LoraFile
-from lib_lcm.lora.use import LcmTag, Loras, LoraUse, lcm_tags, option_name
+from lib_lcm.lora.use import FewStepTag, Loras, LoraUse, lcm_tags, option_name
+from lib_lcm.methods import LCM, Method, method_named
 from lib_lcm.options import (
     AUTO_LABEL,
     DEFAULT_LIMITS,
+    METHOD_LABELS,
     NO_LORA,
     NONE,
     OPTIONS,
+    OWN_LABEL,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
     TRAILING,
@@ -39,9 +43,15 @@ _SIZE = re.compile(r"^\d+x\d+$")
 def parameters(plan: Plan, lora: LoraUse, loras: Loras) -> dict[str, str]:
     """What is added to the generation parameters of a picture that was made so with this LoRA."""
     name = NO_LORA if lora.file is None else _quoted(_unmistakable(lora.file, loras))
-    values = {**vars(plan.options), "weight": lora.weight, "schedule": plan.schedule, "gamma": plan.gamma}
+    values = {
+        **vars(plan.options),
+        "weight": lora.weight,
+        "schedule": plan.schedule,
+        "gamma": plan.gamma,
+        "method": None if plan.method is LCM else plan.method.name,
+    }
     rest = {
-        option.infotext: option.kind.shown(values[option.name])
+        option.infotext: option.kind.written(values[option.name])
         for option in OPTIONS
         if option.name != "lora" and option.infotext and values[option.name] is not None
     }
@@ -92,11 +102,11 @@ def _is_of_tag_found_elsewhere(pasted: Mapping[str, str], loras: Loras) -> bool:
     return bool(tags) and all(tag.file is None and _is_installed(tag, loras) for tag in tags)
 
 
-def _is_installed(tag: LcmTag, loras: Loras) -> bool:
+def _is_installed(tag: FewStepTag, loras: Loras) -> bool:
     return tag.family is not None and loras.choose(tag.family).file is not None
 
 
-def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[LcmTag]:
+def _tags_of_lcm_sampler(pasted: Mapping[str, str], loras: Loras) -> list[FewStepTag]:
     """The LCM-LoRAs in the prompt of a picture that was made with the sampler LCM as LCM would; else none."""
     steps, cfg = number_in(pasted.get("Steps")), number_in(pasted.get("CFG scale"))
     if pasted.get("Sampler") != SAMPLER_LABELS["lcm"] or steps is None or cfg is None:
@@ -136,21 +146,24 @@ def _cfg(pasted: Mapping[str, str], loras: Loras) -> float | None:
     return number_in(pasted.get("CFG scale")) if _enabled(pasted, loras) else None
 
 
-def _lora(pasted: Mapping[str, str], loras: Loras, is_auto_the_best: bool = True) -> str | None:
+def _lora(
+    pasted: Mapping[str, str], loras: Loras, family: Family | None = None, is_auto_the_best: bool = True
+) -> str | None:
     """The choice that draws the picture again here, where the file may have another name: Auto, unless it was
-    none or a special one.
+    none, a special one or of another method than LCM's.
 
-    `is_auto_the_best` is false where Auto may mean another file than the best of its family, as the user had
-    it remembered.
+    `family` is that of the loaded checkpoint. `is_auto_the_best` is false where Auto may mean another file
+    than the best of its family, as the user had it remembered.
     """
     name = pasted.get(KEYS["lora"])
     if name is None:
         return AUTO_LABEL if _is_of_tag_found_elsewhere(pasted, loras) else None
     if name.lower() == NONE:
         return NO_LORA
-    file = loras.find(name)
+    file, method = loras.find(name), _method_in(pasted)
     if file is None or file.problem is not None:
-        return AUTO_LABEL
+        other = None if method is LCM or family is None else loras.of_method(family, method)
+        return AUTO_LABEL if other is None else option_name(other, loras)
     auto = None if file.family is None else loras.choose(file.family).file
     return AUTO_LABEL if is_auto_the_best and auto is not None and auto.path == file.path else name
 
@@ -164,8 +177,36 @@ def _schedule(pasted: Mapping[str, str], loras: Loras) -> str | None:
 
 
 def _sampler(pasted: Mapping[str, str], loras: Loras) -> str | None:
-    value = pasted.get("Sampler")
+    value, recipe = pasted.get("Sampler"), _method_in(pasted).recipe
+    if is_lcm(pasted) and recipe is not None and value == SAMPLER_LABELS[recipe.sampler]:
+        return OWN_LABEL
     return value if value in SAMPLER_LABELS.values() else None
+
+
+def _gamma(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    """The gamma; the method's own where a picture has none or just that."""
+    if not is_lcm(pasted):
+        return None
+    text, recipe = pasted.get(str(KEYS["gamma"])), _method_in(pasted).recipe
+    gamma = number_in(text)
+    if text is None or (gamma is not None and recipe is not None and recipe.gamma == gamma):
+        return OWN_LABEL
+    return None if gamma is None else shown_number(gamma)
+
+
+def _method(pasted: Mapping[str, str], loras: Loras) -> str | None:
+    """The method as the page has it; the LoRA's own where the file is here and known to be of it."""
+    if not is_lcm(pasted):
+        return None
+    method, name = _method_in(pasted), pasted.get(KEYS["lora"], NO_LORA)
+    file = None if name.lower() == NONE else loras.find(name)
+    known = loras.method_of(file)[0] if file is not None else None if name.lower() == NONE else method
+    return OWN_LABEL if method is (known or LCM) else METHOD_LABELS.get(method.name, OWN_LABEL)
+
+
+def _method_in(pasted: Mapping[str, str]) -> Method:
+    """The method of a picture; LCM for one that names none."""
+    return method_named(pasted.get(str(KEYS["method"]))) or LCM
 
 
 def _by_key(option: Option) -> Callable[..., Any]:
@@ -185,6 +226,8 @@ _READ: dict[str, Callable[..., Any]] = {
     "lora": _lora,
     "schedule": _schedule,
     "sampler": _sampler,
+    "gamma": _gamma,
+    "method": _method,
 }
 RESTORE: dict[str, Callable[..., Any]] = {
     option.name: _READ.get(option.name, _by_key(option)) for option in OPTIONS

@@ -7,14 +7,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from lib_lcm.families import SDXL, Family
-from lib_lcm.lora.use import Loras, LoraUse, lora_for
-from lib_lcm.options import FIRST, SAMPLER_LABELS, TRAILING, WEBUI, LcmOptions, LimitsOf, limits_of
+from lib_lcm.lora.choice import Wish
+from lib_lcm.lora.use import FROM_OPTION, FROM_TAG, Loras, LoraUse, lora_for
+from lib_lcm.methods import EVEN, LCM, TCD, Method, Recipe, method_named, named_in
+from lib_lcm.options import (
+    AUTO,
+    DEFAULT_LIMITS,
+    FIRST,
+    OPTION,
+    SAMPLER_LABELS,
+    TRAILING,
+    WEBUI,
+    LcmOptions,
+    Limits,
+    LimitsOf,
+    OptionsError,
+    limits_of,
+)
 from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.plan.request import PassRequest, Request
 from lib_lcm.plan.status import steps_text
 from lib_lcm.sampling.guidance import edits_image, guided, is_cfg_one
-from lib_lcm.sampling.schedules import lcm_timesteps, usable_steps, webui_unet_timesteps
-from lib_lcm.text import Text, joined, term
+from lib_lcm.sampling.schedules import timesteps_by, usable_steps, webui_unet_timesteps
+from lib_lcm.text import Text, joined, sentence_of, term
 
 _N = TypeVar("_N", int, float)
 
@@ -32,7 +47,7 @@ class HostFacts:
     option `lora` has it. `defaults` and `limits` are those of its settings for that family.
     `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`: the host itself computes
     nothing of the negative prompt at CFG 1. `is_on_grid`: its own LCM sampler tells the UNet the timesteps of
-    the distillation grid alone.
+    the distillation grid alone. `checkpoint` is the loaded one's name.
     """
 
     family: Family
@@ -44,6 +59,7 @@ class HostFacts:
     is_image_editing: bool = False
     leaves_out_uncond: bool = False
     is_on_grid: bool = True
+    checkpoint: str | None = None
 
 
 def make_plan(options: LcmOptions, request: Request, host: HostFacts) -> Plan:
@@ -60,165 +76,230 @@ class _Planner:
         self.options = options
         self.request = request
         self.host = host
-        self.limits = host.limits(options.method)
-        self.sampler = SAMPLER_LABELS[options.sampler]
         self.messages: list[str] = []
         self.problems: list[str] = []
+        self.changes: list[str] = []
 
     def plan(self) -> Plan:
-        cfg, steps, hires_steps = self.within_limits()
-        schedule = self.schedule()
-        self.is_handed_over = schedule == WEBUI and self.sampler in self.host.own_samplers
-        first = self.timed(steps, self.request.first, schedule, Text("steps"))
-        hires = None
-        if self.request.hires is not None:
-            hires = self.timed(hires_steps, self.request.hires, schedule, Text("hires steps"))
-        if self.request.scheduler is not None:
+        options, request = self.options, self.request
+        self.wish = self.wished()
+        lora = self.lora_of(request.first)
+        method = self.method_of(lora)
+        limits = self.host.limits(method)
+        cfg = self.cfg(limits, method)
+        steps = self.steps(limits, method)
+        first = self.sampled(method)
+        hires, hires_lora, hires_steps = None, None, steps
+        if request.hires is not None:
+            hires_lora = self.lora_of(request.hires)
+            hires_method = method if hires_lora is None else self.method_of(hires_lora)
+            hires = self.sampled(hires_method)
+            limits_of_hires = self.host.limits(hires_method)
+            hires_steps = self.hires_steps(steps, request.hires.steps, limits_of_hires, hires_method)
+        self.tell_changes(limits, method)
+        schedule = self.schedule(first.sampler)
+        first = self.timed(first, steps, request.first, schedule, Text("steps"))
+        if hires is not None and request.hires is not None:
+            hires = self.timed(hires, hires_steps, request.hires, schedule, Text("hires steps"))
+        if request.scheduler is not None:
             self.messages.append(
                 Text(
                     'Schedule type "{schedule}" was picked by hand and is respected; choose "{automatic}" for'
                     " the timesteps that the LCM-LoRA was made for.",
-                    schedule=term(self.request.scheduler),
+                    schedule=term(request.scheduler),
                     automatic=term(AUTOMATIC_SCHEDULER),
                 )
             )
-        first = self.with_prompts(first, self.request.first, cfg)
-        if hires is not None and self.request.hires is not None:
-            hires = self.with_prompts(hires, self.request.hires, cfg)
+        first = self.with_prompts(first, request.first, cfg, lora, schedule)
+        if hires is not None and request.hires is not None:
+            hires = self.with_prompts(hires, request.hires, cfg, hires_lora, schedule)
         passes = [one for one in (first, hires) if one is not None]
         if any(one.guided.ignores_negative_prompt for one in passes):
             self.messages.append(
                 Text(
                     "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it.",
-                    cfg=self.limits.max_cfg,
+                    cfg=limits.max_cfg,
                 )
             )
-        if self.request.refiner is not None:
+        if request.refiner is not None:
             self.messages.append(
                 Text(
-                    "The refiner {refiner} was skipped: there is no LCM-LoRA for it.",
-                    refiner=self.request.refiner,
+                    "The refiner {refiner} was skipped: there is no LCM-LoRA for it.", refiner=request.refiner
                 )
             )
         self.add_what_loras_say([one.lora for one in passes if one.lora is not None])
         return Plan(
             family=self.host.family,
-            options=replace(self.options, schedule=schedule),
+            options=replace(options, schedule=schedule),
             first=first,
             hires=hires,
             cfg=cfg,
-            sampler=self.sampler,
             schedule=schedule,
-            host_scheduler=self.request.scheduler,
-            gamma=(
-                None
-                if self.options.method.recipe.gamma is None or self.is_handed_over
-                else self.options.gamma
-            ),
-            skips_refiner=self.request.refiner is not None,
+            host_scheduler=request.scheduler,
+            wish=self.wish,
+            skips_refiner=request.refiner is not None,
             messages=tuple(self.messages),
             hints=tuple(self.hints(first, hires)),
             problem=self.problems[0] if self.problems else None,
         )
 
-    def within_limits(self) -> tuple[float, int, int]:
-        """CFG scale, steps and hires steps: those of the options, else the request's own brought into the
-        range.
+    def wished(self) -> Wish:
+        """What is wanted of the LoRA, where there is a choice."""
+        options, first = self.options, self.request.first
+        allowed = self.host.limits(LCM).max_cfg if options.cfg is None else options.cfg
+        uses_negative = bool(first.negative_prompt.strip()) and allowed > DEFAULT_LIMITS.max_cfg
+        return Wish(first.steps if options.steps is None else options.steps, uses_negative)
+
+    def lora_of(self, asked: PassRequest) -> LoraUse | None:
+        """The LoRA of a pass; None on a checkpoint of its own, whose family is not known before it is
+        loaded.
         """
-        limits, request = self.limits, self.request
-        changes: list[str] = []
+        if asked.checkpoint is not None:
+            return None
+        host, prompt = self.host, asked.prompt or self.request.first.prompt
+        return lora_for(prompt, self.options, host.family, host.loras, host.remembered_lora, self.wish)
 
-        def within(value: _N, low: _N, high: _N, name: Text) -> _N:
-            inside = min(max(value, low), high)
-            if inside != value:
-                changes.append(Text("{name} {before:g} → {after:g}", name=name, before=value, after=inside))
-            return inside
+    def method_of(self, lora: LoraUse | None) -> Method:
+        """The method whose recipe counts: the one picked by hand, else the LoRA's, else LCM."""
+        picked = None if self.options.method == AUTO else method_named(self.options.method)
+        return picked or (None if lora is None else lora.method) or LCM
 
-        cfg, steps = self.options.cfg, self.options.steps
-        if cfg is None:
-            cfg = within(request.cfg, limits.min_cfg, limits.max_cfg, Text("CFG"))
-        if steps is None:
-            steps = within(request.first.steps, limits.min_steps, limits.max_steps, Text("Steps"))
-        hires_steps = steps
-        if request.hires is not None and request.hires.steps:
-            # 0 means "as many as the first pass" in the WebUI
-            hires_steps = within(request.hires.steps, limits.min_steps, limits.max_steps, Text("Hires steps"))
-        if changes:
+    def sampled(self, method: Method) -> PlannedPass:
+        """A pass by this method, with its sampler and gamma."""
+        recipe, options = _recipe(method), self.options
+        sampler = recipe.sampler if options.sampler == AUTO else options.sampler
+        gamma = None
+        if sampler == _recipe(TCD).sampler:
+            gamma = options.gamma if options.gamma is not None else recipe.gamma
+            gamma = _recipe(TCD).gamma if gamma is None else gamma
+        return PlannedPass(0, method, SAMPLER_LABELS[sampler], gamma)
+
+    def cfg(self, limits: Limits, method: Method) -> float:
+        """The CFG scale of the options, else the request's own, brought into the range."""
+        asked = self.request.cfg if self.options.cfg is None else self.options.cfg
+        # of a method that keeps CFG, the lowest that works is not what somebody wants who asked for 1
+        lowest = _recipe(method).cfg[2] if method.keeps_cfg and asked < limits.min_cfg else limits.min_cfg
+        cfg = self.within(asked, lowest, limits.max_cfg, Text("CFG"), "cfg", limits)
+        # exactly 1: hosts that leave out the unconditional half by themselves compare with it
+        return 1.0 if is_cfg_one(cfg) else cfg
+
+    def steps(self, limits: Limits, method: Method) -> int:
+        """The steps of the options, else the request's own, brought into the range."""
+        asked = self.request.first.steps if self.options.steps is None else self.options.steps
+        return self.steps_within(asked, Text("Steps"), "steps", limits, method)
+
+    def hires_steps(self, steps: int, asked: int, limits: Limits, method: Method) -> int:
+        """Those of the hires pass, where 0 means "as many as the first pass" in the WebUI."""
+        return self.steps_within(asked or steps, Text("Hires steps"), None, limits, method)
+
+    def steps_within(self, asked: int, name: Text, option: str | None, limits: Limits, method: Method) -> int:
+        needed = method.needs_steps
+        if needed is not None:  # set whatever was asked
+            return self.within(asked, needed, needed, name, None, limits)
+        return self.within(asked, limits.min_steps, limits.max_steps, name, option, limits)
+
+    def within(self, value: _N, low: _N, high: _N, name: Text, option: str | None, limits: Limits) -> _N:
+        """`value` brought into the range, which is told. An `option` outside it is refused instead, unless it
+        is a value that LCM-LoRAs work with: the sliders may still stand where they stood for one of those.
+        """
+        inside = min(max(value, low), high)
+        if inside == value:
+            return value
+        if option is not None and getattr(self.options, option) is not None:
+            try:
+                OPTION[option].read(value, self.host.limits(LCM))
+            except OptionsError:
+                try:
+                    OPTION[option].read(value, limits)
+                except OptionsError as error:
+                    self.problems.append(sentence_of(error))
+                    return inside
+        self.changes.append(_change(name, value, inside))
+        return inside
+
+    def tell_changes(self, limits: Limits, method: Method) -> None:
+        if self.changes:
             self.messages.append(
                 Text(
-                    "{changes}: LCM works with {steps} steps and a CFG scale of {cfg}.",
-                    changes=joined(changes),
-                    steps=range_text(limits.min_steps, limits.max_steps),
+                    "{changes}: {method} works with {steps} steps and a CFG scale of {cfg}.",
+                    changes=joined(self.changes),
+                    method=method.group,
+                    steps=(
+                        range_text(limits.min_steps, limits.max_steps)
+                        if method.needs_steps is None
+                        else str(method.needs_steps)
+                    ),
                     cfg=range_text(limits.min_cfg, limits.max_cfg),
                 )
             )
-        # exactly 1: hosts that leave out the unconditional half by themselves compare with it
-        return 1.0 if is_cfg_one(cfg) else cfg, steps, hires_steps
 
-    def schedule(self) -> str:
+    def schedule(self, sampler: str) -> str:
         """ "trailing" or "webui", which nobody can hand over to where the host has no such sampler but
         LCM's.
         """
         schedule = self.options.schedule or TRAILING
-        if schedule == WEBUI and self.sampler not in self.host.own_samplers and self.options.sampler != "lcm":
+        if schedule == WEBUI and sampler not in self.host.own_samplers and sampler != SAMPLER_LABELS["lcm"]:
             if self.request.scheduler is None:
                 self.messages.append(
                     Text(
-                        'The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was'
-                        " used."
+                        "The WebUI has no sampler {sampler} of its own to hand over to: schedule"
+                        ' "Trailing" was used.',
+                        sampler=sampler,
                     )
                 )
             return TRAILING
         return schedule
 
-    def timed(self, steps: int, asked: PassRequest, schedule: str, name: Text) -> PlannedPass:
+    def timed(
+        self, one: PlannedPass, steps: int, asked: PassRequest, schedule: str, name: Text
+    ) -> PlannedPass:
         """The pass with the timesteps that it visits, as far as we decide them."""
         strength = asked.strength
         if not 0.0 <= strength <= 1.0:
             self.problems.append(
                 Text("The denoising strength is {strength:g}; it must be from 0 to 1.", strength=strength)
             )
-            return PlannedPass(steps, (), strength)
+            return replace(one, steps=steps, strength=strength)
         if self.request.scheduler is not None:
-            return PlannedPass(steps, (), strength)
+            return replace(one, steps=steps, strength=strength)
         if schedule == WEBUI:
-            is_known = self.options.sampler == "lcm" and strength == 1.0
-            timesteps = webui_unet_timesteps(steps, is_on_grid=self.host.is_on_grid) if is_known else ()
-            return PlannedPass(steps, tuple(timesteps), strength)
-        timesteps = lcm_timesteps(steps, strength=strength)
+            is_known = one.sampler == SAMPLER_LABELS["lcm"] and strength == 1.0
+            visited = webui_unet_timesteps(steps, is_on_grid=self.host.is_on_grid) if is_known else ()
+            return replace(one, steps=steps, timesteps=tuple(visited), strength=strength)
+        rule = _recipe(one.method).timesteps
+        timesteps = timesteps_by(rule, steps, strength=strength)
         if len(timesteps) < steps:
+            points = len(timesteps) if rule == EVEN else usable_steps(strength=strength)
             self.messages.append(
                 Text(
                     "Denoising strength {strength:g} leaves only {points} of the schedule's timesteps:"
                     " {name} {before} → {after}.",
                     strength=strength,
-                    points=usable_steps(strength=strength),
+                    points=points,
                     name=name,
                     before=steps,
                     after=len(timesteps),
                 )
             )
-        return PlannedPass(len(timesteps), tuple(timesteps), strength)
+        return replace(one, steps=len(timesteps), timesteps=tuple(timesteps), strength=strength)
 
-    def with_prompts(self, one: PlannedPass, asked: PassRequest, cfg: float) -> PlannedPass:
-        """The pass with what its prompts decide: rows, the negative prompt, and the LoRA of the loaded
-        checkpoint.
-        """
+    def with_prompts(
+        self, one: PlannedPass, asked: PassRequest, cfg: float, lora: LoraUse | None, schedule: str
+    ) -> PlannedPass:
+        """The pass with what its prompts decide: its LoRA, rows and the negative prompt."""
         first, host = self.request.first, self.host
-        prompt, negative_prompt = asked.prompt or first.prompt, asked.negative_prompt or first.negative_prompt
-        lora = None
-        if asked.checkpoint is None:
-            lora = lora_for(prompt, self.options, host.family, host.loras, host.remembered_lora)
+        is_handed_over = schedule == WEBUI and one.sampler in host.own_samplers
         return replace(
             one,
             lora=lora,
+            gamma=None if is_handed_over else one.gamma,
             guided=guided(
                 cfg,
-                prompt,
-                negative_prompt,
+                asked.prompt or first.prompt,
+                asked.negative_prompt or first.negative_prompt,
                 is_editing=edits_image(host.is_image_editing, self.request.image_cfg),
                 leaves_out_uncond=host.leaves_out_uncond,
-                is_ours=not self.is_handed_over,
+                is_ours=not is_handed_over,
             ),
         )
 
@@ -228,6 +309,15 @@ class _Planner:
         self.problems.extend(lora.problem for lora in loras if lora.problem)
 
     def hints(self, first: PlannedPass, hires: PlannedPass | None) -> Iterator[str]:
+        said = None if self.host.checkpoint is None else named_in(self.host.checkpoint + ".")
+        use = first.lora
+        is_chosen = use is not None and use.file is not None and use.reason not in (FROM_TAG, FROM_OPTION)
+        if said is not None and is_chosen:
+            yield Text(
+                "The checkpoint's name says {method}: if it was made for few steps itself, choose LCM-LoRA"
+                ' "None" and that method.',
+                method=said.group,
+            )
         for one, asked in ((first, self.request.first), (hires, self.request.hires)):
             if one is None or asked is None or self.host.family is not SDXL:
                 continue
@@ -240,5 +330,18 @@ class _Planner:
 
 
 def range_text(low: float, high: float) -> Text:
-    """ "1 to 8"."""
+    """ "1 to 8", or "4"."""
+    if low == high:
+        return Text("{only:g}", only=low)
     return Text("{low:g} to {high:g}", low=low, high=high)
+
+
+def _change(name: Text, before: float, after: float) -> Text:
+    return Text("{name} {before:g} → {after:g}", name=name, before=before, after=after)
+
+
+def _recipe(method: Method) -> Recipe:
+    """The method's recipe; LCM's for one that has none."""
+    recipe = method.recipe or LCM.recipe
+    assert recipe is not None
+    return recipe

@@ -7,8 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lib_lcm.families import Family
+from lib_lcm.lora.choice import Wish
 from lib_lcm.lora.use import LoraUse
-from lib_lcm.options import LcmOptions
+from lib_lcm.methods import LCM, Method
+from lib_lcm.options import SAMPLER_LABELS, LcmOptions
 from lib_lcm.sampling.guidance import Guided
 
 
@@ -18,10 +20,14 @@ class PlannedPass:
 
     `timesteps`, as the UNet is told them, is empty where the host decides them (a schedule picked by hand,
     its own img2img rule). `lora` is None for a pass on a checkpoint of its own, whose family is not known
-    before it is loaded.
+    before it is loaded. `method` is what decides how it is sampled; `sampler` is that sampler's name in the
+    WebUI; `gamma` is TCD's, None for the others, and where the WebUI's own TCD is used, which has its own.
     """
 
     steps: int
+    method: Method = LCM
+    sampler: str = SAMPLER_LABELS["lcm"]
+    gamma: float | None = None
     timesteps: tuple[float, ...] = ()
     strength: float = 1.0
     lora: LoraUse | None = None
@@ -37,11 +43,10 @@ class PlannedPass:
 class Plan:
     """What one generation will do.
 
-    `options` are those that are used, defaults filled in; `sampler` is its name in the WebUI. `schedule` is
-    "trailing", "webui" or, where `host_scheduler` is set, that scheduler of the host's own drop-down. `gamma`
-    is TCD's, None with LCM, which has none, and where the WebUI's own TCD is used, which has its own.
-    `messages` go with every picture made so; `hints` may be worth a thought on the page before. `problem` is
-    a sentence where the generation must fail, and then nothing else of the plan is to be used.
+    `options` are those that are used, defaults filled in. `schedule` is "trailing", "webui" or, where
+    `host_scheduler` is set, that scheduler of the host's own drop-down. `wish` is what its LoRAs were chosen
+    for. `messages` go with every picture made so; `hints` may be worth a thought on the page before.
+    `problem` is a sentence where the generation must fail, and then nothing else of the plan is to be used.
     """
 
     family: Family
@@ -49,14 +54,28 @@ class Plan:
     first: PlannedPass
     hires: PlannedPass | None
     cfg: float
-    sampler: str
     schedule: str
     host_scheduler: str | None = None
-    gamma: float | None = None
+    wish: Wish = Wish()
     skips_refiner: bool = False
     messages: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     problem: str | None = None
+
+    @property
+    def method(self) -> Method:
+        """What decides how the first pass is sampled."""
+        return self.first.method
+
+    @property
+    def sampler(self) -> str:
+        """The sampler of the first pass, by its name in the WebUI."""
+        return self.first.sampler
+
+    @property
+    def gamma(self) -> float | None:
+        """That of the first pass."""
+        return self.first.gamma
 
     @property
     def unet_rows(self) -> int | None:

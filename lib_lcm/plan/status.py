@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from lib_lcm.lora.file import BY_HASH, BY_LAYERS, BY_METADATA, BY_NAME, BY_YOU
 from lib_lcm.lora.use import REMEMBERED
+from lib_lcm.methods import LCM
 from lib_lcm.options import SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
 from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.text import Text, Translations, term, translated
 
 SEPARATOR = " · "
+HOW_KNOWN = {
+    BY_HASH: "by its hash",
+    BY_YOU: "as you said",
+    BY_METADATA: "by its metadata",
+    BY_LAYERS: "by its layers",
+    BY_NAME: "by its name",
+}
 
 
 def status_line(plan: Plan, translations: Translations | None = None) -> str:
@@ -28,9 +37,10 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "status": status_line(plan),
         "problem": plan.problem,
         "family": plan.family.name,
-        "method": plan.options.method.name,
+        "method": plan.method.name,
+        "method_known_by": None if lora is None or lora.known_by is None else HOW_KNOWN[lora.known_by],
         "sampler": plan.sampler,
-        "gamma": plan.gamma,
+        "gamma": first.gamma,
         "lora": None if lora is None else lora.name,
         "weight": None if lora is None else lora.weight,
         "schedule": plan.host_scheduler or plan.schedule,
@@ -76,9 +86,19 @@ def _lora(first: PlannedPass) -> str:
         lora = use.name
     else:
         lora = Text("{lora} at {weight:g}", lora=use.name, weight=use.weight)
+    if first.method is not LCM:
+        lora = Text("{lora} ({method})", lora=lora, method=_method(first))
     if use is not None and use.reason == REMEMBERED:
         return Text("{lora} (remembered for this checkpoint)", lora=lora)
     return lora
+
+
+def _method(one: PlannedPass) -> str:
+    """The method of a pass and, where it is a guess, how it is known: "Lightning, 4 steps, by its name"."""
+    is_of_lora = one.lora is not None and one.lora.method is one.method
+    if one.lora is not None and is_of_lora and one.lora.known_by == BY_NAME:
+        return Text("{method}, by its name", method=one.method.label)
+    return one.method.label
 
 
 def _hires(hires: PlannedPass, first: PlannedPass) -> Text:

@@ -1,13 +1,14 @@
-"""An LCM-LoRA's tag in a prompt while LCM is off: it switches LCM on, or the settings of its pass may not
-suit it.
+"""The tag of a LoRA for few steps in a prompt while LCM is off: it switches LCM on, or the settings of its
+pass may not suit it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lcm.lora.use import Loras, lcm_tags
-from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits
+from lib_lcm.lora.use import FewStepTag, Loras, few_step_tags
+from lib_lcm.methods import LCM, Method
+from lib_lcm.options import SAMPLER_LABELS, LcmOptions, Limits, LimitsOf
 from lib_lcm.plan.make import range_text
 from lib_lcm.plan.request import Request
 from lib_lcm.text import Text, joined
@@ -39,59 +40,69 @@ def plain_passes(request: Request) -> list[PlainPass]:
     return passes
 
 
-def last_lcm_lora(prompt: str, loras: Loras) -> str | None:
-    """The name in the last tag of `prompt` that means an LCM-LoRA; None where there is none."""
-    tags = lcm_tags(prompt, loras) if "<" in prompt else []
-    return tags[-1].tag.name if tags else None
+def last_few_step_tag(prompt: str, loras: Loras) -> FewStepTag | None:
+    """The last tag of `prompt` that means a LoRA for few steps which LCM can sample; None where there is
+    none.
+    """
+    tags = few_step_tags(prompt, loras) if "<" in prompt else []
+    return next((tag for tag in reversed(tags) if tag.method.recipe is not None), None)
 
 
 def switched_on(options: LcmOptions, prompt: str, loras: Loras, effect: str) -> LcmOptions:
     """The options that a generation has: those given or, where LCM is off and a tag switches it on, LCM's
     own.
     """
-    if options.enabled or effect != SWITCH_ON or last_lcm_lora(prompt, loras) is None:
+    if options.enabled or effect != SWITCH_ON or last_few_step_tag(prompt, loras) is None:
         return options
     return LcmOptions(enabled=True)
 
 
-def unfit_pass(request: Request, loras: Loras, limits: Limits) -> tuple[PlainPass, Text] | None:
-    """The first pass with an LCM-LoRA in its prompt that its settings do not suit, and the sentence about it;
-    None where there is none.
+def unfit_pass(request: Request, loras: Loras, limits: LimitsOf) -> tuple[PlainPass, Text] | None:
+    """The first pass with a LoRA for few steps in its prompt that its settings do not suit, and the sentence
+    about it; None where there is none.
     """
     for one in plain_passes(request):
-        lora = last_lcm_lora(one.prompt, loras)
-        unfit = [] if lora is None else _unfit(one, limits)
-        if unfit:
-            steps = range_text(limits.min_steps, limits.max_steps)
+        lora = last_few_step_tag(one.prompt, loras)
+        unfit = [] if lora is None else _unfit(one, lora.method, limits(lora.method))
+        if lora is not None and unfit:
+            within = limits(lora.method)
             values: dict[str, object] = {
-                "lora": lora,
+                "lora": lora.tag.name,
+                "method": lora.method.group,
                 "unfit": joined(unfit),
-                "steps": steps,
-                "cfg": limits.max_cfg,
+                "sampler": _sampler(lora.method),
+                "steps": range_text(within.min_steps, within.max_steps),
+                "cfg": within.max_cfg,
             }
             return one, _of_hires(values) if one.is_hires else _of_first(values)
     return None
 
 
+def _sampler(method: Method) -> str:
+    return SAMPLER_LABELS[LCM.name if method.recipe is None else method.recipe.sampler]
+
+
 def _of_first(values: dict[str, object]) -> Text:
     return Text(
-        "The prompt holds the LCM-LoRA {lora}, which does not work with {unfit}: tick LCM, or use the sampler"
-        " LCM with {steps} steps and CFG {cfg:g} at most.",
+        "The prompt holds the {method} LoRA {lora}, which does not work with {unfit}: tick LCM, or use the"
+        " sampler {sampler} with {steps} steps and CFG {cfg:g} at most.",
         **values,
     )
 
 
 def _of_hires(values: dict[str, object]) -> Text:
     return Text(
-        "The prompt of the hires pass holds the LCM-LoRA {lora}, which does not work with that pass's"
-        " {unfit}: tick LCM, or give that pass the sampler LCM with {steps} steps and CFG {cfg:g} at most.",
+        "The prompt of the hires pass holds the {method} LoRA {lora}, which does not work with that pass's"
+        " {unfit}: tick LCM, or give that pass the sampler {sampler} with {steps} steps and CFG {cfg:g} at"
+        " most.",
         **values,
     )
 
 
-def _unfit(one: PlainPass, limits: Limits) -> list[Text]:
+def _unfit(one: PlainPass, method: Method, limits: Limits) -> list[Text]:
     found = []
-    if one.sampler not in SAMPLER_LABELS.values():
+    # others than LCM's can be sampled with samplers of the WebUI's own
+    if method is LCM and one.sampler not in SAMPLER_LABELS.values():
         found.append(Text("sampler {sampler}", sampler=one.sampler))
     if one.steps > limits.max_steps:
         found.append(Text("{steps} steps", steps=one.steps))

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
+from lib_lcm.methods import EVEN, GRID
+
 TRAIN_STEPS = 1000
 """Timesteps of the noise schedule that SD 1.x, SD 2.x and SDXL were trained with."""
 
@@ -55,6 +57,37 @@ def lcm_timesteps(
     # floats) decides which of two points some of the longer runs visit: 22 steps at strength 0.6, for one.
     spacing = points / count
     return [(points - math.floor(i * spacing)) * skip - 1 for i in range(count)]
+
+
+def even_timesteps(steps: int, *, strength: float = 1.0, train_steps: int = TRAIN_STEPS) -> list[int]:
+    """The timesteps of diffusers' `timestep_spacing="trailing"`, in descending order: `steps` evenly from the
+    last one of the model down, as Lightning, DMD2 and others were distilled on.
+
+    A denoising strength below 1 leaves the last `int(steps * strength)` of them, so the list can be shorter
+    than `steps`. Where it leaves none (diffusers raises there), the one step starts at the strength itself;
+    strength 0 gives no step. Raises ValueError when an argument is out of its range.
+    """
+    if not 1 <= steps <= train_steps:
+        raise ValueError(f"steps is {steps}; it must be between 1 and {train_steps}.")
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength is {strength}; it must be between 0 and 1.")
+    # halves are rounded to even, by numpy there as by Python here
+    timesteps = [round(train_steps - i * (train_steps / steps)) - 1 for i in range(steps)]
+    return timesteps[steps - int(steps * strength) :] or _one_timestep(train_steps, strength)
+
+
+def timesteps_by(rule: str | int, steps: int, *, strength: float = 1.0) -> list[int]:
+    """The timesteps that a recipe of `methods` visits: by its rule, or the one that it names, descending."""
+    if rule == GRID:
+        return lcm_timesteps(steps, strength=strength)
+    if rule == EVEN:
+        return even_timesteps(steps, strength=strength)
+    return [min(int(rule), last) for last in _one_timestep(TRAIN_STEPS, strength)]
+
+
+def _one_timestep(train_steps: int, strength: float) -> list[int]:
+    """The noisiest timestep that a denoising strength leaves, if any."""
+    return [math.ceil(train_steps * strength) - 1] if strength > 0 else []
 
 
 def tcd_jumps(timesteps: Sequence[float], gamma: float) -> list[int]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from lib_lcm.families import SD15, Family
+from lib_lcm.lora.choice import Wish
 from lib_lcm.lora.use import LoraUse, lora_for
-from lib_lcm.options import AUTO, LcmOptions, options_from_args
+from lib_lcm.options import AUTO, BEST, LcmOptions, options_from_args
 from lib_lcm.plan.make import HostFacts
 from lib_lcm.plan.typed_tag import switched_on
 from lib_lcm.webui import loras, remembered, settings
@@ -31,22 +32,30 @@ def host_facts(model) -> HostFacts:
         family,
         loras.library(),
         samplers.own_samplers(),
-        remembered.lora_of(model),
+        meaning_of_auto(model),
         settings.defaults(family),
         settings.limits,
         is_image_editing=models.is_image_editing(model),
         leaves_out_uncond=models.computes_cond_only_at_cfg_one(model),
         is_on_grid=models.own_lcm_is_on_grid(model),
+        checkpoint=models.checkpoint_name(model),
     )
 
 
-def lora_of(model, option: str = AUTO, *, tags=(), options: LcmOptions | None = None) -> LoraUse:
+def meaning_of_auto(model) -> str | None:
+    """What Auto means for a loaded model, as the option `lora` has it; None for the LCM-LoRA that fits."""
+    return remembered.lora_of(model) or (BEST if settings.auto_is_best() else None)
+
+
+def lora_of(
+    model, option: str = AUTO, *, tags=(), options: LcmOptions | None = None, wish: Wish | None = None
+) -> LoraUse:
     """What a prompt with these tags is drawn with on a loaded model; the option `lora` alone where nothing
     else is given.
     """
     options = LcmOptions(enabled=True, lora=option) if options is None else options
     family = models.family_of(model)
-    return lora_for(tags, options, family, loras.library(), remembered.lora_of(model))
+    return lora_for(tags, options, family, loras.library(), meaning_of_auto(model), wish or Wish())
 
 
 def loaded_family() -> Family:

@@ -6,7 +6,8 @@ from lib_lcm.lora.entries import ListedLora
 from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.use import option_name
-from lib_lcm.options import AUTO_LABEL, NO_LORA
+from lib_lcm.options import AUTO_LABEL, BEST_LABEL, NO_LORA
+from lib_lcm.webui import remembered
 from lib_lcm.webui.host import networks
 
 
@@ -29,28 +30,23 @@ def library() -> WebuiLibrary:
     global _library
     dirs = networks.lora_dirs()
     if _library is None or list(_library.lora_dirs) != dirs:
-        _library = WebuiLibrary(dirs, sha256_of=networks.file_sha256)
+        _library = WebuiLibrary(dirs, networks.file_sha256, networks.short_hashes, remembered.methods())
     return _library
 
 
 def listed_loras() -> list[ListedLora]:
-    """The LCM-LoRAs on disk, and the files that may be some but cannot be checked."""
+    """The LoRAs for few steps on disk, and the files that may be some but cannot be checked."""
     found = library()
     return [
         *(
-            ListedLora(option_name(file, found), file.family)
-            for file in [*found.lcm_loras(), *found.few_step_loras()]
+            ListedLora(option_name(file, found), file.family, method)
+            for file, method, _ in found.few_step_loras()
         ),
         *(ListedLora(found.name_of(file) + file.path.suffix, None) for file in found.unchecked()),
     ]
 
 
-def lcm_lora_names() -> list[str]:
-    """The names of the LCM-LoRAs on disk, as an option takes them."""
-    found = library()
-    return sorted((option_name(file, found) for file in found.lcm_loras()), key=str.casefold)
-
-
 def lora_choices() -> list[str]:
-    """What the option "lora" can be: Auto, None, and the LCM-LoRAs on disk."""
-    return [AUTO_LABEL, NO_LORA, *lcm_lora_names()]
+    """What the option "lora" can be: Auto, Best installed, None, and the LoRAs for few steps on disk."""
+    names = (lora.name for lora in listed_loras() if lora.family is not None)
+    return [AUTO_LABEL, BEST_LABEL, NO_LORA, *sorted(names, key=str.casefold)]

@@ -1,14 +1,17 @@
-"""The LCM-LoRA that Auto means for a checkpoint of this WebUI, where the user had one remembered."""
+"""What this WebUI's user had remembered: the LCM-LoRA that Auto means for a checkpoint, and what method a
+LoRA is of.
+"""
 
 from __future__ import annotations
 
-from lib_lcm.lora.remembered import NotRemembered, RememberedLoras
+from lib_lcm.lora.remembered import NotRemembered, RememberedLoras, RememberedMethods
 from lib_lcm.text import Text
 from lib_lcm.webui.host import models, server
 
-FILE_NAME = "lcm-loras.json"
+FILE_NAME, METHODS_FILE_NAME = "lcm-loras.json", "lcm-lora-methods.json"
 
 _store: RememberedLoras | None = None
+_methods: RememberedMethods | None = None
 
 
 def store() -> RememberedLoras:
@@ -20,6 +23,15 @@ def store() -> RememberedLoras:
         if _store.problem is not None:
             server.log(_store.problem)
     return _store
+
+
+def methods() -> RememberedMethods:
+    """The methods of LoRA files that were taken for another's, in a file beside the WebUI's settings."""
+    global _methods
+    path = server.data_folder() / METHODS_FILE_NAME
+    if _methods is None or _methods.path != path:
+        _methods = RememberedMethods(path)
+    return _methods
 
 
 def is_empty() -> bool:

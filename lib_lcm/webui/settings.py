@@ -10,13 +10,15 @@ from typing import Any
 import gradio as gr
 
 from lib_lcm.families import Family
-from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.lora.catalog import PUBLISHED
 from lib_lcm.methods import LCM, Method
 from lib_lcm.options import DEFAULT_LIMITS, OPTIONS, Choice, Limits, Number, Option, limits_of
 from lib_lcm.plan.typed_tag import NOTHING, SWITCH_ON, WARN
+from lib_lcm.text import Text
 from lib_lcm.webui.host import server
 
 SECTION = ("lcm", "LCM")
+LCM_LORA, BEST_INSTALLED = Text("LCM-LoRA"), Text("best installed")
 TYPED_TAG_CHOICES = (WARN, SWITCH_ON, NOTHING)
 DEFAULT_DEBOUNCE, DEFAULT_PATIENCE = 0.3, 4.0  # seconds
 
@@ -83,10 +85,17 @@ MAX_CFG = Setting(
     "a request's own CFG scale above it is lowered; above 2 pictures burn",
     CFG_RANGE,
 )
+AUTO_MEANS = Setting(
+    "lcm_auto",
+    LCM_LORA,
+    "LCM-LoRA: what Auto takes",
+    "the LCM-LoRA that fits the checkpoint, or the best LoRA for few steps that is installed for it",
+    Choice({choice: choice for choice in (LCM_LORA, BEST_INSTALLED)}),
+)
 TYPED_TAG = Setting(
     "lcm_typed_tag",
     WARN,
-    "An LCM-LoRA in the prompt while LCM is off",
+    "A LoRA for few steps in the prompt while LCM is off",
     "warn: where sampler, steps or CFG scale cannot work with it; switch LCM on: for this picture; nothing:"
     " leave it alone",
     Choice({choice: choice for choice in TYPED_TAG_CHOICES}),
@@ -122,8 +131,8 @@ DOWNLOAD_MIRROR = Setting(
 
 
 def families() -> list[Family]:
-    """The families with settings of their own: those with a published LoRA."""
-    return list(dict.fromkeys(lora.family for lora in OFFICIAL_LORAS))
+    """The families with settings of their own: those with a published LCM-LoRA."""
+    return list(dict.fromkeys(lora.family for lora in PUBLISHED if lora.method == LCM.name))
 
 
 def of_option(option: Option, family: Family | None = None) -> Setting:
@@ -150,6 +159,7 @@ def rows() -> list[Setting]:
         *bounds,
         *of_families,
         *others,
+        AUTO_MEANS,
         TYPED_TAG,
         TRAILING_BY_HAND,
         LIVE_DEBOUNCE,
@@ -165,20 +175,16 @@ def register() -> None:
 
 
 def limits(method: Method = LCM) -> Limits:
-    """The bounds of steps and CFG: those of the settings where they were changed, else the method's; a pair
-    in the wrong order counts as the method's.
+    """The bounds of steps and CFG: those of the settings for methods that work in LCM's range, else the
+    method's own; a pair in the wrong order counts as the method's.
     """
     own = limits_of(method)
-    steps = _changed(MIN_STEPS, own.min_steps), _changed(MAX_STEPS, own.max_steps)
-    cfg = _changed(MIN_CFG, own.min_cfg), _changed(MAX_CFG, own.max_cfg)
-    steps = steps if steps[0] <= steps[1] else (own.min_steps, own.max_steps)
-    cfg = cfg if cfg[0] <= cfg[1] else (own.min_cfg, own.max_cfg)
+    steps, cfg = (own.min_steps, own.max_steps), (own.min_cfg, own.max_cfg)
+    if steps == (MIN_STEPS.default, MAX_STEPS.default) and MIN_STEPS.value() <= MAX_STEPS.value():
+        steps = MIN_STEPS.value(), MAX_STEPS.value()
+    if cfg == (MIN_CFG.default, MAX_CFG.default) and MIN_CFG.value() <= MAX_CFG.value():
+        cfg = MIN_CFG.value(), MAX_CFG.value()
     return Limits(*steps, *cfg)
-
-
-def _changed(row: Setting, otherwise):
-    value = row.value()
-    return otherwise if value == row.default else value
 
 
 def defaults(family: Family | None) -> dict[str, Any]:
@@ -199,8 +205,13 @@ def defaults(family: Family | None) -> dict[str, Any]:
     return found
 
 
+def auto_is_best() -> bool:
+    """Whether Auto takes the best LoRA for few steps that is installed, and not the LCM-LoRA."""
+    return AUTO_MEANS.value() == BEST_INSTALLED
+
+
 def typed_tag() -> str:
-    """What an LCM-LoRA tag in the prompt does while LCM is off: one of TYPED_TAG_CHOICES."""
+    """What the tag of a LoRA for few steps in the prompt does while LCM is off: one of TYPED_TAG_CHOICES."""
     return TYPED_TAG.value()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lib_lcm.options import (
     AUTO,
+    BEST,
     NONE,
     OPTION,
     OPTIONS,
@@ -91,7 +92,7 @@ class Axis:
                 options = options_from_args([{"enabled": True, self.option.name: value}], settings.limits)
             except OptionsError as error:
                 raise self._refusal(p, sentence_of(error)) from None
-            if options.lora not in (AUTO, NONE) and loras.library().find(options.lora) is None:
+            if options.lora not in (AUTO, BEST, NONE) and loras.library().find(options.lora) is None:
                 raise self._refusal(
                     p,
                     Text(

@@ -21,6 +21,8 @@ SEPARATOR = "\u00a0\u00b7\u00a0"
 class Answer:
     """What the page would show."""
 
+    exchange: str
+    """What the server says in the hidden box."""
     line: str
     is_refusal: bool
     warnings: list[str]
@@ -29,7 +31,8 @@ class Answer:
     noted: dict[str, str]
     """Element id -> the note at one of the WebUI's controls."""
     preset: str
-    shows_gamma: bool
+    ranges: dict[str, tuple[float, float]]
+    """Options whose sliders get another range."""
     moved: dict[str, float]
     """Options whose sliders the answer moves."""
     known: dict
@@ -42,6 +45,8 @@ class Answer:
     remember: str | None
     """The text of the remember button, None where it is hidden."""
     download: str | None
+    correct: str | None
+    """The text of the button that corrects a method, None where it is hidden."""
 
 
 class Panel:
@@ -126,14 +131,24 @@ class Panel:
         self.known = answer.known
         return answer
 
-    def press(self, button: str, **options) -> str | None:
-        """Presses a button of the accordion; returns what goes wrong."""
+    def press(self, button: str, after: Answer | None = None, **options) -> str | None:
+        """Presses a button of the accordion as it is `after` an answer; returns what goes wrong."""
         values = {self.name(name): value for name, value in options.items()}
+        if after is not None:
+            values[self.name("exchange")] = after.exchange
         return json.loads(self.call(self.name(button), "click", values)[0])["problem"]
 
     @staticmethod
     def _read(
-        exchange: str, status: str, preset: str, gamma: dict, drop_down: dict, remember: dict, download: dict
+        exchange: str,
+        status: str,
+        preset: str,
+        steps: dict,
+        cfg: dict,
+        drop_down: dict,
+        remember: dict,
+        download: dict,
+        correct: dict,
     ) -> Answer:
         said = json.loads(exchange)
         assert said["token"] == "a token"
@@ -142,13 +157,18 @@ class Panel:
             return update["value"] if update.get("visible") else None
 
         return Answer(
+            exchange=exchange,
             line=html.unescape(re.search(r'<span class="lcm-plan">(.*?)</span>', status)[1]),
             is_refusal="lcm-refusal" in status,
             warnings=[html.unescape(text) for text in re.findall(r"<li>(.*?)</li>", status)],
             covered=_rules(r'^#(\S+)\{--lcm-value:"(.*)"\}$', status),
             noted=_rules(r'^#(\S+)::after\{content:"(.*)"\}$', status),
             preset=preset,
-            shows_gamma=gamma["visible"],
+            ranges={
+                name: (update["minimum"], update["maximum"])
+                for name, update in (("steps", steps), ("cfg", cfg))
+                if "minimum" in update
+            },
             moved={
                 name: value
                 for name, value in zip(("weight", "steps", "cfg"), said["moved"], strict=True)
@@ -160,6 +180,7 @@ class Panel:
             sends_entries="choices" in drop_down,
             remember=button(remember),
             download=button(download),
+            correct=button(correct),
         )
 
 

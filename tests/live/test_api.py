@@ -38,7 +38,9 @@ def test_status_says_what_lcm_would_use(webui):
     status = webui.loaded().get("/lcm/v1/status")
     assert status["checkpoint"] in webui.sd15 and status["family"] == "sd15"
     assert status["lora"] == "lcm_lora_sd15" and status["problem"] is None and status["lora_reason"]
-    assert {"name": "lcm_lora_sdxl", "family": "sdxl"} in status["loras"]
+    assert ("lcm_lora_sdxl", "sdxl", "lcm") in [
+        (lora["name"], lora["family"], lora["method"]) for lora in status["loras"]
+    ]
     assert status["sampler"] == {"name": "LCM", "webui_has_its_own": webui.has_own_lcm}
     assert status["limits"] == {"steps": [1, 8], "cfg": [1.0, 2.0]}
 
@@ -245,7 +247,7 @@ def test_a_slash_too_many_is_forgiven(webui):
 
 def test_the_downloads_are_listed(webui):
     states = {entry["family"]: entry for entry in webui.client.get("/lcm/v1/download")["downloads"]}
-    assert list(states) == ["sd15", "sdxl", "ssd1b"]
+    assert list(states) == ["sd15", "sdxl", "ssd1b", "vega"]
     assert states["sd15"]["installed"] == "lcm_lora_sd15" and states["sd15"]["bytes_total"] == 134_621_556
 
 
@@ -266,11 +268,14 @@ def test_script_info_describes_the_arguments_in_their_order(webui):
     for info in infos:
         assert info["is_alwayson"]
         assert [arg["label"] for arg in info["args"]] == [option.label for option in OPTIONS]
-        assert [arg["value"] for arg in info["args"]] == [False, 1.0, 4, 1.0, "Auto", "Trailing", "LCM", 0.3]
-        _, weight, steps, cfg, _, schedule, sampler, gamma = info["args"]
-        sliders = [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg, gamma)]
-        assert sliders == [(0.0, 1.5), (1, 8), (1.0, 2.0), (0.0, 1.0)]
-        assert schedule["choices"] == ["Trailing", "WebUI"] and sampler["choices"] == ["LCM", "TCD"]
+        own = ["As the LoRA wants"] * 3
+        assert [arg["value"] for arg in info["args"]] == [False, 1.0, 4, 1.0, "Auto", "Trailing", *own]
+        _, weight, steps, cfg, _, schedule, sampler, gamma, method = info["args"]
+        sliders = [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg)]
+        assert sliders == [(0.0, 1.5), (1, 8), (1.0, 2.0)]
+        assert schedule["choices"] == ["Trailing", "WebUI"] and gamma["choices"][1:3] == ["0", "0.1"]
+        assert sampler["choices"] == [own[0], "LCM", "TCD", "Euler trailing", "DDIM trailing"]
+        assert method["choices"][:3] == [own[0], "LCM", "TCD"]
 
 
 def test_empty_arguments_mean_off(webui):

@@ -27,6 +27,8 @@ def again(webui, text: str) -> tuple[bytes, str]:
         ({"lora": "none"}, {"steps": 20, "cfg_scale": 7}),
         ({"schedule": "webui", "steps": 5}, {}),
         ({"sampler": "tcd", "gamma": 0.7, "steps": 3}, {}),
+        ({"method": "lightning-4"}, {}),
+        ({"method": "hyper-8", "sampler": "lcm"}, {}),
         ({"steps": 4, "cfg": 1}, {"prompt": f"{PROMPT} <lora:lcm_lora_sd15:0.5>"}),
     ],
 )

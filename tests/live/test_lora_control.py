@@ -160,9 +160,10 @@ class TestOnThePage:
     def test_a_file_is_listed_chosen_remembered_and_forgotten(self, page, copy):
         open_accordion(page)
         refresh(page)
-        assert listed_loras(page)[:2] == [f"Auto · {SD15}", "None"] and "my_own · SD 1.5" in listed_loras(
-            page
-        )
+        assert listed_loras(page)[:2] == [
+            f"Auto · {SD15}",
+            "Best installed",
+        ] and "my_own · SD 1.5" in listed_loras(page)
         choose_lora(page, "my_own")
         assert (
             "· my_own ·" in status(page)
@@ -210,7 +211,7 @@ class TestOnThePage:
             webui.txt2img(PROMPT, checkpoint=webui.sdxl, steps=1, cfg_scale=1)  # Forge loads it no sooner
             refresh(page)
             assert entry(page) == "my_own · SD 1.5, not for SDXL" and "'my_own' is for SD 1.5" in status(page)
-            assert listed_loras(page)[:3] == [f"Auto · {SDXL}", "None", f"{SDXL} · SDXL"]
+            assert listed_loras(page)[:4] == [f"Auto · {SDXL}", "Best installed", "None", f"{SDXL} · SDXL"]
         webui.loaded()
 
     @pytest.mark.profiles("forge")

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.live.test_generation import ON, TRAILING_4, rows, same, timesteps
 from tests.prompts import OTHER, PROMPT
@@ -37,14 +38,19 @@ def folder(webui) -> Path:
 
 
 @contextmanager
-def files(webui, **copies):
-    """New LoRA files, name in the LoRA folder -> the one that it is a copy of, there for a while."""
+def files(webui, *, metadata=True, **copies):
+    """New LoRA files, name in the LoRA folder -> the one that it is a copy of, there for a while; without
+    `metadata`, names alone say by which method they were made.
+    """
     root = folder(webui)
     made = [root / f"{name}.safetensors" for name in copies]
     try:
         for path, original in zip(made, copies.values(), strict=True):
             path.parent.mkdir(exist_ok=True)
-            shutil.copyfile(root / f"{original}.safetensors", path)
+            if metadata:
+                shutil.copyfile(root / f"{original}.safetensors", path)
+            else:
+                save_file(load_file(root / f"{original}.safetensors"), path)
         webui.client.post("/sdapi/v1/refresh-loras")
         yield made
     finally:
@@ -354,9 +360,10 @@ def test_the_infotext_of_each_batch_names_the_lora_that_it_was_drawn_with(webui)
         made, calls = webui.txt2img(PROMPT, lcm=ON, n_iter=3, seed=5, **disturbed([PROMPT, other, PROMPT]))
         assert loras(calls) == [[SD15]] * 4 + [[few_step]] * 4 + [[SD15]] * 4
         named = [text.split("LCM LoRA: ")[1].split(",")[0] for text in made.infotexts[-3:]]
-        assert named == [SD15, "None", SD15]
-        alone, _ = webui.txt2img(other, lcm=ON, seed=6)
-    assert same(made.images[-2], alone.image) and "LCM LoRA: None" in alone.infotext
+        assert named == [SD15, few_step, SD15]
+        # the other's file, but sampled as the first batch was
+        alone, _ = webui.txt2img(other, lcm={**ON, "method": "lcm"}, seed=6)
+    assert same(made.images[-2], alone.image) and f"LCM LoRA: {few_step}," in alone.infotext
 
 
 def test_both_passes_of_hires_have_the_lora_of_the_checkpoint_once(webui):

@@ -97,10 +97,6 @@ def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, 
     def part(name):
         return page.locator(f"#script_txt2img_lcm_{name}").first
 
-    part("sampler").locator("label", has_text="TCD").click()
-    part("gamma").wait_for(state="visible")
-    look(page, width, [part("gamma")])
-
     with files(webui, a_file_of_my_own_with_a_long_name_for_portraits_in_the_rain=SD15):
         part("refresh").click()
         choose_lora(page, "a_file_of_my_own")

@@ -83,7 +83,6 @@ def test_presets_follow_the_sliders_and_gamma_the_sampler(panel):
     }
     for (steps, cfg), preset in presets.items():
         assert panel.ask(enabled=True, steps=steps, cfg=cfg).preset == preset
-    assert not panel.ask(**ON).shows_gamma and panel.ask(**ON, sampler="TCD").shows_gamma
 
 
 def test_a_value_that_cannot_be_used_is_named(panel):
@@ -248,6 +247,43 @@ def test_the_line_and_untouched_sliders_follow_the_checkpoint(panel, webui):
         assert panel.ask(enabled=True, steps=6, cfg=1.2, weight=0.9).moved == {"steps": 4, "weight": 1.0}
 
 
+def test_the_sliders_follow_the_loras_method_and_come_back(panel, webui):
+    hyper, cfg = "Hyper-SD15-8steps-lora", "Hyper-SD15-12steps-CFG-lora"
+    with files(webui, metadata=False, **{hyper: SD15, cfg: SD15}):
+        on = {"enabled": True, "steps": 4, "cfg": 1.5}
+        assert (panel.ask(**on).moved, panel.ask(**on).ranges) == ({}, {})
+        chosen = panel.ask(**on, lora=hyper)
+        assert (chosen.moved, chosen.ranges, chosen.warnings) == ({"steps": 8}, {}, [])
+        assert f"{hyper} (Hyper-SD, 8 steps, by its name) · DDIM trailing · 8 steps" in chosen.line
+        # no other number of steps works with it, so the slider comes back
+        assert panel.ask(**{**on, "steps": 5}, lora=hyper).moved == {"steps": 8}
+        chosen = panel.ask(**{**on, "steps": 8}, lora=cfg)
+        assert chosen.moved == {"steps": 12, "cfg": 5} and chosen.ranges == {"steps": (1, 12), "cfg": (3, 8)}
+        host = {"txt2img_neg_prompt": "blurry"}
+        assert "negative prompt used" in panel.ask(enabled=True, steps=12, cfg=5, lora=cfg, host=host).line
+        # and what stood there before
+        back = panel.ask(enabled=True, steps=12, cfg=5)
+        assert back.moved == {"steps": 4, "cfg": 1.5} and back.ranges == {"steps": (1, 8), "cfg": (1, 2)}
+        assert panel.ask(**on).moved == {}
+
+
+def test_a_wrong_guess_is_corrected_for_the_very_file(panel, webui):
+    guessed, renamed = "Hyper-SD15-8steps-lora", "my_own"
+    with files(webui, metadata=False, **{guessed: SD15}):
+        assert panel.ask(**ON, lora=guessed).correct is None
+        picked = panel.ask(**ON, lora=guessed, method="DMD2")
+        assert "(DMD2) · 4 steps: 999 749" in picked.line
+        assert picked.correct == f"Take {guessed} for DMD2 from now on"
+        assert panel.press("correct", picked, method="DMD2") is None
+        assert f"{guessed} (DMD2) · 4 steps: 999 749 499 249" in panel.ask(**ON, lora=guessed).line
+    with files(webui, metadata=False, **{renamed: SD15}):
+        corrected = panel.ask(**ON, lora=renamed)
+        assert f"{renamed} (DMD2)" in corrected.line
+        assert corrected.correct == f"Take {renamed} for what it was taken for"
+        assert panel.press("correct", corrected) is None
+        assert f"{renamed} · 4 steps: 999 759" in panel.ask(**ON, lora=renamed).line
+
+
 def test_a_list_of_loras_that_has_not_changed_is_not_sent_again(panel):
     """Of a list that is open, gradio 4 leaves only what fits the field when it comes anew."""
     assert panel.ask(**ON).sends_entries and not panel.ask(**ON).sends_entries
@@ -292,6 +328,7 @@ def test_the_list_says_what_auto_means_and_what_each_lora_is_for(panel, webui):
         answer = panel.ask(**ON)
         listed = [
             f"Auto · {SD15}",
+            "Best installed",
             "None",
             f"{SD15} · SD 1.5",
             "my_own · SD 1.5",

@@ -73,7 +73,7 @@ def test_schedule_webui_is_said_not_to_exist(webui):
     ours, _ = webui.txt2img(PROMPT, lcm=TCD)
     made, _calls = webui.txt2img(PROMPT, lcm={**TCD, "schedule": "webui"})
     assert same(made.image, ours.image) and "LCM schedule: Trailing" in made.infotext
-    assert "The WebUI has no TCD sampler of its own" in webui.comments
+    assert "The WebUI has no sampler TCD of its own" in webui.comments
 
 
 def test_a_schedule_picked_by_hand_is_that_of_lcm(webui):
@@ -117,23 +117,23 @@ def test_picked_by_hand_it_has_the_schedule_that_is_picked_by_hand(webui):
 
 # --- LoRAs of its own ---------------------------------------------------------------------------------------
 
-HYPER = "Hyper-SD15-8steps-lora"
+OWN = "TCD-SD15-LoRA"
 
 
-def test_a_typed_few_step_lora_takes_the_place_of_the_lcm_lora(webui):
-    with files(webui, **{HYPER: "lcm_lora_sd15"}):
-        made, calls = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.8>", lcm=TCD)
-        assert loras(calls) == [[HYPER]] * 4 and rows(calls) == [1] * 4
-        assert "LCM LoRA: None" in made.infotext
-        assert f"{HYPER} in the prompt makes pictures in few steps by itself" in webui.comments
-        without, _ = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.8>", lcm={**TCD, "lora": "none"})
+def test_a_typed_lora_of_another_method_is_sampled_by_its_recipe(webui):
+    with files(webui, metadata=False, **{OWN: "lcm_lora_sd15"}):
+        made, calls = webui.txt2img(f"{PROMPT} <lora:{OWN}:0.8>", lcm={**TCD, "sampler": "auto"})
+        assert loras(calls) == [[OWN]] * 4 and rows(calls) == [1] * 4 and timesteps(calls) == TRAILING_4
+        assert "Sampler: TCD" in made.infotext and "LCM gamma: 0.3, LCM method: tcd" in made.infotext
+        assert f"LCM LoRA: {OWN}, LCM weight: 0.8" in made.infotext
+        without, _ = webui.txt2img(f"{PROMPT} <lora:{OWN}:0.8>", lcm={**TCD, "lora": "none"})
         assert same(made.image, without.image)
 
 
 def test_a_few_step_lora_that_is_chosen_and_typed_is_applied_once_at_the_typed_weight(webui):
-    with files(webui, **{HYPER: "lcm_lora_sd15"}):
-        made, calls = webui.txt2img(f"{PROMPT} <lora:{HYPER}:0.5>", lcm={**TCD, "lora": HYPER})
-        assert loras(calls) == [[HYPER]] * 4
-        assert f"LCM LoRA: {HYPER}" in made.infotext and "LCM weight: 0.5" in made.infotext
+    with files(webui, metadata=False, **{OWN: "lcm_lora_sd15"}):
+        made, calls = webui.txt2img(f"{PROMPT} <lora:{OWN}:0.5>", lcm={**TCD, "lora": OWN})
+        assert loras(calls) == [[OWN]] * 4
+        assert f"LCM LoRA: {OWN}" in made.infotext and "LCM weight: 0.5" in made.infotext
     halved, _ = webui.txt2img(PROMPT, lcm={**TCD, "weight": 0.5})
     assert same(made.image, halved.image)

@@ -52,7 +52,7 @@ def test_a_hires_prompt_is_warned_of_by_the_settings_of_its_own_pass(webui, type
     if webui.server is None:
         pytest.skip("the log of a WebUI that was not started here cannot be read")
     warning = (
-        "LCM: The prompt of the hires pass holds the LCM-LoRA lcm_lora_sd15, which does not work with that"
+        "LCM: The prompt of the hires pass holds the LCM LoRA lcm_lora_sd15, which does not work with that"
         " pass's sampler Euler, 9 steps: tick LCM, or give that pass the sampler LCM with 1 to 8 steps and"
         " CFG 2 at most."
     )

@@ -8,8 +8,10 @@ from workbench.client import ApiError
 ON = {"enabled": True, "steps": 4, "cfg": 1}
 LABELS = [
     f"[LCM] {name}"
-    for name in ("Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma")
-]
+    for name in (
+        "Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma", "Method",
+    )
+]  # fmt: skip
 
 
 def axis_labels(webui, is_img2img: bool = False) -> list[str]:

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from lib_lcm import families
 from lib_lcm.families import Family
 from lib_lcm.lora import background, download
 from lib_lcm.lora.background import DONE, FAILED, IDLE, RUNNING, Downloads, DownloadState
-from lib_lcm.lora.catalog import OfficialLora
+from lib_lcm.lora.catalog import OPENRAIL, PublishedLora
 from lib_lcm.lora.download import DownloadError
 from tests.hub import Hub
 from tests.waiting import wait_for
@@ -18,10 +19,11 @@ from tests.waiting import wait_for
 CONTENT = random.Random(7).randbytes(300_000)
 
 
-def lora_of(family: Family) -> OfficialLora:
-    return OfficialLora(
-        family, f"lora_{family}", f"someone/{family}", len(CONTENT), hashlib.sha256(CONTENT).hexdigest()
-    )
+def lora_of(family: Family) -> PublishedLora:
+    return PublishedLora(
+        family, "lcm", f"lora_{family}", f"someone/{family}", "weights.safetensors", OPENRAIL,
+        (hashlib.sha256(CONTENT).hexdigest(),), megabytes=0, size=len(CONTENT),
+    )  # fmt: skip
 
 
 SD15, SDXL = lora_of(families.SD15), lora_of(families.SDXL)
@@ -59,6 +61,18 @@ def test_progress_can_be_followed_to_the_end(hub, tmp_path):
     downloads.follow(SD15, progress)
     assert 0 < seen[0][0] < SD15.size and seen[-1] == (SD15.size, SD15.size)
     assert downloads.state(SD15) == DownloadState(DONE, SD15.size, SD15.size)
+
+
+def test_the_total_is_an_estimate_until_the_server_has_said_it(hub, tmp_path):
+    hub.content = CONTENT * 3 + CONTENT[:40_000]
+    about = replace(SD15, size=None, megabytes=1, sha256=(hashlib.sha256(hub.content).hexdigest(),))
+    hub.gate = threading.Barrier(2)
+    downloads = Downloads()
+    assert downloads.state(about) == DownloadState(IDLE, 0, 1_000_000)
+    downloads.start(about, tmp_path)
+    assert downloads.state(about) == DownloadState(RUNNING, 0, 1_000_000)
+    hub.gate.wait(60)
+    assert ended(downloads, about) == DownloadState(DONE, 940_000, 940_000)
 
 
 def test_starting_again_while_it_runs_starts_nothing(hub, tmp_path):

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lib_lcm.families import SDXL
 from lib_lcm.lora import download
-from lib_lcm.lora.catalog import OfficialLora
+from lib_lcm.lora.catalog import OPENRAIL, PublishedLora
 from lib_lcm.lora.download import DownloadError, download_lora
 from tests.hub import Hub
 from tests.waiting import wait_for
@@ -26,14 +27,20 @@ from tests.waiting import wait_for
 CONTENT = random.Random(7).randbytes(300_000)
 OTHER = random.Random(8).randbytes(300_000)
 OLDER = random.Random(9).randbytes(1_000)
-LORA = OfficialLora(
+LORA = PublishedLora(
     SDXL,
+    "lcm",
     "lcm_lora_test",
     "someone/some-lora",
-    len(CONTENT),
-    hashlib.sha256(CONTENT).hexdigest(),
-    other_sha256=(hashlib.sha256(OLDER).hexdigest(),),
+    "pytorch_lora_weights.safetensors",
+    OPENRAIL,
+    (hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(OLDER).hexdigest()),
+    megabytes=0,
+    size=len(CONTENT),
+    other_sizes=(len(OLDER),),
 )
+MILLION = random.Random(6).randbytes(1_040_000)
+ABOUT = replace(LORA, sha256=(hashlib.sha256(MILLION).hexdigest(),), megabytes=1, size=None, other_sizes=())
 ADDRESS = "/someone/some-lora/resolve/main/pytorch_lora_weights.safetensors"
 
 
@@ -144,7 +151,7 @@ def test_part_longer_than_the_file_is_not_taken_for_its_beginning(hub: Hub, tmp_
 
 def test_wrong_content_of_the_right_size_is_deleted(hub: Hub, tmp_path: Path) -> None:
     hub.content = OTHER
-    with pytest.raises(DownloadError, match="lcm_lora_test is not the official file.*deleted"):
+    with pytest.raises(DownloadError, match="lcm_lora_test is not the published file.*deleted"):
         download_lora(LORA, tmp_path)
     assert not list(tmp_path.iterdir())
     hub.content = CONTENT
@@ -235,12 +242,12 @@ def test_offline_mode_makes_no_request(hub: Hub, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("content", [CONTENT, OLDER], ids=["current", "earlier upload"])
-def test_official_file_that_is_there_is_kept(hub: Hub, tmp_path: Path, content: bytes) -> None:
+def test_published_file_that_is_there_is_kept(hub: Hub, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "lcm_lora_test.safetensors").write_bytes(content)
     seen: list[tuple[int, int]] = []
     path = download_lora(LORA, tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert path.read_bytes() == content
-    assert not hub.requests and seen == [(LORA.size, LORA.size)]
+    assert not hub.requests and seen == [(len(content), len(content))]
 
 
 def test_another_file_of_that_name_is_never_overwritten(hub: Hub, tmp_path: Path) -> None:
@@ -304,10 +311,10 @@ def test_folder_without_permission(hub: Hub, tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_too_little_space_is_noticed_before_the_download(hub: Hub, tmp_path: Path) -> None:
-    huge = OfficialLora(LORA.family, LORA.name, LORA.repo, 1 << 60, LORA.sha256)
+@pytest.mark.parametrize("size", [{"size": 1 << 60}, {"size": None, "megabytes": 1 << 40}], ids=str)
+def test_too_little_space_is_noticed_before_the_download(hub: Hub, tmp_path: Path, size: dict) -> None:
     with pytest.raises(DownloadError, match="make room"):
-        download_lora(huge, tmp_path)
+        download_lora(replace(LORA, **size), tmp_path)
     assert not hub.requests
 
 
@@ -367,6 +374,78 @@ def test_a_disk_that_is_really_full(hub: Hub, tmp_path: Path) -> None:
     assert not loras_in(tmp_path)
 
 
+# --- other uploads, and files whose size is known in megabytes alone ----------------------------------------
+
+
+def test_an_earlier_upload_is_taken_too(hub: Hub, tmp_path: Path) -> None:
+    """A mirror may still have it."""
+    hub.content = OLDER
+    seen: list[tuple[int, int]] = []
+    path = download_lora(LORA, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == OLDER and seen[-1] == (len(OLDER), len(OLDER))
+
+
+def test_the_server_says_the_size_that_is_not_known(hub: Hub, tmp_path: Path) -> None:
+    hub.content, hub.script = MILLION, ["cut"]
+    seen: list[tuple[int, int]] = []
+    path = download_lora(ABOUT, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert path.read_bytes() == MILLION and list(tmp_path.iterdir()) == [path]
+    assert seen[0] == (0, 1_000_000) and {total for _, total in seen[1:]} == {len(MILLION)}
+    assert seen[-1] == (len(MILLION), len(MILLION))
+    first, asked = hub.ranges
+    assert first is None and asked is not None, "it did not notice the cut, or began anew"
+    assert 300_000 < int(asked.removeprefix("bytes=").removesuffix("-")) <= 312_000
+
+
+def test_a_part_of_a_file_of_unknown_size_is_used(hub: Hub, tmp_path: Path) -> None:
+    hub.content = MILLION
+    part_of(tmp_path).write_bytes(MILLION[:500_000])
+    assert download_lora(ABOUT, tmp_path).read_bytes() == MILLION
+    assert hub.ranges == ["bytes=500000-"]
+
+
+def test_a_whole_part_of_unknown_size_is_known_by_its_sha256(hub: Hub, tmp_path: Path) -> None:
+    hub.content = MILLION
+    part_of(tmp_path).write_bytes(MILLION)
+    assert download_lora(ABOUT, tmp_path).read_bytes() == MILLION
+    assert hub.ranges == [f"bytes={len(MILLION)}-"]
+
+
+def test_a_part_of_unknown_size_that_is_something_else_is_thrown_away(hub: Hub, tmp_path: Path) -> None:
+    hub.content = MILLION
+    part_of(tmp_path).write_bytes(MILLION[::-1])
+    assert download_lora(ABOUT, tmp_path).read_bytes() == MILLION
+    assert hub.ranges == [f"bytes={len(MILLION)}-", None]
+
+
+def test_where_nobody_knows_the_size_the_end_is_the_end(hub: Hub, tmp_path: Path) -> None:
+    hub.content, hub.script = MILLION, ["no length"]
+    assert download_lora(ABOUT, tmp_path).read_bytes() == MILLION
+    hub.content, hub.script = MILLION[:900_000], ["no length"]
+    (tmp_path / "lcm_lora_test.safetensors").unlink()
+    with pytest.raises(DownloadError, match="not the published file"):
+        download_lora(ABOUT, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "script", "offers"),
+    [
+        (b"<html>Please log in", [], "offers 19 bytes"),
+        (MILLION + bytes(100_000), [], "offers 1,140,000 bytes"),
+        (MILLION + bytes(100_000), ["no length"], "offers at least 1,1"),
+    ],
+    ids=["a login page", "longer", "longer than it says"],
+)
+def test_a_size_far_from_the_megabytes_is_refused_at_once(
+    hub: Hub, tmp_path: Path, content: bytes, script: list, offers: str
+) -> None:
+    hub.content, hub.script = content, script
+    with pytest.raises(DownloadError, match=f"{offers}.* as lcm_lora_test, which has about 1,000,000"):
+        download_lora(ABOUT, tmp_path)
+    assert len(hub.requests) == 1 and not loras_in(tmp_path)
+
+
 # --- other processes ----------------------------------------------------------------------------------------
 
 
@@ -376,10 +455,13 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(download.__file__).parents[2])!r})
 from lib_lcm.lora import download
-from lib_lcm.lora.catalog import OfficialLora
+from lib_lcm.lora.catalog import PublishedLora
 from lib_lcm.families import SDXL
 download.CHUNK = 4096
-lora = OfficialLora(SDXL, {LORA.name!r}, {LORA.repo!r}, {LORA.size}, {LORA.sha256!r})
+lora = PublishedLora(
+    SDXL, {LORA.method!r}, {LORA.name!r}, {LORA.repo!r}, {LORA.filename!r}, {LORA.licence!r}, {LORA.sha256!r},
+    0, {LORA.size},
+)
 download.download_lora(lora, Path({str(folder)!r}))
 """
     return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, **hub.environment})

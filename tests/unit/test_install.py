@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import install
-from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS
+from lib_lcm.lora import catalog
 from tests.hub import Hub
 
 SCRIPT = Path(install.__file__)
@@ -52,9 +52,9 @@ CONTENT = b"a LoRA"
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on this machine, and a catalog of what it has."""
-    sha256 = hashlib.sha256(CONTENT).hexdigest()
-    loras = tuple(replace(lora, size=len(CONTENT), sha256=sha256) for lora in OFFICIAL_LORAS)
-    monkeypatch.setattr(install, "OFFICIAL_LORAS", loras)
+    sha256 = (hashlib.sha256(CONTENT).hexdigest(),)
+    loras = tuple(replace(lora, size=len(CONTENT), sha256=sha256) for lora in catalog.PUBLISHED)
+    monkeypatch.setattr(catalog, "PUBLISHED", loras)
     hub = Hub(CONTENT)
     for name, value in hub.environment.items():
         monkeypatch.setenv(name, value)
@@ -62,29 +62,100 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     hub.stop()
 
 
-def families_in(folder: Path) -> list[str]:
-    return [lora.family.name for lora in OFFICIAL_LORAS if (folder / f"{lora.name}.safetensors").exists()]
+LCM_LORAS = ["lcm_lora_sd15", "lcm_lora_sdxl", "lcm_lora_ssd1b", "lcm_lora_vega"]
+LIGHTNING = ["sdxl_lightning_2step", "sdxl_lightning_4step", "sdxl_lightning_8step"]
+
+
+def loras_in(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(
     ("asked", "got"),
     [
-        (["sdxl"], ["sdxl"]),
-        (["ssd1b", "sd15"], ["sd15", "ssd1b"]),
-        (["all"], ["sd15", "sdxl", "ssd1b"]),
-        (["all", "sdxl"], ["sd15", "sdxl", "ssd1b"]),
+        (["sdxl"], ["lcm_lora_sdxl"]),
+        (["vega", "sd15"], ["lcm_lora_sd15", "lcm_lora_vega"]),
+        (["all"], LCM_LORAS),
+        (["all", "sdxl"], LCM_LORAS),
+        (["hyper_sdxl_unified"], ["hyper_sdxl_unified"]),
+        (["Hyper-SDXL-unified", "lcm-lora-ssd1b"], ["hyper_sdxl_unified", "lcm_lora_ssd1b"]),
+        (["hyper-sdxl", "tcd"], ["hyper_sdxl_unified", "tcd_sd15", "tcd_sdxl"]),
+        (["lightning"], LIGHTNING),
     ],
+    ids=" ".join,
 )
 def test_download_by_hand(
     hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: list[str], got: list[str]
 ) -> None:
     assert install.main(["--download", *asked, "--lora-dir", str(tmp_path)]) == 0
-    assert families_in(tmp_path) == got and len(hub.requests) == len(got)
+    assert loras_in(tmp_path) == got and len(hub.requests) == len(got)
     output = capsys.readouterr().out
-    for lora in install.OFFICIAL_LORAS:
-        if lora.family.name in got:
-            announced = output.index(f"{lora.size / 1e6:.0f} MB, licence {LICENCE}, from {lora.url}")
-            assert announced < output.index(f"{tmp_path / lora.name}.safetensors is complete")
+    for name in got:
+        lora = catalog.named(name)
+        assert lora is not None
+        announced = output.index(f"{lora.megabytes} MB, licence {lora.licence}, from {lora.url}")
+        assert announced < output.index(f"{tmp_path / name}.safetensors is complete")
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("hyper-sdxl", ["hyper_sdxl_unified"]),
+        ("hyper-sd15", ["hyper_sd15_unified"]),
+        ("hyper-8-sdxl", ["hyper_sdxl_8steps"]),
+        ("hyper-cfg-sd15", ["hyper_sd15_8steps_cfg", "hyper_sd15_12steps_cfg"]),
+        ("lightning-4", ["sdxl_lightning_4step"]),
+        ("lightning-sdxl", LIGHTNING),
+        ("tcd-sdxl", ["tcd_sdxl"]),
+        ("dmd2", ["dmd2_sdxl_4step"]),
+        ("flash", ["flash_sdxl", "flash_sd15"]),
+        ("flash-sdxl", ["flash_sdxl"]),
+        ("lcm-vega", ["lcm_lora_vega"]),
+    ],
+)
+def test_a_method_means_its_first_file_of_each_family(asked: str, meant: list[str]) -> None:
+    assert [lora.name for lora in install.choices()[asked]] == meant
+
+
+def test_every_name_means_its_own_file_and_everything_else_is_unknown() -> None:
+    known = install.choices()
+    for lora in catalog.PUBLISHED:
+        assert known.get(lora.name.replace("_", "-")) == ([lora] if lora in catalog.offered() else None)
+
+
+def test_offered_is_what_has_a_known_licence_a_file_and_a_sampling_we_know() -> None:
+    names = [lora.name for lora in catalog.offered()]
+    assert names[:4] == LCM_LORAS and len(names) == len(set(names))
+    assert {"hyper_sd15_unified", "dmd2_sdxl_4step", "flash_sdxl", "tcd_sdxl"} < set(names)
+    assert not {"pcm_sdxl_lcmlike", "tcd_sd21", "flux_turbo_alpha", "spo_sdxl"} & set(names)
+    assert all(lora.megabytes and lora.filename for lora in catalog.offered())
+    assert catalog.named("tcd_sd21") is None and catalog.named("no such") is None
+
+
+def test_a_licence_against_commercial_use_has_to_be_accepted(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--download", "dmd2", "tcd-sd15", "--lora-dir", str(tmp_path)]
+    assert install.main(asked) == 1
+    refusal = capsys.readouterr().err
+    assert "dmd2_sdxl_4step was left out, as its licence CC-BY-NC-4.0 does not allow" in refusal
+    assert "--accept-licence" in refusal and loras_in(tmp_path) == ["tcd_sd15"]
+    assert install.main([*asked, "--accept-licence"]) == 0
+    assert loras_in(tmp_path) == ["dmd2_sdxl_4step", "tcd_sd15"]
+
+
+def test_the_list_says_name_family_size_and_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert install.main(["--list"]) == 0
+    head, *lines, _, groups = capsys.readouterr().out.splitlines()
+    columns = [" ".join(line.split()) for line in lines]
+    assert head.split() == ["SHORT", "NAME", "FAMILY", "SIZE", "LICENCE"]
+    assert len(columns) == len(catalog.offered())
+    assert columns[1] == "sdxl lcm_lora_sdxl SDXL 394 MB OpenRAIL++"
+    assert "dmd2 dmd2_sdxl_4step SDXL 394 MB CC-BY-NC-4.0, not for commercial use" in columns
+    assert "all, " in groups and " lightning, " in groups
+    for line in columns:
+        short, name, *_ = line.split()
+        assert [lora.name for lora in install.choices()[short]] == [name]
 
 
 def test_failure_is_one_sentence_and_the_others_are_still_fetched(
@@ -93,14 +164,14 @@ def test_failure_is_one_sentence_and_the_others_are_still_fetched(
     (tmp_path / "lcm_lora_sdxl.safetensors").write_bytes(b"mine")
     assert install.main(["--download", "all", "--lora-dir", str(tmp_path)]) == 1
     assert "lcm_lora_sdxl.safetensors is there already" in capsys.readouterr().err
-    assert families_in(tmp_path) == ["sd15", "sdxl", "ssd1b"] and len(hub.requests) == 2
+    assert loras_in(tmp_path) == LCM_LORAS and len(hub.requests) == len(LCM_LORAS) - 1
 
 
 def test_progress_without_tqdm_is_a_line_for_every_tenth(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    show = install.terminal_progress("lcm_lora_sdxl", 1000)
+    show = install.terminal_progress("lcm_lora_sdxl")
     for done in range(0, 1001, 5):
         show(done, 1000)
     lines = capsys.readouterr().out.splitlines()
@@ -113,8 +184,8 @@ def test_progress_without_tqdm_is_a_line_for_every_tenth(
 
 def test_progress_with_tqdm_reaches_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tqdm")
-    show = install.terminal_progress("lcm_lora_sdxl", 1000)
-    show(300, 1000)  # a download that goes on where an earlier one stopped
+    show = install.terminal_progress("lcm_lora_sdxl")
+    show(300, 900)  # a download that goes on where an earlier one stopped; an estimate
     show(1000, 1000)
     assert "100%" in capsys.readouterr().err
 
@@ -136,7 +207,7 @@ def test_outside_a_webui_the_folder_has_to_be_named(
     assert "--lora-dir" in capsys.readouterr().err and not hub.requests
 
 
-def test_unknown_family_names_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--download", "sd3"],
         cwd=tmp_path,
@@ -144,7 +215,8 @@ def test_unknown_family_names_the_known_ones(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 2 and "sdxl" in done.stderr
+    assert done.returncode == 2 and "'sd3' is none of sd15, sdxl, ssd1b, vega, all" in done.stderr
+    assert "--list" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_offline_by_hand_says_so_and_ends_with_1(tmp_path: Path) -> None:

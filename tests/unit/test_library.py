@@ -11,7 +11,7 @@ import pytest
 from lib_lcm.families import SD2, SD15, SDXL, SSD1B, UNKNOWN, Family
 from lib_lcm.lora import choice
 from lib_lcm.lora import library as library_module
-from lib_lcm.lora.catalog import official_lora
+from lib_lcm.lora.catalog import published_lcm
 from lib_lcm.lora.library import LoraLibrary
 from tests.unit.lora_fixtures import (
     STYLE_TARGETS,
@@ -46,7 +46,7 @@ def no_hash(path: Path) -> None:
 def chosen(library: LoraLibrary, family: Family) -> tuple[str | None, str | None]:
     answer = library.choose(family)
     assert (answer.file is None) == (answer.problem is not None)
-    return (answer.file and answer.file.path.name, answer.reason)
+    return (answer.file and answer.file.path.name, answer.known_by)
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def inspected(monkeypatch):
     names = []
     real = library_module.inspect_lora
 
-    def counting(path):
+    def counting(path, relative):
         names.append(Path(path).name)
-        return real(path)
+        return real(path, relative)
 
     monkeypatch.setattr(library_module, "inspect_lora", counting)
     return names
@@ -69,11 +69,11 @@ def inspected(monkeypatch):
 def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_path):
     put_lcm(tmp_path / "lcm_lora_sdxl.safetensors", rank=32)
     header, data = header_bytes(official_lora_tensors("sdxl"), {"format": "pt"})
-    header += b" " * (official_lora(SDXL).size - 8 - len(header) - data)  # the published upload's size
+    header += b" " * (published_lcm(SDXL).size - 8 - len(header) - data)  # the published upload's size
     write_header(tmp_path / "deep" / "down" / "xyz.safetensors", header, data)
-    digest = {"xyz.safetensors": official_lora(SDXL).sha256.upper()}
+    digest = {"xyz.safetensors": published_lcm(SDXL).sha256[0].upper()}
     library = LoraLibrary(tmp_path, sha256_of=lambda path: digest.get(path.name))
-    assert chosen(library, SDXL) == ("xyz.safetensors", "catalog")
+    assert chosen(library, SDXL) == ("xyz.safetensors", "hash")
     assert [file.path.name for file in library.candidates(SDXL)] == [
         "xyz.safetensors",
         "lcm_lora_sdxl.safetensors",
@@ -81,7 +81,7 @@ def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_pat
     digest["xyz.safetensors"] = "0" * 64
     assert chosen(LoraLibrary(tmp_path, sha256_of=lambda path: digest.get(path.name)), SDXL) == (
         "lcm_lora_sdxl.safetensors",
-        "header",
+        "layers",
     )
 
 
@@ -89,11 +89,11 @@ def test_only_files_of_a_published_size_are_hashed_and_only_once(tmp_path):
     put_style(tmp_path / "a.safetensors", "sd15")
     path = put_lcm(tmp_path / "b.safetensors", "sd15")
     put_lcm(tmp_path / "c.safetensors", "sd15", rank=32)
-    assert path.stat().st_size == official_lora(SD15).size
+    assert path.stat().st_size == published_lcm(SD15).size
     hashed = []
     library = LoraLibrary(tmp_path, sha256_of=lambda path: hashed.append(path.name))
     for _ in range(3):
-        assert chosen(library, SD15) == ("b.safetensors", "header")
+        assert chosen(library, SD15) == ("b.safetensors", "layers")
     assert hashed == ["b.safetensors"]
     os.utime(path, ns=(1, 1))
     library.choose(SD15)
@@ -103,9 +103,12 @@ def test_only_files_of_a_published_size_are_hashed_and_only_once(tmp_path):
 def test_without_a_hash_function_the_files_themselves_are_read(tmp_path, monkeypatch):
     put_small(tmp_path / "a.safetensors", 768)
     monkeypatch.setattr(library_module, "may_be_published", lambda file: True)
+    monkeypatch.setattr(choice, "published_like", lambda file: [published_lcm(SD15)])
     asked = []
-    monkeypatch.setattr(choice, "family_of_sha256", lambda digest: asked.append(digest) or SD15)
-    assert chosen(LoraLibrary(tmp_path), SD15) == ("a.safetensors", "catalog")
+    monkeypatch.setattr(
+        choice, "published_of_sha256", lambda digest: asked.append(digest) or published_lcm(SD15)
+    )
+    assert chosen(LoraLibrary(tmp_path), SD15) == ("a.safetensors", "hash")
     import hashlib
 
     assert set(asked) == {hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()}
@@ -119,12 +122,12 @@ def test_a_hash_that_cannot_be_had_is_asked_for_again(tmp_path):
     def sha256_of(path):
         if is_busy:
             raise OSError("busy")
-        return official_lora(SD15).sha256
+        return published_lcm(SD15).sha256[0]
 
     library = LoraLibrary(tmp_path, sha256_of)
-    assert chosen(library, SD15) == ("lcm_lora_sd15.safetensors", "header")
+    assert chosen(library, SD15) == ("lcm_lora_sd15.safetensors", "layers")
     is_busy = False
-    assert chosen(library, SD15) == ("b.safetensors", "catalog")
+    assert chosen(library, SD15) == ("b.safetensors", "hash")
 
 
 def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_decide(tmp_path):
@@ -134,13 +137,13 @@ def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_de
     def slow_sha256_of(path):
         asked.set()
         assert may_go_on.wait(60)
-        return official_lora(SD15).sha256
+        return published_lcm(SD15).sha256[0]
 
     library = LoraLibrary(tmp_path, slow_sha256_of)
     library.scan()
     assert asked.wait(60), "nobody had to choose for the hash to be begun"
-    assert chosen(library, SD15) == ("b.safetensors", "header")  # the only one: its hash cannot change that
-    assert library.is_lcm_lora(library.find("b"))
+    assert chosen(library, SD15) == ("b.safetensors", "layers")  # the only one: its hash cannot change that
+    assert [method.name for _, method, _ in library.few_step_loras()] == ["lcm"]
 
     put_lcm(tmp_path / "lcm_lora_sd15.safetensors", "sd15", rank=32)
     answers = []
@@ -152,18 +155,18 @@ def test_hashes_are_computed_in_the_background_and_waited_for_only_where_they_de
     assert not answers
     may_go_on.set()
     waiting.join(60)
-    assert answers == [("b.safetensors", "catalog")]
+    assert answers == [("b.safetensors", "hash")]
 
 
 def test_a_published_file_whose_name_speaks_of_another_method_is_known_by_its_hash(tmp_path):
     put_lcm(tmp_path / "my turbo.safetensors", "sd15")
-    assert chosen(LoraLibrary(tmp_path, lambda path: official_lora(SD15).sha256), SD15) == (
+    assert chosen(LoraLibrary(tmp_path, lambda path: published_lcm(SD15).sha256[0]), SD15) == (
         "my turbo.safetensors",
-        "catalog",
+        "hash",
     )
     library = LoraLibrary(tmp_path, no_hash)
     assert chosen(library, SD15) == (None, None)
-    assert not library.is_lcm_lora(library.find("my turbo"))
+    assert library.method_of(library.find("my turbo"))[0].name == "turbo"
 
 
 def test_lcm_loras_and_files_that_cannot_be_checked_are_listed(tmp_path):
@@ -173,7 +176,7 @@ def test_lcm_loras_and_files_that_cannot_be_checked_are_listed(tmp_path):
     for name in ("LCM_old.pt", "style.pt", "lcm.txt"):
         (tmp_path / name).write_bytes(b"x")
     library = LoraLibrary(tmp_path, no_hash)
-    assert [file.name for file in library.lcm_loras()] == ["b", "a"]
+    assert [file.name for file, _, _ in library.few_step_loras()] == ["b", "a"]
     assert [file.path.name for file in library.unchecked()] == ["LCM_old.pt"]
 
 
@@ -182,9 +185,9 @@ def test_each_family_gets_its_own_file_whatever_the_names(tmp_path):
     put_lcm(tmp_path / "lcm_lora_ssd1b.safetensors", "sd15")
     put_lcm(tmp_path / "lcm_lora_sd15.safetensors", "sdxl")
     library = LoraLibrary(tmp_path, no_hash)
-    assert chosen(library, SDXL) == ("lcm_lora_sd15.safetensors", "header")
-    assert chosen(library, SSD1B) == ("lcm_lora_sdxl.safetensors", "header")
-    assert chosen(library, SD15) == ("lcm_lora_ssd1b.safetensors", "header")
+    assert chosen(library, SDXL) == ("lcm_lora_sd15.safetensors", "layers")
+    assert chosen(library, SSD1B) == ("lcm_lora_sdxl.safetensors", "layers")
+    assert chosen(library, SD15) == ("lcm_lora_ssd1b.safetensors", "layers")
 
 
 def test_a_conventional_name_with_a_header_of_the_family_is_the_last_resort(tmp_path):
@@ -193,7 +196,7 @@ def test_a_conventional_name_with_a_header_of_the_family_is_the_last_resort(tmp_
     library = LoraLibrary(tmp_path, no_hash)
     assert chosen(library, SDXL) == ("lcm-lora-sdxl.safetensors", "name")
     put_lcm(tmp_path / "zzz.safetensors")
-    assert chosen(library, SDXL) == ("zzz.safetensors", "header")
+    assert chosen(library, SDXL) == ("zzz.safetensors", "layers")
 
 
 def test_ties_go_by_conventional_name_then_depth_then_name(tmp_path):
@@ -205,23 +208,28 @@ def test_ties_go_by_conventional_name_then_depth_then_name(tmp_path):
     assert library.choose(SDXL).file == library.candidates(SDXL)[0]
 
 
+def few_step(library: LoraLibrary) -> dict[str, str]:
+    return {file.name: method.name for file, method, _ in library.few_step_loras()}
+
+
 def test_loras_of_other_few_step_distillations_are_passed_over_and_mentioned(tmp_path):
     put_lcm(tmp_path / "Hyper-SDXL-8steps-lora.safetensors")
     put_lcm(tmp_path / "sdxl_lightning_4step_lora.safetensors")
     library = LoraLibrary(tmp_path, no_hash)
     problem = library.choose(SDXL).problem
-    assert 'Hyper-SDXL-8steps-lora.safetensors is by its name a "hyper" LoRA, not an LCM-LoRA' in problem
-    assert '"lightning"' in problem
-    assert {file.path.name for file in library.few_step_loras()} == {
-        "Hyper-SDXL-8steps-lora.safetensors", "sdxl_lightning_4step_lora.safetensors"
+    assert "Hyper-SDXL-8steps-lora.safetensors is a Hyper-SD LoRA, not an LCM-LoRA" in problem
+    assert "is a Lightning LoRA" in problem
+    assert few_step(library) == {
+        "Hyper-SDXL-8steps-lora": "hyper-8", "sdxl_lightning_4step_lora": "lightning-4"
     }  # fmt: skip
     put_style(tmp_path / "hyperrealistic_cats.safetensors")
-    put_style(tmp_path / "dmd2_sdxl_4step_lora.safetensors")  # its layers are others, its name says it all
+    put_style(tmp_path / "dmd2_sdxl_4step_lora.safetensors")  # attention alone is a style's
     put_lcm(tmp_path / "hyperrealism_lcm.safetensors")
-    assert {file.name for file in library.few_step_loras()} == {
-        "Hyper-SDXL-8steps-lora", "sdxl_lightning_4step_lora", "dmd2_sdxl_4step_lora"
+    assert few_step(library) == {
+        "Hyper-SDXL-8steps-lora": "hyper-8", "sdxl_lightning_4step_lora": "lightning-4",
+        "hyperrealism_lcm": "lcm",
     }  # fmt: skip
-    assert chosen(library, SDXL) == ("hyperrealism_lcm.safetensors", "header")
+    assert chosen(library, SDXL) == ("hyperrealism_lcm.safetensors", "layers")
 
 
 def test_a_family_without_a_published_lcm_lora_gets_a_sentence(tmp_path):
@@ -231,7 +239,7 @@ def test_a_family_without_a_published_lcm_lora_gets_a_sentence(tmp_path):
     assert problem.startswith(
         "There is no LCM-LoRA for SD 2.x checkpoints; switch LCM off, load one of another"
     )
-    assert "(SD 1.5, SDXL, SSD-1B)" in problem
+    assert "(SD 1.5, SDXL, SSD-1B, Segmind-Vega)" in problem
     assert "There is no LCM-LoRA for unknown checkpoints" in library.choose(UNKNOWN).problem
     assert library.candidates(UNKNOWN) == []
 
@@ -264,7 +272,7 @@ def test_a_file_that_no_webui_lists_is_named(tmp_path, name):
     assert f"{name} does not end in .safetensors" in library.choose(SD15).problem
     assert name not in library.choose(SDXL).problem
     (tmp_path / name).rename(tmp_path / "lcm_lora_sd15.safetensors")
-    assert chosen(library, SD15) == ("lcm_lora_sd15.safetensors", "header")
+    assert chosen(library, SD15) == ("lcm_lora_sd15.safetensors", "layers")
 
 
 def test_files_beside_a_lora_are_not_taken_for_mistyped_ones(tmp_path):
@@ -389,7 +397,9 @@ def test_new_changed_and_vanished_files_are_noticed(tmp_path, inspected):
 def test_a_file_that_vanishes_between_listing_and_opening_is_listed_with_its_problem(tmp_path, monkeypatch):
     path = put_small(tmp_path / "a.safetensors")
     real = library_module.inspect_lora
-    monkeypatch.setattr(library_module, "inspect_lora", lambda p: (path.unlink(missing_ok=True), real(p))[1])
+    monkeypatch.setattr(
+        library_module, "inspect_lora", lambda *args: (path.unlink(missing_ok=True), real(*args))[1]
+    )
     library = LoraLibrary(tmp_path, no_hash)
     (file,) = library.scan()
     assert "is not there" in file.problem
@@ -400,8 +410,8 @@ def test_a_file_that_is_replaced_between_listing_and_opening_is_read_again(tmp_p
     path = put_small(tmp_path / "a.safetensors", 768)
     real = library_module.inspect_lora
 
-    def replaced_meanwhile(p):
-        file = real(p)
+    def replaced_meanwhile(*args):
+        file = real(*args)
         put_small(path, 2048)
         os.utime(path, ns=(5, 5))
         return file
@@ -459,7 +469,7 @@ def test_a_folder_given_relative_to_the_working_directory_works(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     put_lcm(tmp_path / "sub" / "b.safetensors", "sd15")
     for folder in (".", "./sub", "sub/../sub"):
-        library = LoraLibrary(folder, lambda path: official_lora(SD15).sha256)
+        library = LoraLibrary(folder, lambda path: published_lcm(SD15).sha256[0])
         assert library.choose(SD15).file.path.samefile(tmp_path / "sub" / "b.safetensors")
         assert library.find("b").path.samefile(tmp_path / "sub" / "b.safetensors")
 
@@ -475,7 +485,7 @@ def test_many_threads_may_ask_at_once(tmp_path):
         for i in range(20):
             if (
                 library.find(str(i)) is None
-                or chosen(library, SDXL) != ("lcm.safetensors", "header")
+                or chosen(library, SDXL) != ("lcm.safetensors", "layers")
                 or len(library.scan()) != 21
             ):
                 wrong.append(i)
@@ -504,7 +514,7 @@ def walks(monkeypatch):
 
 def ask_everything(library):
     assert library.find("unknown") is library.find("other") is library.at("nowhere") is None
-    assert library.choose(SDXL).file is None and library.candidates(SD15) == library.lcm_loras() == []
+    assert library.choose(SDXL).file is None and library.candidates(SD15) == library.few_step_loras() == []
     assert [file.name for file in library.scan()] == ["a"]
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lib_lcm.families import FAMILIES, SD15, SDXL
 from lib_lcm.lora.entries import ListedLora, entries, entry_for
+from lib_lcm.methods import METHODS
 from lib_lcm.options import ENTRY_SEPARATOR, option_of, options_from_args
 
 LORAS = [
@@ -16,6 +17,7 @@ LORAS = [
     ListedLora("Apple", SD15),
     ListedLora("lcm_old.pt", None),
 ]
+WORDS = {"auto": "auto", "best": "best", "best installed": "best", "none": "none"}
 NAMES = st.text(min_size=1, max_size=20).filter(lambda name: ENTRY_SEPARATOR not in name and name.strip())
 
 
@@ -26,6 +28,7 @@ def shown(*args, **kwargs) -> list[str]:
 def test_what_fits_comes_first_and_the_others_say_what_they_are():
     assert shown(LORAS, SD15, "lcm_lora_sd15") == [
         "Auto · lcm_lora_sd15",
+        "Best installed",
         "None",
         "Apple · SD 1.5",
         "zebra · SD 1.5",
@@ -37,6 +40,7 @@ def test_what_fits_comes_first_and_the_others_say_what_they_are():
 def test_without_a_checkpoint_nothing_is_said_about_it():
     assert shown(LORAS) == [
         "Auto",
+        "Best installed",
         "None",
         "Apple · SD 1.5",
         "sub/mine · SDXL",
@@ -48,16 +52,22 @@ def test_without_a_checkpoint_nothing_is_said_about_it():
 @given(
     name=NAMES,
     family=st.sampled_from([*FAMILIES, None]),
+    method=st.sampled_from(METHODS),
     checkpoint=st.sampled_from([*FAMILIES, None]),
     meaning=NAMES,
 )
-def test_every_entry_stands_for_its_option(name, family, checkpoint, meaning):
-    auto, none, lora = entries([ListedLora(name, family)], checkpoint, meaning)
-    assert [option_of(entry) for entry in (auto, none, lora)] == ["Auto", "None", name]
-    for entry, option in ((auto, "auto"), (none, "none")):
+def test_every_entry_stands_for_its_option(name, family, method, checkpoint, meaning):
+    auto, best, none, lora = entries([ListedLora(name, family, method)], checkpoint, meaning)
+    assert [option_of(entry) for entry in (auto, best, none, lora)] == [
+        "Auto",
+        "Best installed",
+        "None",
+        name,
+    ]
+    for entry, option in ((auto, "auto"), (best, "best"), (none, "none")):
         assert options_from_args([{"enabled": True, "lora": entry}]).lora == option
     chosen = options_from_args([{"enabled": True, "lora": lora}]).lora
-    assert chosen == (name.lower() if name.lower() in ("auto", "none") else name)
+    assert chosen == (WORDS.get(name.lower(), name))
 
 
 @given(name=NAMES)
@@ -81,7 +91,7 @@ def test_an_outdated_entry_finds_its_present_one():
 
 def test_what_is_not_listed_stays_as_it_is():
     assert entry_for("gone", entries(LORAS)) == "gone"
-    assert entry_for(entries([ListedLora("gone", SD15)])[2], entries(LORAS)) == "gone"
+    assert entry_for(entries([ListedLora("gone", SD15)])[3], entries(LORAS)) == "gone"
 
 
 def test_names_that_differ_in_case_only_are_kept_apart():

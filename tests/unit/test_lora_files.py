@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lib_lcm.families import SD15, SDXL, SSD1B, Family, family_named
+from lib_lcm.families import SD15, SDXL, SSD1B, VEGA, Family, family_named
 from lib_lcm.lora import file as lora_files
 from lib_lcm.lora import header as safetensors_header
-from lib_lcm.lora.catalog import OFFICIAL_LORAS
+from lib_lcm.lora.catalog import published_lcm
 from lib_lcm.lora.file import MAX_HEADER_BYTES, LoraFile, inspect_lora
 from lib_lcm.lora.key_names import split_key
 from tests.unit.lora_fixtures import (
@@ -53,7 +53,7 @@ def inspect(tmp_path: Path, tensors, metadata=FORMAT, dtype="F16") -> LoraFile:
 
 @pytest.mark.parametrize(
     "official, modules",
-    list(zip(OFFICIAL_LORAS, (278, 788, 423), strict=True)),
+    [(published_lcm(family), modules) for family, modules in ((SD15, 278), (SDXL, 788), (SSD1B, 423))],
     ids=lambda x: getattr(x, "name", x),
 )
 def test_published_lcm_loras_are_recognised(tmp_path, official, modules):
@@ -275,7 +275,7 @@ def test_an_ssd1b_lora_with_one_block_too_many_is_sdxl(tmp_path):
 def test_a_lora_of_segmind_vega_is_neither_sdxl_nor_ssd1b(tmp_path):
     # Vega is SSD-1B with fewer blocks still, and has an LCM-LoRA of its own (VegaRT)
     result = inspect(tmp_path, official_lora_tensors("vega"))
-    assert (result.family, result.is_lcm) == (None, False)
+    assert (result.family, result.is_lcm) == (VEGA, True)
 
 
 # --- LyCORIS ------------------------------------------------------------------------------------------------

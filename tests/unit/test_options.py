@@ -55,16 +55,19 @@ def test_other_values_are_not_looked_at_while_lcm_is_off():
         ([True, 10**400], ["'weight'"]),
         ([True, True], ["'weight'", "True"]),
         ([True, "1"], ["'weight'", "'1'"]),
-        ([True, 1, 9], ["'steps'", "9", "1 to 8"]),
+        ([True, 1, 17], ["'steps'", "17", "1 to 8"]),
         ([True, 1, 0], ["'steps'", "0"]),
         ([True, 1, 4.5], ["'steps'", "4.5", "whole number"]),
         ([True, 1, float("nan")], ["'steps'", "nan"]),
-        ([True, 1, 4, 2.5], ["'cfg'", "2.5", "1 to 2"]),
+        ([True, 1, 4, 9.5], ["'cfg'", "9.5", "1 to 2"]),
         ([True, 1, 4, [1]], ["'cfg'", "[1]"]),
         ([True, 1, 4, 1, 7], ["'lora'", "7"]),
         ([True, 1, 4, 1, " "], ["'lora'"]),
         ([True, 1, 4, 1, "auto", "karras"], ["'schedule'", "'karras'", '"trailing" or "webui"']),
-        ([{"enabled": True, "sampler": "Euler"}], ["'sampler'", "'Euler'", '"lcm" or "tcd"']),
+        (
+            [{"enabled": True, "sampler": "Euler a"}],
+            ["'sampler'", "'Euler a'", '"auto" or "lcm" or "tcd" or "euler" or "ddim"'],
+        ),
         ([{"enabled": True, "gamma": 1.1}], ["'gamma'", "1.1", "0 to 1"]),
         ([{"enabled": True, "gamma": -0.1}], ["'gamma'", "-0.1"]),
         ([{"enabled": True, "gamma": float("nan")}], ["'gamma'", "nan"]),
@@ -93,6 +96,8 @@ def test_bounds_are_settings():
     assert options_from_args([True, 1, 12, 3.0], limits).steps == 12
     with pytest.raises(OptionsError, match="1 to 12"):
         options_from_args([True, 1, 13], limits)
+    # without settings, what some method or other works with
+    assert options_from_args([True, 1, 16, 9.0]).steps == 16
 
 
 json_values = st.recursive(
@@ -111,4 +116,5 @@ def test_whatever_comes_is_options_or_one_sentence(args):
     else:
         json.dumps(vars(options))
         assert options.weight is None or 0 <= options.weight <= 1.5
-        assert 0 <= options.gamma <= 1 and (options.steps is None or 1 <= options.steps <= 8)
+        assert options.gamma is None or 0 <= options.gamma <= 1
+        assert options.steps is None or 1 <= options.steps <= 16

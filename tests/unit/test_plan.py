@@ -9,7 +9,8 @@ from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SDXL_REFINER, SSD1B, UN
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.tags import find_tags
 from lib_lcm.lora.use import lora_for, option_name, why_not_held, why_partly_held
-from lib_lcm.options import LcmOptions, Limits
+from lib_lcm.methods import LCM
+from lib_lcm.options import LcmOptions, Limits, limits_of
 from lib_lcm.plan.make import HostFacts, make_plan
 from lib_lcm.plan.request import PassRequest, Request, hires_side, read_request
 from lib_lcm.plan.status import as_dict, status_line
@@ -46,7 +47,12 @@ def plan_of(
 
     hires = texts(request.pop("hires", None), "hires_")
     first = texts(request.pop("first", PassRequest(20)), "")
-    facts = HostFacts(family, loras, limits=lambda method: limits, **(host or {}))
+    facts = HostFacts(
+        family,
+        loras,
+        limits=lambda method: limits if method is LCM else limits_of(method),
+        **(host or {}),
+    )
     return make_plan(options, Request(first, request.pop("cfg", 7.0), hires, **request), facts)
 
 
@@ -172,7 +178,7 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
     ours = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM"})))
     assert (ours.schedule, ours.first.timesteps, ours.gamma) == ("trailing", (999, 759, 499, 259), 0.3)
     assert ours.messages == (
-        'The WebUI has no TCD sampler of its own to hand over to: schedule "Trailing" was used.',
+        'The WebUI has no sampler TCD of its own to hand over to: schedule "Trailing" was used.',
     )
     theirs = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM", "TCD"})))
     assert (theirs.schedule, theirs.first.timesteps, theirs.gamma, theirs.messages) == ("webui", (), None, ())
@@ -280,8 +286,8 @@ def test_a_hires_prompt_of_its_own_is_looked_at_for_its_tag(loras):
     )
     assert "hires 2 steps at strength 0.5: 499 259 with lcm_lora_sd15 at 0.6 · " in status_line(lighter)
     without = plan_of(loras, hires_prompt="an owl <lora:Hyper-SD15-8steps:1>", **hires)
-    assert without.first.lora.name == "lcm_lora_sd15" and " with no LoRA · " in status_line(without)
-    assert len([message for message in without.messages if "Hyper-SD15" in message]) == 1
+    assert without.first.lora.name == "lcm_lora_sd15" and "499 374 249 124 with Hyper" in status_line(without)
+    assert (without.hires.method.name, without.hires.sampler) == ("hyper-8", "DDIM trailing")
     wrong = plan_of(loras, hires_prompt="an owl <lora:lcm_lora_sd15:heavy>", **hires)
     assert (
         "heavy" in wrong.problem
@@ -378,7 +384,7 @@ def test_a_tag_of_the_wrong_family_is_replaced_at_its_weight_with_a_message(lora
     assert names == ["lcm_lora_sd15 at 0.8"]
     assert use.messages == (
         (
-            "lcm_lora_sdxl is an LCM-LoRA for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 was used"
+            "lcm_lora_sdxl was made for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 was used"
             " instead, at the same weight."
         ),
     )
@@ -404,21 +410,54 @@ def test_other_loras_are_left_as_they_are(loras):
 def test_a_typed_few_step_lora_of_another_method_takes_the_lcm_loras_place(loras):
     hyper = "<lora:Hyper-SD15-8steps:0.8>"
     names, use = applied(f"a cat {hyper} <lora:style:0.8>", loras)
-    assert names == [hyper, "<lora:style:0.8>"]
-    assert use.messages == (
-        (
-            "Hyper-SD15-8steps in the prompt makes pictures in few steps by itself, so no LCM-LoRA was added"
-            " to it; try the sampler TCD with it."
-        ),
-    )
-    assert "TCD" not in applied(f"a cat {hyper}", loras, replace(ON, sampler="tcd"))[1].messages[0]
-    # of another family it is of no use here; and what is named besides is wanted besides
-    assert applied(f"a cat {hyper}", loras, family=SDXL)[0] == [hyper, "pytorch_lora_weights at 1"]
-    assert applied(f"a cat {hyper} <lora:lcm_lora_sd15:0.5>", loras)[0] == [hyper, "lcm_lora_sd15 at 0.5"]
+    assert names == ["<lora:style:0.8>", "Hyper-SD15-8steps at 0.8"]
+    assert (use.method.name, use.known_by, use.messages) == ("hyper-8", "name", ())
     assert applied(f"a cat {hyper}", loras, replace(ON, lora="lcm_lora_sd15"))[0] == [
-        hyper,
-        "lcm_lora_sd15 at 1",
+        "Hyper-SD15-8steps at 0.8"
     ]
+    # of another family it is of no use here
+    names, use = applied(f"a cat {hyper}", loras, family=SDXL)
+    assert names == ["pytorch_lora_weights at 0.8"] and "was made for SD 1.5" in use.messages[0]
+    # of two, the last one's way of sampling counts, and the user is told
+    names, use = applied(f"a cat {hyper} <lora:lcm_lora_sd15:0.5>", loras)
+    assert names == [hyper, "lcm_lora_sd15 at 0.5"] and use.method is LCM
+    assert "Hyper-SD15-8steps (Hyper-SD) was left beside lcm_lora_sd15 (LCM)" in use.messages[0]
+
+
+def test_a_typed_lora_is_sampled_as_it_was_made_for(loras):
+    plan = plan_of(loras, prompt="a fox <lora:Hyper-SD15-8steps:1>")
+    assert (plan.method.name, plan.sampler, plan.first.steps, plan.gamma) == (
+        "hyper-8",
+        "DDIM trailing",
+        8,
+        None,
+    )
+    assert plan.first.timesteps == (999, 874, 749, 624, 499, 374, 249, 124)
+    assert plan.messages == ("Steps 4 → 8: Hyper-SD works with 8 steps and a CFG scale of 1 to 2.",)
+    assert status_line(plan).startswith(
+        "SD 1.5 · Hyper-SD15-8steps (Hyper-SD, 8 steps, by its name) · DDIM trailing · 8 steps: 999 874"
+    )
+    assert as_dict(plan)["method_known_by"] == "by its name"
+
+
+def test_the_method_and_the_sampler_can_be_picked_by_hand(loras):
+    options = LcmOptions(enabled=True, steps=4, cfg=1.0, method="lightning-4")
+    plan = plan_of(loras, options)
+    assert (plan.method.name, plan.sampler) == ("lightning-4", "Euler trailing")
+    assert plan.first.timesteps == (999, 749, 499, 249)
+    tcd = plan_of(loras, replace(options, sampler="tcd"))
+    assert (tcd.sampler, tcd.gamma, tcd.first.timesteps) == ("TCD", 0.3, (999, 749, 499, 249))
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ({"steps": 9}, "LCM option 'steps' is 9; it must be a whole number from 1 to 8."),
+        ({"cfg": 2.5}, "LCM option 'cfg' is 2.5; it must be a number from 1 to 2."),
+    ],
+)
+def test_an_option_outside_what_the_method_works_with_is_refused(loras, given, sentence):
+    assert plan_of(loras, LcmOptions(enabled=True, **given)).problem == sentence
 
 
 @pytest.mark.parametrize("typed", ["Hyper-SD15-8steps", "hyper-sd15-8STEPS", "Hyper-SD15-8steps.safetensors"])
@@ -467,7 +506,7 @@ def remembering(loras, remembered, prompt="a cat", family=SD15, **options):
 
 
 def test_auto_means_what_is_remembered(with_mine):
-    assert remembering(with_mine, None) == ("lcm_lora_sd15", 1.0, "header")
+    assert remembering(with_mine, None) == ("lcm_lora_sd15", 1.0, "layers")
     assert remembering(with_mine, "mine") == ("mine", 1.0, "remembered")
     assert remembering(with_mine, "none", weight=0.5) == (None, 0.5, "remembered")
 
@@ -493,7 +532,7 @@ def test_a_tag_that_is_replaced_is_replaced_by_what_is_remembered(with_mine):
 )
 def test_what_is_remembered_and_cannot_be_used_is_named_and_auto_is_as_before(with_mine, gone, why):
     use = lora_for("a cat", ON, SD15, with_mine, gone)
-    assert (use.file.name, use.reason) == ("lcm_lora_sd15", "header")
+    assert (use.file.name, use.reason) == ("lcm_lora_sd15", "layers")
     (message,) = use.messages
     assert (
         "remembered for this checkpoint cannot be used, so Auto took lcm_lora_sd15" in message

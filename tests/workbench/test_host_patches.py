@@ -106,12 +106,13 @@ def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_our
         from modules import sd_samplers, sd_samplers_common
         from lib_lcm.webui.host import samplers
         from lib_lcm.webui.sampling import registry
-        before = list(sd_samplers.all_samplers)
+        before, by_alias = list(sd_samplers.all_samplers), dict(sd_samplers.samplers_map)
         assert [entry.name for entry in before].count("LCM") == 1
         registry.register()
         registry.register()
         names = [entry.name for entry in sd_samplers.all_samplers]
-        assert names == [entry.name for entry in before] + ["TCD"]
+        assert names == [entry.name for entry in before] + ["TCD", "Euler trailing", "DDIM trailing"]
+        assert by_alias.items() <= sd_samplers.samplers_map.items(), "none means another sampler now"
         assert samplers.own_samplers() == {"LCM"}
         registry.unregister()
         assert sd_samplers.all_samplers == before and "TCD" not in sd_samplers.all_samplers_map

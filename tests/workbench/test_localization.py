@@ -209,7 +209,7 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
         )
         page.locator("#script_txt2img_lcm_download").first.click()
         below = page.locator("#script_txt2img_lcm_status").first
-        below.filter(has_text="aber nicht die offizielle").wait_for()
+        below.filter(has_text="aber nicht die veröffentlichte").wait_for()
         page.close()
 
 

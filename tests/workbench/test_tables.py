@@ -38,6 +38,11 @@ def props(webui, element_id: str) -> dict:
     return next(one["props"] for one in config["components"] if one["props"].get("elem_id") == element_id)
 
 
+def choices(webui, option: str) -> list[str]:
+    offered = props(webui, f"script_txt2img_lcm_{option}")["choices"]
+    return [(one if isinstance(one, str) else one[-1]).replace("\u00a0", " ") for one in offered]
+
+
 def plan(webui, **options) -> dict:
     return webui.client.post(
         "/lcm/v1/plan", {"prompt": "a star", "steps": 20, "args": [{"enabled": True, **options}]}
@@ -95,38 +100,43 @@ def test_an_option_goes_into_the_infotext_and_comes_back_from_it(webui):
 # --- a method -----------------------------------------------------------------------------------------------
 
 
-def test_a_method_has_its_own_range_where_its_sampler_is_chosen(webui):
-    made = plan(webui, sampler="tcd")
-    assert (made["method"], made["steps"], made["cfg"]) == ("glow", 3, 1.0)
-    assert "2 to 3 steps" in made["messages"][0]
-    with pytest.raises(ApiError) as error:
-        plan(webui, sampler="tcd", steps=8)
-    assert "a whole number from 2 to 3" in error.value.body["detail"]
+def test_a_method_has_its_own_range_and_sampler(webui):
+    made = plan(webui, method="glow")
+    assert (made["method"], made["sampler"], made["steps"], made["cfg"]) == ("glow", "TCD", 3, 1.0)
+    assert "Glow works with 2 to 3 steps" in made["messages"][0]
+    assert "a whole number from 2 to 3" in plan(webui, method="glow", steps=9)["problem"]
     assert (plan(webui)["method"], plan(webui, steps=8)["steps"]) == ("lcm", 8)
 
 
+def test_a_method_can_be_picked_on_the_page_and_comes_back_from_the_infotext(webui):
+    assert "Glow" in choices(webui, "method")
+    made = webui.client.txt2img("a star", lcm={**ON, "lora": "none", "method": "glow"}, width=64, height=64)
+    assert "LCM gamma: 0.3, LCM method: glow" in made.infotext
+    answer = webui.client.post("/sdapi/v1/txt2img", {"infotext": made.infotext, "width": 64, "height": 64})
+    assert "LCM method: glow" in answer["info"]
+
+
 def test_a_methods_loras_are_known_by_its_name(webui):
-    assert {"name": "a_glow_of_my_own", "family": "sd15"} not in webui.client.get("/lcm/v1/status")["loras"]
+    known = {one["name"]: one["method"] for one in webui.client.get("/lcm/v1/status")["loras"]}
+    assert (known["a_glow_of_my_own"], known["lcm_lora_sd15"]) == ("glow", "lcm")
     typed = webui.client.post("/lcm/v1/plan", {"prompt": "a star <lora:a_glow_of_my_own:1>", "args": [ON]})
-    assert typed["lora"] is None and "a_glow_of_my_own in the prompt makes pictures" in typed["messages"][0]
+    assert (typed["lora"], typed["method"]) == ("a_glow_of_my_own", "glow")
+    assert "a_glow_of_my_own · Glow, SD 1.5" in choices(webui, "lora")
 
 
 # --- a family -----------------------------------------------------------------------------------------------
 
 
 def test_a_familys_loras_are_recognised_and_named_with_it(webui):
-    assert {"name": "of_spark", "family": "spark"} in webui.client.get("/lcm/v1/status")["loras"]
-    choices = props(webui, "script_txt2img_lcm_lora")["choices"]
-    entries = [
-        (choice if isinstance(choice, str) else choice[-1]).replace("\u00a0", " ") for choice in choices
-    ]
-    assert "of_spark · Spark" in entries
+    loras = webui.client.get("/lcm/v1/status")["loras"]
+    assert ("of_spark", "spark") in [(one["name"], one["family"]) for one in loras]
+    assert "of_spark · Spark" in choices(webui, "lora")
     assert "is for Spark and the checkpoint is SD 1.5" in plan(webui, lora="of_spark")["problem"]
 
 
 def test_a_familys_usual_name_means_its_lora(webui):
     typed = webui.client.post("/lcm/v1/plan", {"prompt": "a star <lora:lcm-spark:0.7>", "args": [ON]})
-    assert "lcm-spark is an LCM-LoRA for Spark" in typed["messages"][0] and typed["weight"] == 0.7
+    assert "lcm-spark was made for Spark" in typed["messages"][0] and typed["weight"] == 0.7
 
 
 def test_a_family_with_a_published_lora_has_settings_and_a_download(webui):

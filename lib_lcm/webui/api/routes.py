@@ -18,11 +18,12 @@ from lib_lcm import __version__
 from lib_lcm.api import openapi
 from lib_lcm.api.messages import RequestError, plan_question, read_object
 from lib_lcm.lora.background import downloads
-from lib_lcm.lora.catalog import LICENCE, OFFICIAL_LORAS, OfficialLora
+from lib_lcm.lora.catalog import PUBLISHED, PublishedLora
 from lib_lcm.lora.use import option_name
+from lib_lcm.methods import LCM
 from lib_lcm.options import SAMPLER_LABELS, SCRIPT_TITLE, OptionsError, shown_value
 from lib_lcm.plan.make import make_plan
-from lib_lcm.plan.status import as_dict
+from lib_lcm.plan.status import HOW_KNOWN, as_dict
 from lib_lcm.webui import facts, loras, settings
 from lib_lcm.webui.api.http import read_body, reply
 from lib_lcm.webui.host import models, networks, prompts, samplers, scripts, server
@@ -33,9 +34,11 @@ OTHER_MODEL = (
     " ask again."
 )
 REASONS = {
-    "catalog": "it is a published LCM-LoRA, by its SHA-256",
-    "header": "its layers are those of an LCM-LoRA for this family",
-    "name": "it has the usual name and was made for this family",
+    "hash": "it is a published LoRA for this family, by its hash",
+    "you": "it was made for this family, and you said by which method",
+    "metadata": "it was made for this family, and its metadata names the method",
+    "layers": "its layers are those of an LCM-LoRA for this family",
+    "name": "it was made for this family, and its name speaks of the method",
     "tag": "the prompt names it",
     "option": "the option 'lora' names it",
     "remembered": "it is remembered for this checkpoint",
@@ -78,9 +81,11 @@ def status() -> dict[str, Any]:
         "family": None if model is None else models.family_of(model).name,
         "lora": None if use is None else use.name,
         "lora_reason": None if use is None or use.reason is None else REASONS[use.reason],
+        "method": None if use is None or use.method is None else use.method.name,
+        "method_known_by": None if use is None or use.known_by is None else HOW_KNOWN[use.known_by],
         "problem": NO_MODEL if use is None else use.problem,
         "limits": {"steps": [limits.min_steps, limits.max_steps], "cfg": [limits.min_cfg, limits.max_cfg]},
-        "loras": _lcm_loras(),
+        "loras": _few_step_loras(),
     }
 
 
@@ -122,10 +127,15 @@ def _first_args(is_img2img: bool) -> list[Any]:
 
 def download_states() -> dict[str, Any]:
     """The official LCM-LoRAs, what serves their families here, and how far downloads are."""
-    return {"downloads": [_download_state(lora) for lora in OFFICIAL_LORAS], "licence": LICENCE}
+    rows = _lcm_rows()
+    return {"downloads": [_download_state(lora) for lora in rows], "licence": rows[0].licence}
 
 
-def _download_state(lora: OfficialLora) -> dict[str, Any]:
+def _lcm_rows() -> list[PublishedLora]:
+    return [lora for lora in PUBLISHED if lora.method == LCM.name]
+
+
+def _download_state(lora: PublishedLora) -> dict[str, Any]:
     state = downloads.state(lora)
     file = loras.library().choose(lora.family).file
     return {
@@ -145,9 +155,9 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
     unknown = [key for key in body if key != "family"]
     if unknown:
         raise RequestError(422, f"Key {shown_value(unknown[0])} is unknown; the only one is 'family'.")
-    lora = next((lora for lora in OFFICIAL_LORAS if lora.family.name == body.get("family")), None)
+    lora = next((lora for lora in _lcm_rows() if lora.family.name == body.get("family")), None)
     if lora is None:
-        families = ", ".join(f'"{lora.family}"' for lora in OFFICIAL_LORAS)
+        families = ", ".join(f'"{lora.family}"' for lora in _lcm_rows())
         raise RequestError(
             422, f"'family' is {shown_value(body.get('family'))}; it must be one of {families}."
         )
@@ -158,9 +168,17 @@ def start_download(body: dict[str, Any]) -> dict[str, Any]:
     return _download_state(lora)
 
 
-def _lcm_loras() -> list[dict[str, Any]]:
+def _few_step_loras() -> list[dict[str, Any]]:
     library = loras.library()
-    return [{"name": option_name(file, library), "family": file.family.name} for file in library.lcm_loras()]
+    return [
+        {
+            "name": option_name(file, library),
+            "family": file.family.name,
+            "method": method.name,
+            "method_known_by": HOW_KNOWN[known_by],
+        }
+        for file, method, known_by in library.few_step_loras()
+    ]
 
 
 # --- HTTP ---------------------------------------------------------------------------------------------------

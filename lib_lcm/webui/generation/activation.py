@@ -19,9 +19,9 @@ from pathlib import Path
 
 from lib_lcm.lora.file import LoraFile, shown_name
 from lib_lcm.lora.tags import LORA_KINDS, LoraTag, tag_of_items
-from lib_lcm.lora.use import LoraUse, lcm_tags, why_not_held, why_partly_held
+from lib_lcm.lora.use import LoraUse, few_step_tags, why_not_held, why_partly_held
 from lib_lcm.plan import infotext
-from lib_lcm.plan.plan import Plan
+from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.text import Text
 from lib_lcm.webui import current, facts, messages
 from lib_lcm.webui.generation import inner
@@ -70,11 +70,14 @@ def activate(host_activate, p, tags) -> None:
 def _activate(host_activate, p, tags, plan: Plan) -> None:
     global _applied
     typed = _typed(tags)
-    use = facts.lora_of(p.sd_model, tags=[tag for tag, _ in typed], options=plan.options)
+    use = facts.lora_of(p.sd_model, tags=[tag for tag, _ in typed], options=plan.options, wish=plan.wish)
     if use.problem is not None:
         raise messages.refusal(p, use.problem)
     for message in use.messages:
         messages.tell(p, message)
+    planned = plan.hires if tags is not p.extra_network_data and plan.hires is not None else plan.first
+    if use.file is not None and planned.lora is not None and use.method is not planned.lora.method:
+        messages.tell(p, _other_method(use, planned))
     if tags is p.extra_network_data and current.plan_of(p) is not None:
         write_infotext(p, plan, use)
     if use.file is None:
@@ -100,6 +103,17 @@ def _activate(host_activate, p, tags, plan: Plan) -> None:
         raise messages.refusal(p, problem)
     if use.weight:
         _applied = (plan, use.file)
+
+
+def _other_method(use: LoraUse, planned: PlannedPass) -> Text:
+    """What a LoRA of a later prompt means that was made by another method than the first one's."""
+    return Text(
+        "{lora} in a later prompt was made by another method ({method}) than the first prompt's, whose"
+        " sampler and steps all pictures of this generation have: make its pictures in a generation of their"
+        " own.",
+        lora=use.name,
+        method="LCM" if use.method is None else use.method.group,
+    )
 
 
 def write_infotext(p, plan: Plan, use: LoraUse) -> None:
@@ -144,14 +158,14 @@ def _complete(tags, typed, use: LoraUse, network_name: str) -> None:
                 if tag.kind == kind and not any(tag is other for other, _ in replaced)
             ]
     tags.setdefault("lora", []).append(
-        networks.tag_params(network_name, use.weight, replaced, _lcm_lora_of_setting())
+        networks.tag_params(network_name, use.weight, replaced, _few_step_lora_of_setting())
     )
 
 
-def _lcm_lora_of_setting() -> str | None:
-    """The LoRA of the WebUI's setting "Add network to prompt" where that is an LCM-LoRA."""
+def _few_step_lora_of_setting() -> str | None:
+    """The LoRA of the WebUI's setting "Add network to prompt" where that is one for few steps."""
     name = networks.added_network()
-    return name if name is not None and lcm_tags([tag_of_items("lora", [name])], library()) else None
+    return name if name is not None and few_step_tags([tag_of_items("lora", [name])], library()) else None
 
 
 def _notice_replaced(p, file: LoraFile) -> None:

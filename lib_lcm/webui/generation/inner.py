@@ -17,7 +17,7 @@ def belongs_to(plan: Plan, p) -> bool:
     for it. Another sampler at a CFG scale that burns with an LCM-LoRA means a picture without LCM, so it gets
     none.
     """
-    limits = settings.limits(plan.options.method)
+    limits = settings.limits(plan.method)
     shown = current.processing() or p  # what an inner generation has to say is shown nowhere
     if p.sampler_name != plan.sampler:
         if p.cfg_scale <= limits.max_cfg:

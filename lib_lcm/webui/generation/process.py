@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import traceback
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,10 @@ from lib_lcm.plan.make import AUTOMATIC_SCHEDULER, make_plan
 from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.request import Request, read_request
 from lib_lcm.plan.typed_tag import NOTHING, unfit_pass
-from lib_lcm.text import Text, sentence_of
+from lib_lcm.text import Text, joined, sentence_of, term
 from lib_lcm.webui import current, facts, loras, messages, settings
 from lib_lcm.webui.generation import activation
-from lib_lcm.webui.host import generations, prompts, samplers
+from lib_lcm.webui.host import generations, prompts, samplers, scripts
 
 RESTORED_FIELDS = ("steps", "refiner_switch_at")
 """What a plan changes in the processing object that the next plan for the same one must find as it was."""
@@ -95,7 +95,7 @@ class Generation:
         # as planned, which holds its place among the keys; what is activated takes it
         activation.write_infotext(p, plan, lora)
         current.begin(p, plan)
-        for message in plan.messages:
+        for message in (*plan.messages, *_overruled(p, options)):
             messages.tell(p, message)
 
     def postprocess(self, p) -> None:
@@ -112,11 +112,26 @@ class Generation:
         return record
 
 
+def _overruled(p, options: LcmOptions) -> Iterator[Text]:
+    """What the selected script sets for its pictures in vain, since LCM's own options have that say."""
+    script, fields = scripts.fields_set_by_script(p)
+    given = {"steps": options.steps, "cfg_scale": options.cfg, "sampler_name": options.sampler}
+    names = {"steps": Text("Steps"), "cfg_scale": Text("CFG scale"), "sampler_name": Text("Sampler")}
+    overruled = [names[field] for field in names if field in fields and given[field] is not None]
+    if overruled:
+        yield Text(
+            "{script} sets {fields}, which LCM overrules: use the axes [LCM] Steps, CFG scale or the LCM"
+            " options instead.",
+            script=term(script),
+            fields=joined(overruled),
+        )
+
+
 def _warn(p) -> None:
     """Says where an LCM-LoRA in the prompt, or a picture made with LCM, does not go together with LCM off."""
     if settings.typed_tag() == NOTHING:
         return
-    unfit = unfit_pass(request_of(p), loras.library(), settings.limits())
+    unfit = unfit_pass(request_of(p), loras.library(), settings.limits)
     warning = _warning_of_init_image(p) if unfit is None else unfit[1]
     if warning is not None:
         messages.tell(p, warning)
@@ -193,7 +208,8 @@ def apply_plan(p, plan: Plan) -> None:
     generations.set_known(p, scheduler=plan.host_scheduler or AUTOMATIC_SCHEDULER)
     if plan.hires is not None:
         p.hr_second_pass_steps = plan.hires.steps
-        p.hr_sampler_name = None
+        # none of its own: that of the first pass
+        p.hr_sampler_name = None if plan.hires.sampler == plan.sampler else plan.hires.sampler
         generations.set_known(p, hr_scheduler=None, hr_cfg=plan.cfg)
     if plan.skips_refiner:
         # `refiner_checkpoint` stays: ControlNet decides by it, before and after us, in which of two callbacks

@@ -111,13 +111,19 @@ def tag_params(name: str, weight: float, replaced: list, added: str | None):
     """The host's parameters of one LoRA tag, as if parsed; the name may hold what a tag cannot (":", "=",
     ">").
 
-    `replaced` is what `replaced_by` gives back. `added` is the LoRA of the setting "Add network to prompt"
-    where this tag stands for it: the host adds that one unless a tag's first item is its name, while what it
-    loads is the first positional one.
+    `replaced` is what `replaced_by` gives back, pairs of a tag and the host's parameters of it; what the last
+    one says beyond name and weight (block weights, start and stop) is kept. `added` is the LoRA of the
+    setting "Add network to prompt" where this tag stands for it: the host adds that one unless a tag's first
+    item is its name, while what it loads is the first positional one.
     """
-    values = [name, shown_number(weight)]
+    typed = replaced[-1][1] if replaced else None
+    positional = [name, *(list(typed.positional[1:]) if typed is not None else [])]
+    named = dict(typed.named) if typed is not None else {}
+    if len(positional) == 1 and not {"te", "unet"} & named.keys():
+        positional.append(shown_number(weight))
+    values = [*positional, *(f"{key}={value}" for key, value in named.items())]
     params = extra_networks.ExtraNetworkParams(items=values if added in (None, name) else [added, *values])
-    params.positional, params.named = values, {}
+    params.positional, params.named = positional, named
     params.lcm_replaced = replaced
     return params
 
@@ -251,6 +257,15 @@ def forget_deleted(model, names: list[str]) -> None:
     # it would go on with what it remembers of that file, which may be a second LCM-LoRA [forge reforge]
     if any(path_of(name) is not None and not is_there(name) for name in names):
         forget(model)
+
+
+def short_hashes() -> dict[Path, str]:
+    """The first 12 digits of the host's own hashes of LoRA files, which cover the tensors alone, as far as it
+    has them; it computes a file's when that is first used.
+    """
+    networks = _networks()
+    entries = [] if networks is None else list(networks.available_networks.values())
+    return {Path(entry.filename): entry.shorthash for entry in entries if entry.shorthash}
 
 
 def file_sha256(path: Path) -> str | None:

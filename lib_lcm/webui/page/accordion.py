@@ -13,24 +13,28 @@ import time
 import gradio as gr
 
 from lib_lcm.families import family_named
-from lib_lcm.options import OPTION, OPTIONS, Boolean, Choice, Number, Option
+from lib_lcm.methods import LCM
+from lib_lcm.options import OPTION, OPTIONS, Boolean, Choice, Number, Option, OwnNumber
 from lib_lcm.plan import presets
+from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.request import PROMPTS
 from lib_lcm.text import Text
 from lib_lcm.webui import facts, loras, settings
 from lib_lcm.webui.host import models, page
 from lib_lcm.webui.page import first_values, host_controls, live, paste, status_panel
 from lib_lcm.webui.page.host_controls import HostControls
-from lib_lcm.webui.page.lora_control import LoraControl, remember_button, row_for
+from lib_lcm.webui.page.lora_control import LoraControl, correct_button, lora_in_use, remember_button, row_for
 
 FOLLOWING = [option.name for option in OPTIONS if option.is_of_family]
 """The options whose sliders start with the defaults of the loaded checkpoint's family, and follow it until
 they are moved.
 """
-ROWS = (("steps", "cfg"), ("weight",), ("lora",), ("schedule", "sampler", "gamma"))
-"""What stands beside what; an option that is not here has a row of its own at the end."""
-SHOWN_WITH = {"gamma": ("sampler", "TCD")}
-"""Option -> (another one, the value of it with which alone it is shown)."""
+ROWS = (("steps", "cfg"), ("weight",), ("lora",))
+"""What stands beside what; an option that is not here has a row of its own."""
+ADVANCED = (("schedule", "sampler"), ("gamma", "method"))
+"""The same for what is folded away: the LoRA decides it."""
+MANY = 3
+"""More choices than these are shown as a drop-down."""
 
 _counter = itertools.count()
 
@@ -50,13 +54,13 @@ class Accordion:
             labels = presets.preset_labels(settings.limits())
             self.quality = gr.Radio(labels, label=Text("Quality"), elem_id=elem_id("quality"))
             by_name = {"enabled": self.enabled}
-            in_rows = {"enabled", *(name for row in ROWS for name in row)}
+            in_rows = {"enabled", *(name for row in (*ROWS, *ADVANCED) for name in row)}
             for row in (*ROWS, *((name,) for name in OPTION if name not in in_rows)):
-                if len(row) == 1:
-                    by_name[row[0]] = self._control(OPTION[row[0]])
-                else:
-                    with page.components.FormRow():
-                        by_name |= {name: self._control(OPTION[name]) for name in row}
+                by_name |= self._row(row)
+            with gr.Accordion(Text("Advanced"), open=False, elem_id=elem_id("advanced")):
+                for row in ADVANCED:
+                    by_name |= self._row(row)
+                self.lora.draw_correction(elem_id)
             live.create_controls(elem_id)
             hidden = {"visible": False, "show_label": False}
             self.ask = gr.Button("", visible=False, elem_id=elem_id("ask"))
@@ -79,15 +83,26 @@ class Accordion:
         )
         self.infotext_fields = [*zip(self.controls, fields, strict=True), (self.pasted, pasted)]
 
+    def _row(self, names: tuple[str, ...]) -> dict:
+        """The controls of these options, beside each other."""
+        if len(names) == 1:
+            return {names[0]: self._control(OPTION[names[0]])}
+        with page.components.FormRow():
+            return {name: self._control(OPTION[name]) for name in names}
+
     def _control(self, option: Option):
         """The control of an option, by its kind; it starts with what the settings say."""
         name, kind, limits = option.name, option.kind, settings.limits()
-        given = {"label": option.label, "elem_id": self._elem_id(name), "visible": name not in SHOWN_WITH}
+        given = {"label": option.label, "elem_id": self._elem_id(name)}
         first = kind.shown(option.first)
+        if isinstance(kind, OwnNumber):
+            return gr.Dropdown(kind.choices, value=first, allow_custom_value=True, **given)
         if isinstance(kind, Number):
             control = gr.Slider(*kind.bounds(limits), first, step=kind.step, **given)
         elif isinstance(kind, Choice):
-            control = gr.Radio(list(kind.labels.values()), value=first, **given)
+            control = (gr.Dropdown if len(kind.labels) > MANY else gr.Radio)(
+                list(kind.labels.values()), value=first, **given
+            )
         elif isinstance(kind, Boolean):
             return gr.Checkbox(first, **given)
         else:
@@ -119,10 +134,10 @@ class Accordion:
         moving = [self.by_name[name] for name in FOLLOWING]
         place = {id(component): index for index, component in enumerate(asked)}
         places = {"overruled": overruled, "moving": moving}
-        shown = [self.by_name[name] for name in SHOWN_WITH]
         lora = self.lora
         self.answered = [
-            self.exchange, self.status, self.quality, *shown, lora.dropdown, lora.remember, lora.download
+            self.exchange, self.status, self.quality, self.by_name["steps"], self.by_name["cfg"],
+            lora.dropdown, lora.remember, lora.download, lora.correct,
         ]  # fmt: skip
         self.ask.click(
             self._answer,
@@ -144,7 +159,7 @@ class Accordion:
         for component in [self.enabled, *overruled]:
             self._on(component.change, "held", inputs=[self.enabled, *overruled])
         self._on(self.pasted.change, "pasted", len(overruled), outputs=overruled)
-        self.lora.connect(self.done)
+        self.lora.connect(self.done, self.exchange, self.by_name["method"])
 
     def _on(self, event, function: str, *args, inputs=(), outputs=()) -> None:
         """At this event of a component, the page calls a function of javascript/lcm.js with `args` and the
@@ -172,11 +187,21 @@ class Accordion:
         moved = followed(value, known["family"], family)
         value |= moved
         controls = dict(zip(tab.components, values[len(OPTION) :], strict=True))
-        said = status_panel.answer(
-            status_panel.Asked(
-                list(value.values()), controls, tab.tab == "img2img", asked["is_scaled"], asked["problem"]
+
+        def say() -> status_panel.Answer:
+            is_img2img, scaled = tab.tab == "img2img", asked["is_scaled"]
+            return status_panel.answer(
+                status_panel.Asked(list(value.values()), controls, is_img2img, scaled, asked["problem"])
             )
-        )
+
+        said = say()
+        of_method, kept = suited(value, said.plan, known.get("method"), known.get("kept"))
+        if of_method:
+            moved |= of_method
+            value |= of_method
+            said = say()
+        method = known.get("method") if said.plan is None else said.plan.method.name
+        ranges = slider_ranges(said.plan)
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
         preset = presets.preset_of(value["steps"], value["cfg"])
         answer = {
@@ -184,11 +209,20 @@ class Accordion:
             "preset": preset,
             "pending": said.is_waiting,
             "moved": [moved.get(name) for name in FOLLOWING],
-            "known": {"family": family, "entries": entries},
-        }
-        shown = [gr.update(visible=value[other] == needed) for other, needed in SHOWN_WITH.values()]
-        status = status_panel.render(said, tab)
-        return json.dumps(answer), status, preset, *shown, dropdown, remember_button(value["lora"]), download
+            "known": {
+                "family": family, "entries": entries, "method": method, "kept": kept, "ranges": ranges
+            },
+            "lora": lora_in_use(said.plan),
+        }  # fmt: skip
+        # a slider whose range is as before is left alone: it may be in somebody's hand
+        sliders = [
+            gr.update() if now == before else gr.update(minimum=now[0], maximum=now[1])
+            for now, before in zip(ranges, known.get("ranges") or ranges, strict=True)
+        ]
+        return (
+            json.dumps(answer), status_panel.render(said, tab), preset, *sliders, dropdown,
+            remember_button(value["lora"]), download, correct_button(said.plan),
+        )  # fmt: skip
 
 
 def _first_exchange() -> dict:
@@ -204,6 +238,40 @@ def followed(values: dict, before: str, now: str) -> dict:
         return {}
     old, new = (settings.defaults(family_named(family)) for family in (before, now))
     return {name: new[name] for name in FOLLOWING if values[name] == old[name] != new[name]}
+
+
+def suited(
+    values: dict, plan: Plan | None, method_before: str | None, kept: dict | None
+) -> tuple[dict, dict | None]:
+    """The new values of steps and CFG scale where the method of the LoRA asks for others, and what the
+    sliders held before a LoRA of another kind than LCM's was chosen, which they get back after it.
+    """
+    if plan is None or plan.method.recipe is None:
+        return {}, kept
+    limits, needed = settings.limits(plan.method), plan.method.needs_steps
+    if plan.method.name in (method_before, method_before or LCM.name):
+        return ({} if needed in (None, values["steps"]) else {"steps": needed}), kept
+    asked = kept or {name: values[name] for name in ("steps", "cfg")}
+    recipe, steps, cfg = plan.method.recipe, asked["steps"], asked["cfg"]
+    if needed is not None:
+        steps = needed
+    elif not limits.min_steps <= steps <= limits.max_steps:
+        steps = recipe.steps[2]
+    if not limits.min_cfg <= cfg <= limits.max_cfg:
+        cfg = recipe.cfg[2]
+    new = {"steps": steps, "cfg": cfg}
+    moved = {name: value for name, value in new.items() if values[name] != value}
+    return moved, None if new == asked else asked
+
+
+def slider_ranges(plan: Plan | None) -> list[list[float]]:
+    """The ranges of steps and CFG scale for what is planned. Where one number of steps alone works, the
+    slider comes back to it by itself.
+    """
+    usual = settings.limits()
+    limits = usual if plan is None else settings.limits(plan.method)
+    steps = [min(usual.min_steps, limits.min_steps), max(usual.max_steps, limits.max_steps)]
+    return [steps, [limits.min_cfg, limits.max_cfg]]
 
 
 def _token() -> str:

@@ -16,12 +16,26 @@ import gradio as gr
 
 from lib_lcm.families import Family
 from lib_lcm.lora.background import downloads
-from lib_lcm.lora.catalog import LICENCE, OfficialLora, official_lora
+from lib_lcm.lora.catalog import PublishedLora, published_lcm
 from lib_lcm.lora.download import DownloadError
 from lib_lcm.lora.entries import entries, entry_for
+from lib_lcm.lora.file import BY_YOU
+from lib_lcm.lora.hashes import sha256_of_file
 from lib_lcm.lora.remembered import NotRemembered
-from lib_lcm.lora.use import REMEMBERED
-from lib_lcm.options import AUTO, AUTO_LABEL, NO_LORA, NONE, OPTION, lora_option
+from lib_lcm.lora.use import FROM_TAG, REMEMBERED, option_name
+from lib_lcm.methods import METHODS
+from lib_lcm.options import (
+    AUTO,
+    AUTO_LABEL,
+    BEST,
+    BEST_LABEL,
+    NO_LORA,
+    NONE,
+    OPTION,
+    OWN_LABEL,
+    lora_option,
+)
+from lib_lcm.plan.plan import Plan
 from lib_lcm.text import Text, sentence_of, translated
 from lib_lcm.webui import facts, language, loras, remembered, settings
 from lib_lcm.webui.host import models, networks, page
@@ -66,10 +80,26 @@ class LoraControl:
         for component in (self.refresh, self.remember, self.download):
             component.do_not_save_to_config = True
 
-    def connect(self, done) -> None:
+    def draw_correction(self, elem_id: Callable[[str], str]) -> None:
+        """Draws the button that corrects what a file's method is taken for."""
+        self.correct = gr.Button("Correct", visible=False, elem_id=elem_id("correct"))
+        self.correct.do_not_save_to_config = True
+        page.set_tooltip(
+            self.correct,
+            Text("This very file then counts as one of that method, wherever it is and whatever its name."),
+        )
+
+    def connect(self, done, exchange, method) -> None:
         """Makes the buttons work. What one has done, or why not, goes into the box `done`, and the page asks
-        anew what is to be shown.
+        anew what is to be shown. `exchange` has the last answer; `method` is the control of that option.
         """
+
+        def corrected(answer: str, label: str):
+            try:
+                correct_method(json.loads(answer).get("lora"), label)
+            except NotRemembered as error:
+                return word(error), gr.update()
+            return word(), OWN_LABEL
 
         def remembered_or_forgotten(entry: str):
             try:
@@ -93,6 +123,13 @@ class LoraControl:
             remembered_or_forgotten,
             inputs=[self.dropdown],
             outputs=[done, self.dropdown],
+            show_progress=False,
+            queue=False,
+        )
+        self.correct.click(
+            corrected,
+            inputs=[exchange, method],
+            outputs=[done, method],
             show_progress=False,
             queue=False,
         )
@@ -198,24 +235,61 @@ def remember_button(entry: str | None):
     return gr.update(visible=True, value=_named("Remember {lora} for this checkpoint", lora=_shown(option)))
 
 
+def lora_in_use(plan: Plan | None) -> str | None:
+    """The LoRA that the button corrects the method of, as the option `lora` has it."""
+    file = None if plan is None or plan.first.lora is None else plan.first.lora.file
+    return None if file is None else option_name(file, loras.library())
+
+
+def correct_method(name: str | None, label: str) -> None:
+    """What the button does that corrects a file's method: the LoRA of this name counts as one of the method
+    with this label; with that of "auto", as what it is taken for again. Raises NotRemembered.
+    """
+    file = None if name is None else loras.library().find(name)
+    sha256 = None if file is None else networks.file_sha256(file.path) or sha256_of_file(file.path)
+    if file is None or sha256 is None:
+        raise NotRemembered(Text("No LoRA is chosen whose method could be corrected."))
+    method = next((one for one in METHODS if one.label == label and one.recipe is not None), None)
+    if method is None:
+        remembered.methods().forget(sha256)
+    else:
+        remembered.methods().remember(sha256, method, size=file.size, name=file.name)
+    loras.library().scan()  # else the file counts as before until somebody looks
+
+
+def correct_button(plan: Plan | None):
+    """Says what the button would do; hidden where the method is not picked by hand, or the file's own."""
+    lora = None if plan is None else plan.first.lora
+    if plan is None or lora is None or lora.file is None or lora.reason == FROM_TAG:
+        return gr.update(visible=False)
+    if plan.options.method == AUTO:
+        forgets = lora.known_by == BY_YOU
+        text = _named("Take {lora} for what it was taken for", lora=lora.name) if forgets else ""
+        return gr.update(visible=forgets, **({"value": text} if forgets else {}))
+    if plan.method is lora.method:
+        return gr.update(visible=False)
+    text = _named("Take {lora} for {method} from now on", lora=lora.name, method=plan.method.label)
+    return gr.update(visible=True, value=text)
+
+
 def _named(template: str, **values) -> str:
     """A button's text, in the page's language."""
     return Text(template, **values).translated(language.translations())
 
 
 def _shown(option: str) -> str:
-    return NO_LORA if option == NONE else option
+    return {NONE: NO_LORA, BEST: BEST_LABEL}.get(option, option)
 
 
 # --- downloading --------------------------------------------------------------------------------------------
 
 
-def missing_lora() -> OfficialLora | None:
+def missing_lora() -> PublishedLora | None:
     """The official LCM-LoRA for the selected checkpoint's family, once it is loaded, where the LoRA folder
     has none that serves it.
     """
     model = models.selected()
-    lora = None if model is None else official_lora(models.family_of(model))
+    lora = None if model is None else published_lcm(models.family_of(model))
     return (
         lora
         if lora is not None and loras.library().choose(lora.family).file is None and networks.lora_dirs()
@@ -233,7 +307,7 @@ def download_button():
         value=_named(
             "Download {lora} ({megabytes:.0f} MB, licence {licence})",
             lora=lora.name,
-            megabytes=lora.size / 1e6,
-            licence=LICENCE,
+            megabytes=lora.megabytes,
+            licence=lora.licence,
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan import infotext
-from lib_lcm.webui import loras, remembered
+from lib_lcm.webui import facts, loras, remembered, settings
 from lib_lcm.webui.host import samplers, server
 from lib_lcm.webui.page.lora_control import entry_now
 
@@ -36,5 +36,6 @@ def read(name: str, pasted):
         pasted = infotext.completed(pasted, loras.library(), server.version())
     if name != "lora":
         return infotext.RESTORE[name](pasted, loras.library())
-    lora = infotext.RESTORE[name](pasted, loras.library(), is_auto_the_best=remembered.is_empty())
+    is_auto_the_best = remembered.is_empty() and not settings.auto_is_best()
+    lora = infotext.RESTORE[name](pasted, loras.library(), facts.loaded_family(), is_auto_the_best)
     return None if lora is None else entry_now(lora)

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm.options import SAMPLER_LABELS, OptionsError, options_from_args
+from lib_lcm.options import OWN_LABEL, SAMPLER_LABELS, OptionsError, options_from_args
 from lib_lcm.plan.make import make_plan
 from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.request import Request, read_request
 from lib_lcm.plan.status import status_line
-from lib_lcm.plan.typed_tag import NOTHING, last_lcm_lora, unfit_pass
+from lib_lcm.plan.typed_tag import NOTHING, last_few_step_tag, unfit_pass
 from lib_lcm.text import Text, Translations, sentence_of, translated
 from lib_lcm.webui import facts, language, loras, settings
 from lib_lcm.webui.host import models, prompts, samplers
@@ -57,6 +57,8 @@ class Answer:
     """Whether it will be another once a checkpoint is loaded."""
     is_refusal: bool = False
     """Whether the line says why a generation started now would fail."""
+    plan: Plan | None = None
+    """What a generation started now would do, where that is known."""
 
 
 def answer(asked: Asked) -> Answer:
@@ -78,21 +80,22 @@ def answer(asked: Asked) -> Answer:
     model = models.loaded()
     if model is None or not models.is_selected(model, _override(asked)):
         line = Text("The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts.")
-        sampler = SAMPLER_LABELS[options.sampler]
+        sampler = SAMPLER_LABELS.get(options.sampler, OWN_LABEL)
         covered = _covered(options.steps, options.cfg, sampler, None, asked) if is_ticked else ()
         return Answer(translated(line, words), _shown(warnings, words), covered, noted, is_waiting=True)
     plan = make_plan(options, request, facts.host_facts(model))
     line = status_line(plan, words)
     if not is_on:
         line = translated(Text("LCM is off. With it: {status}", status=line), words)
-        return Answer(line, _shown(warnings, words), noted=noted)
+        return Answer(line, _shown(warnings, words), noted=noted, plan=plan)
     if plan.problem is None:
         warnings += [*plan.messages, *plan.hints]
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, plan.host_scheduler, asked)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg_scale"))
     noted += _translated(_notes(plan, asked, is_switched_on), words)
-    return Answer(line, _shown(warnings, words), covered, noted, is_refusal=plan.problem is not None)
+    is_refusal = plan.problem is not None
+    return Answer(line, _shown(warnings, words), covered, noted, is_refusal=is_refusal, plan=plan)
 
 
 def render(given: Answer, controls: host_controls.HostControls) -> str:
@@ -134,15 +137,14 @@ def _override(asked: Asked) -> str | None:
 def _warning(request: Request, is_switched_on: bool) -> tuple[str, Text] | None:
     """What an LCM-LoRA in a prompt means while LCM is not ticked, with the role of the prompt."""
     if is_switched_on:
+        tag = last_few_step_tag(request.prompt, loras.library())
         sentence = Text(
-            "The LCM-LoRA {lora} in the prompt switches LCM on (Settings → LCM), with the WebUI's own steps"
-            " and CFG scale.",
-            lora=last_lcm_lora(request.prompt, loras.library()),
+            "The LoRA {lora} in the prompt switches LCM on (Settings → LCM), with the WebUI's own steps and"
+            " CFG scale.",
+            lora=None if tag is None else tag.tag.name,
         )
         return "prompt", sentence
-    unfit = (
-        None if settings.typed_tag() == NOTHING else unfit_pass(request, loras.library(), settings.limits())
-    )
+    unfit = None if settings.typed_tag() == NOTHING else unfit_pass(request, loras.library(), settings.limits)
     if unfit is None:
         return None
     is_of_hires = unfit[0].is_hires and request.hires is not None and request.hires.prompt

@@ -1,6 +1,4 @@
-"""The samplers "LCM" and "TCD" in the WebUI's registry: exactly one entry each, and the host's own come back
-when ours go.
-"""
+"""Our samplers in the WebUI's registry: exactly one entry each, and the host's own come back when ours go."""
 
 from __future__ import annotations
 
@@ -9,8 +7,6 @@ from lib_lcm.webui import current, settings
 from lib_lcm.webui.generation import activation
 from lib_lcm.webui.host import samplers
 from lib_lcm.webui.sampling.sampler import SAMPLERS
-
-ALIASES = {label: [f"k_{name}"] for name, label in SAMPLER_LABELS.items()}
 
 
 class LcmSamplerConstructor:
@@ -77,7 +73,8 @@ def _register(name: str) -> bool:
     elif own is None and displaced:
         own = displaced[-1][1]
     options = dict(own.options) if own is not None else {}
-    aliases = list(own.aliases) if own is not None else list(ALIASES[name])
+    # of the whole name: "k_euler" is the host's own Euler
+    aliases = list(own.aliases) if own is not None else ["k_" + name.lower().replace(" ", "_")]
     entry = samplers.SamplerData(name, LcmSamplerConstructor(name, own, tuple(displaced)), aliases, options)
     registered.insert(place, entry)
     samplers.by_name()[name] = entry

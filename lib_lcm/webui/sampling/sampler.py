@@ -1,6 +1,4 @@
-"""The samplers "LCM" and "TCD" as the WebUI's samplers are: the host does the set-up, `sampling.samplers` the
-steps.
-"""
+"""Our samplers as the WebUI's samplers are: the host does the set-up, `sampling.samplers` the steps."""
 
 from __future__ import annotations
 
@@ -9,15 +7,16 @@ from functools import cached_property
 
 import torch
 
-from lib_lcm.options import OPTION, SAMPLER_LABELS, WEBUI
+from lib_lcm.methods import EVEN, GRID, TCD
+from lib_lcm.options import SAMPLER_LABELS, WEBUI
+from lib_lcm.plan.plan import PlannedPass
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
     TRAIN_STEPS,
-    lcm_timesteps,
     sigma_at,
     tcd_jumps,
-    usable_steps,
+    timesteps_by,
     webui_timesteps,
 )
 from lib_lcm.webui import current
@@ -25,12 +24,16 @@ from lib_lcm.webui.host import models, samplers, server
 from lib_lcm.webui.sampling.cfg_denoiser import CondRowsFirst, LcmCFGDenoiser
 
 
-class ConsistencySampler(samplers.KDiffusionSampler):
+class FewStepSampler(samplers.KDiffusionSampler):
     """Samples at the timesteps of the running plan; what a step does is the subclasses' concern.
 
-    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the trailing
-    schedule, or the one that was picked by hand too.
+    Without a plan (the sampler picked by hand on a host that has none of its own) it uses the timesteps of
+    `rule`, or the schedule that was picked by hand too. `is_of_variance`: the reference starts from a sample
+    of the noise schedule, whose variance is 1 + sigma^2, and not from noise * sigma as the host does.
     """
+
+    rule: str = GRID
+    is_of_variance = True
 
     _img2img_timesteps: list[int] | None = None
     """Those of `sample_img2img` while it runs."""
@@ -59,7 +62,7 @@ class ConsistencySampler(samplers.KDiffusionSampler):
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self._is_webui:
             return self._sigmas_at(webui_timesteps(steps))
-        timesteps = self._img2img_timesteps or lcm_timesteps(steps)
+        timesteps = self._img2img_timesteps or self._timesteps(p, steps)
         # img2img: the host starts in the middle of the schedule and skips the front part of steps + 1 levels
         return self._sigmas_at([*timesteps[:1] * (steps - len(timesteps)), *timesteps])
 
@@ -67,10 +70,8 @@ class ConsistencySampler(samplers.KDiffusionSampler):
         """From pure noise `x`: first pass of txt2img."""
         steps = steps or p.steps
         if self._is_trailing(p):
-            steps = min(steps, usable_steps())
-            if not server.setting("sgm_noise_multiplier", False):
-                # The host starts at noise * sigma; a sample of the noise schedule, as the reference's, has
-                # variance 1 + sigma^2.
+            steps = len(self._timesteps(p, steps))
+            if self.is_of_variance and not server.setting("sgm_noise_multiplier", False):
                 sigma = self.get_sigmas(p, steps)[0].item()
                 x = x * (math.hypot(1.0, sigma) / sigma)
         return super().sample(p, x, conditioning, unconditional_conditioning, steps, image_conditioning)
@@ -82,7 +83,8 @@ class ConsistencySampler(samplers.KDiffusionSampler):
         hires pass.
         """
         if self._is_trailing(p):
-            self._img2img_timesteps = lcm_timesteps(steps or p.steps, strength=min(p.denoising_strength, 1.0))
+            strength = min(p.denoising_strength, 1.0)
+            self._img2img_timesteps = self._timesteps(p, steps or p.steps, strength)
             steps = len(self._img2img_timesteps)
             if steps == 0:
                 return x
@@ -109,6 +111,23 @@ class ConsistencySampler(samplers.KDiffusionSampler):
         `sigmas`.
         """
         raise NotImplementedError
+
+    def _planned(self, p) -> PlannedPass | None:
+        """The pass that `p` is in."""
+        if self.plan is None:
+            return None
+        is_hires = getattr(p, "is_hr_pass", False) and self.plan.hires is not None
+        return self.plan.hires if is_hires else self.plan.first
+
+    def _timesteps(self, p, steps: int, strength: float = 1.0) -> list[int]:
+        """The timesteps of the pass: those of the plan or, where it did not count on this pass (a detailer's
+        generation) or there is none, those of the method's rule.
+        """
+        planned = self._planned(p)
+        if planned is not None and len(planned.timesteps) == steps and not current.is_inner(p):
+            return [int(timestep) for timestep in planned.timesteps]
+        recipe = None if planned is None else planned.method.recipe
+        return timesteps_by(self.rule if recipe is None else recipe.timesteps, steps, strength=strength)
 
     def _is_ours(self, p) -> bool:
         """Whether this sampler decides the noise levels."""
@@ -157,19 +176,19 @@ class ConsistencySampler(samplers.KDiffusionSampler):
         return (nearest * stride + stride - 1).tolist()
 
 
-class LcmSampler(ConsistencySampler):
+class LcmSampler(FewStepSampler):
     """The sampler "LCM"."""
 
     def _take_steps(self, model, x, sigmas, *args):
         return sample_lcm(model, x, sigmas, *args, timesteps=self._timesteps_of(sigmas[:-1]))
 
 
-class TcdSampler(ConsistencySampler):
+class TcdSampler(FewStepSampler):
     """The sampler "TCD", with the gamma of the running plan."""
 
     def _take_steps(self, model, x, sigmas, *args):
-        gamma = None if self.plan is None else self.plan.gamma
-        gamma = OPTION["gamma"].default if gamma is None else gamma
+        planned = self._planned(self.p)
+        gamma = TCD.recipe.gamma if planned is None or planned.gamma is None else planned.gamma
         jumps = tcd_jumps(self._timesteps_of(sigmas[:-1]), gamma)
         return sample_tcd(model, x, sigmas, *args, jump_sigmas=self._table[jumps].tolist())
 
@@ -178,4 +197,26 @@ class TcdSampler(ConsistencySampler):
         return self._table[0].item()  # TCD ends at t = 0
 
 
-SAMPLERS = {SAMPLER_LABELS["lcm"]: LcmSampler, SAMPLER_LABELS["tcd"]: TcdSampler}
+class EulerSampler(FewStepSampler):
+    """The sampler "Euler trailing": the plain ODE step, down to no noise at all."""
+
+    rule = EVEN
+    is_of_variance = False
+
+    def _take_steps(self, model, x, sigmas, *args):
+        # without renewed noise, TCD's step is Euler's
+        return sample_tcd(model, x, sigmas, *args, jump_sigmas=sigmas[1:].tolist())
+
+
+class DdimSampler(EulerSampler):
+    """The sampler "DDIM trailing": on the same timesteps the very same step, from another start."""
+
+    is_of_variance = True
+
+
+SAMPLERS = {
+    SAMPLER_LABELS["lcm"]: LcmSampler,
+    SAMPLER_LABELS["tcd"]: TcdSampler,
+    SAMPLER_LABELS["euler"]: EulerSampler,
+    SAMPLER_LABELS["ddim"]: DdimSampler,
+}

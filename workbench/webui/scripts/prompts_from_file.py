@@ -27,7 +27,7 @@ FIELDS = {
 PROMPTS = ("prompt", "negative_prompt")
 
 
-def options_of(line):
+def cmdargs(line):
     """What a line sets, field -> value. Raises ValueError for a line that is no list of options."""
     options, words = {}, shlex.split(line)
     while words:
@@ -44,7 +44,7 @@ def options_of(line):
 def read(line):
     if "--" in line:
         try:
-            return options_of(line)
+            return cmdargs(line)
         except ValueError:
             errors.report(f"Error parsing line {line} as commandline", exc_info=True)
     return {"prompt": line}

@@ -165,6 +165,19 @@ class ProbeScript(scripts.Script):
             ProbeScript.handle.remove()
         ProbeScript.handle = unet().register_forward_pre_hook(record, with_kwargs=True)
 
+    def after_extra_networks_activate(self, p, *args, **kwargs):
+        data = kwargs["extra_network_data"]
+        EVENTS.append(
+            {
+                "callback": "networks",
+                "lora": [
+                    {"items": tag.items, "positional": tag.positional, "named": tag.named}
+                    for tag in data.get("lora", [])
+                ],
+                "are_own": data is p.extra_network_data,
+            }
+        )
+
     def on_mask_blend(self, p, mba, *args):
         if not BEHAVIOUR["now"].get("soft_mask"):
             return

@@ -6,8 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[4]))
 
-from lib_lcm import families, methods, options
-from lib_lcm.lora import catalog
+from lib_lcm import families, methods
 
 families.FAMILIES = (
     *families.FAMILIES,
@@ -23,12 +22,25 @@ families.FAMILIES = (
 )
 methods.METHODS = (
     methods.LCM,
-    methods.Method("glow", ("glow",), methods.Recipe("tcd", steps=(2, 3, 3), cfg=(1.0, 1.0, 1.0), gamma=0.3)),
+    methods.Method(
+        "glow", "Glow", "Glow", "glow", methods.Recipe("tcd", steps=(2, 3, 3), cfg=(1.0, 1.0, 1.0), gamma=0.3)
+    ),
     *methods.METHODS[1:],
 )
-catalog.OFFICIAL_LORAS = (
-    *catalog.OFFICIAL_LORAS,
-    replace(catalog.OFFICIAL_LORAS[0], family=families.FAMILIES[-1], name="lcm_lora_spark", sha256="00" * 32),
+
+# what makes use of these two tables when it is imported
+from lib_lcm import options  # noqa: E402
+from lib_lcm.lora import catalog  # noqa: E402
+
+catalog.PUBLISHED = (
+    *catalog.PUBLISHED,
+    replace(
+        catalog.PUBLISHED[0],
+        family=families.FAMILIES[-1],
+        name="lcm_lora_spark",
+        sha256=("00" * 32,),
+        short=(),
+    ),
 )
 
 

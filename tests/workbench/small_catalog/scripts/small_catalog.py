@@ -16,13 +16,13 @@ def of_workbench(lora):
     if not path.exists():
         return lora
     content = path.read_bytes()
-    return replace(lora, size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    return replace(lora, size=len(content), sha256=(hashlib.sha256(content).hexdigest(),))
 
 
-of_workbenchs_own = tuple(of_workbench(lora) for lora in catalog.OFFICIAL_LORAS)
+of_workbenchs_own = tuple(of_workbench(lora) for lora in catalog.PUBLISHED)
 for module in [
     module
     for name, module in sys.modules.items()
-    if name.startswith("lib_lcm") and hasattr(module, "OFFICIAL_LORAS")
+    if name.startswith("lib_lcm") and hasattr(module, "PUBLISHED")
 ]:
-    module.OFFICIAL_LORAS = of_workbenchs_own
+    module.PUBLISHED = of_workbenchs_own
