@@ -109,7 +109,8 @@ def distillation_loss(
     state, returns the loss.
 
     The target comes from the student itself, without gradient, at the timestep where the teacher's solver
-    ends.
+    ends. With the method "trailing" it is where the solver ends, and the student has to get there in one DDIM
+    step: progressive distillation (arXiv 2202.00512) of all the teacher's steps at once.
     """
     count = len(latents)
     starts = config.grid[torch.randint(config.grid_points, (count,))].to(latents.device)
@@ -123,6 +124,13 @@ def distillation_loss(
         earlier = ddim_solve(
             teacher, sample, starts, ends, substeps, w, cond, uncond, alphas_cumprod, config.prediction_type
         )
+    if config.method == "trailing":
+        step = ddim_solve(
+            lambda *asked: (student(*asked[:3]),) * 2, sample, starts, ends, 1, 0 * w, cond, uncond,
+            alphas_cumprod, config.prediction_type
+        )  # fmt: skip
+        return distance(step, earlier, config)
+    with torch.no_grad():
         target = consistency(student, earlier, ends, cond, alphas_cumprod, config)
     return distance(consistency(student, sample, starts, cond, alphas_cumprod, config), target, config)
 

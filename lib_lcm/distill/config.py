@@ -33,7 +33,9 @@ class DistillConfig:
     `warmup` steps and then stays ("constant") or falls along half a cosine to a fiftieth at the last one
     ("cosine"). `precision`: "fp32", "bf16" or "fp16" (CUDA only), that of the UNet; the LoRA, its optimiser
     and the loss are always float32. `gradient_checkpointing` computes the UNet's blocks again in the backward
-    pass instead of keeping what they computed: a quarter more time, a fraction of the memory.
+    pass instead of keeping what they computed: a quarter more time, a fraction of the memory. `method`: "lcm"
+    or "trailing", which is for a LoRA that is sampled in exactly `grid_points` steps without fresh noise (4:
+    999 749 499 249), see `distillation_loss`; `hop` is then from each point to the next.
     """
 
     train_steps: int = 1000
@@ -62,6 +64,7 @@ class DistillConfig:
     precision: str = "fp32"
     gradient_checkpointing: bool = False
     seed: int = 0
+    method: str = "lcm"
 
     def __post_init__(self) -> None:
         for name in ("hop", "substeps", "guidance"):
@@ -75,12 +78,17 @@ class DistillConfig:
             raise ValueError(
                 f"grid_points must be between 1 and train_steps ({self.train_steps}), got {self.grid_points}"
             )
+        if self.method == "trailing" and self.hop != (self.train_steps // self.grid_points,) * 2:
+            raise ValueError(
+                f"hop must be from each of the {self.grid_points} points to the next, got {self.hop}"
+            )
         for name in ("batch", "accumulation", "steps", "rank"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         for name, known in (
+            ("method", ("lcm", "trailing")),
             ("loss", ("huber", "l2")),
             ("prediction_type", ("epsilon", "v_prediction")),
             ("learning_rate_schedule", ("constant", "cosine")),
@@ -108,6 +116,11 @@ class DistillConfig:
             ema_decay=0.98,
         )  # fmt: skip
         return replace(small, **changes)
+
+    @property
+    def label(self) -> str:
+        """The method, with its number of steps where it has one: "lcm", "trailing-4"."""
+        return self.method if self.method == "lcm" else f"{self.method}-{self.grid_points}"
 
     @property
     def grid(self) -> Tensor:

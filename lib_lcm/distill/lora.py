@@ -136,9 +136,11 @@ def lora_metadata(
     steps really taken.
 
     The entry of `DISTILLATION_METADATA` is what `inspect_lora` knows our LCM-LoRAs by. The list of target
-    layers is left out: the file's own keys say it.
+    layers is left out: the file's own keys say it. "method" is only there where it is not LCM.
     """
-    settings = {name: value for name, value in asdict(config).items() if name != "targets"}
+    settings = {name: value for name, value in asdict(config).items() if name not in ("targets", "method")}
+    if config.method != "lcm":
+        settings["method"] = config.label
     made = {**settings, "planned_steps": config.steps, "steps": steps, "base_model_sha256": base_model_sha256}
     return {"description": description, DISTILLATION_METADATA: json.dumps(made)}
 

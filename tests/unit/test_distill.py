@@ -69,7 +69,15 @@ def test_published_defaults():
 
 @pytest.mark.parametrize(
     "change",
-    [{"loss": "l1"}, {"prediction_type": "x0"}, {"hop": (30, 20)}, {"substeps": (0, 1)}, {"grid_points": 0}],
+    [
+        {"loss": "l1"},
+        {"prediction_type": "x0"},
+        {"hop": (30, 20)},
+        {"substeps": (0, 1)},
+        {"grid_points": 0},
+        {"method": "turbo"},
+        {"hop": (20, 20), "method": "trailing", "grid_points": 4},
+    ],
 )
 def test_a_bad_value_is_named(change):
     with pytest.raises(ValueError, match=next(iter(change))):
@@ -201,6 +209,54 @@ def test_target_has_no_gradient():
     latents, cond = torch.randn(4, 3), torch.ones(4, 1)
     distillation_loss(recording, gaussian_teacher, latents, cond, 0 * cond, ALPHAS_CUMPROD.float(), config)
     assert sorted(seen) == [False, True]
+
+
+TRAILING = DistillConfig(
+    method="trailing", grid_points=4, hop=(250, 250), substeps=(50, 50), guidance=(0.0, 0.0), loss="l2"
+)
+
+
+def test_a_student_for_exactly_four_steps_learns_to_follow_the_exact_flow_in_them():
+    torch.manual_seed(0)
+    assert (TRAILING.label, TRAILING.grid.tolist()) == ("trailing-4", [249, 499, 749, 999])
+    student, alphas_cumprod = Student(4), ALPHAS_CUMPROD.float()
+    optimizer = torch.optim.Adam(student.parameters(), lr=0.02)
+    for step in range(150):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.02 * 0.5 * (1 + math.cos(math.pi * step / 150))
+        cond = torch.ones(256, 1)
+        latents = CENTRE * cond + SPREAD * torch.randn(256, 3)
+        loss = distillation_loss(student, gaussian_teacher, latents, cond, 0 * cond, alphas_cumprod, TRAILING)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    sample, cond, top = torch.randn(512, 3), torch.ones(512, 1), torch.full((512,), 999)
+
+    @torch.no_grad()
+    def error_of(network):
+        end = ddim_solve(
+            lambda *asked: (network(*asked[:3]),) * 2, sample, top, 0 * top, 4, torch.zeros(512), cond, cond,
+            alphas_cumprod
+        )  # fmt: skip
+        return float((end - gaussian_flow_end(sample, top, cond)).abs().mean())
+
+    assert error_of(gaussian_noise_prediction) > 0.1
+    assert error_of(student) < 0.03
+
+
+def test_a_student_for_exactly_four_steps_is_asked_once_with_its_teacher_s_end_as_target():
+    torch.manual_seed(0)
+    latents, cond, asked = torch.randn(4, 3), torch.ones(4, 1), []
+
+    def student(sample, timesteps, cond):
+        asked.append((torch.is_grad_enabled(), set(timesteps.tolist()) <= {249, 499, 749, 999}))
+        return gaussian_noise_prediction(sample, timesteps, cond)
+
+    # a teacher that takes the very step that the student takes
+    config = dataclasses.replace(TRAILING, substeps=(1, 1))
+    loss = distillation_loss(student, gaussian_teacher, latents, cond, cond, ALPHAS_CUMPROD.float(), config)
+    assert (asked, float(loss)) == ([(True, True)], 0.0)
 
 
 class Block(nn.Module):

@@ -311,6 +311,13 @@ def test_the_file_says_how_it_was_made_and_is_recognised(finished, tmp_path):
         assert not any(key.startswith("ss_") for key in file.metadata())
     assert made["base_model_sha256"] == "ab" * 32
     assert (made["steps"], made["planned_steps"], made["hop"], made["huber_c"]) == (2, 2, [200, 240], 0.03)
+    assert "method" not in made
+
+
+def test_metadata_name_a_method_that_is_not_lcm():
+    config = DistillConfig(method="trailing", grid_points=8, hop=(125, 125))
+    made = lora_metadata(config, base_model_sha256="", steps=1, description="")[DISTILLATION_METADATA]
+    assert json.loads(made)["method"] == "trailing-8"
 
 
 def middle_distillation(checkpointing: bool) -> Distillation:
