@@ -41,7 +41,7 @@ from workbench.train.teacher import (
     train_teacher,
 )
 from workbench.train.text import load_text, train_text
-from workbench.train.vae import VaeSettings, encode_pools, train_vae, tune_decoder
+from workbench.train.vae import VaeSettings, encode_pools, load_vae, train_vae, tune_decoder
 
 STAGES = (
     "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit",
@@ -240,6 +240,15 @@ def test_pictures_are_measured_and_recipes_are_json(trained):
     assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == DAILY["lora-sd15"]
     style = inspect_lora(run.models / "Lora" / f"{STYLE}.safetensors")
     assert (style.is_lcm, style.family) == (False, SD15)
+
+
+def test_a_pool_is_encoded_by_a_finished_checkpoint_where_no_autoencoder_was_trained(trained, tmp_path):
+    run, _ = trained
+    alone = dataclasses.replace(run, data=tmp_path)
+    path, *_ = encode_pools(alone)
+    own = load_checkpoint(run.checkpoint("sd15"))
+    assert load_vae(alone)[1] == own.scaling_factor
+    assert load_file(path)["latents"].shape == (256, 4, 8, 8)
 
 
 def test_ssd1b_starts_from_the_blocks_that_it_shares_with_sdxl(trained):

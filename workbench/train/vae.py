@@ -21,7 +21,7 @@ from tqdm import tqdm
 from workbench.scenes import random_scenes
 from workbench.scenes.judge import agreement, rates
 from workbench.scenes.render import LOOKS, render, to_uint8
-from workbench.small_models import VAE_CONFIG, write_safetensors
+from workbench.small_models import VAE_CONFIG, load_checkpoint, write_safetensors
 from workbench.train.common import (
     FULL_CAPTION_SHARE,
     Progress,
@@ -261,10 +261,13 @@ def save_vae(vae: AutoencoderKL, scaling_factor: float, run: Run) -> None:
 
 
 def load_vae(run: Run) -> tuple[AutoencoderKL, float]:
-    """The trained autoencoder, frozen, on the CPU, and its scaling factor. FileNotFoundError when stage `vae`
-    has not run.
+    """The trained autoencoder, frozen, on the CPU, and its scaling factor: that of stage `vae`, or of a
+    finished checkpoint. FileNotFoundError where there is neither.
     """
     path = run.data / "vae.safetensors"
+    if not path.exists() and run.checkpoint("sd15").exists():
+        model = load_checkpoint(run.checkpoint("sd15"))
+        return model.vae.eval().requires_grad_(False), model.scaling_factor
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: run the stage 'vae' first")
     vae = AutoencoderKL(**VAE_CONFIG)
