@@ -31,7 +31,7 @@ from workbench.train.attention import cut, skip_padding
 from workbench.train.classifier import ClassifierSettings, train_classifier
 from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_loras, measure
-from workbench.train.lora import STYLE, sha256, train_lora, train_style
+from workbench.train.lora import STYLE, TRAILING, sha256, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, load_for_cut_captions, reference_timesteps
 from workbench.train.teacher import (
     TeacherSettings,
@@ -46,7 +46,7 @@ from workbench.train.vae import VaeSettings, encode_pools, load_vae, train_vae, 
 STAGES = (
     "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit",
     "teacher-sdxl", "teacher-ssd1b",
-    "style-sd15", "lora-sd15", "lora-sdxl", "lora-ssd1b",
+    "style-sd15", "lora-sd15", "trailing-4-sd15", "lora-sdxl", "lora-ssd1b",
 )  # fmt: skip
 
 
@@ -82,6 +82,8 @@ def train_stages(folder, steps):
     train("style-sd15", train_style, teacher)
     for family in ("sd15", "sdxl", "ssd1b"):
         train(f"lora-{family}", train_lora, family, lora)
+    changes = {"batch": 4, "rank": 2, "learning_rate": 5e-3, "warmup": 2}
+    train("trailing-4-sd15", train_lora, "sd15", dataclasses.replace(TRAILING, **changes))
     return run, progress
 
 
@@ -101,8 +103,12 @@ def test_stage_lowers_its_loss(trained, stage):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "style-sd15"])
+@pytest.mark.parametrize("stage", [s for s in STAGES if s not in ("style-sd15", "trailing-4-sd15")])
 def test_every_stage_lowers_its_loss(trained_longer, stage):
+    """But for the LoRA for four steps: where so short a training takes a teacher, four of its own steps lead
+    to the same place as sixteen, and there is no loss to lower. tests/unit/test_distill.py shows that it
+    learns.
+    """
     look_for_a_fall(*trained_longer, stage)
 
 
@@ -238,8 +244,9 @@ def test_pictures_are_measured_and_recipes_are_json(trained):
     assert len(rows) == 4 and all({"background", "colour", "shape", "all"} <= set(row) for row in rows)
     recipe = json.loads(run.lora("sd15").with_suffix(".json").read_text(encoding="utf-8"))
     assert recipe["seed"] == 3 and recipe["distillation"]["steps"] == DAILY["lora-sd15"]
-    style = inspect_lora(run.models / "Lora" / f"{STYLE}.safetensors")
-    assert (style.is_lcm, style.family) == (False, SD15)
+    for path in (run.models / "Lora" / f"{STYLE}.safetensors", run.lora("sd15", "trailing-4")):
+        other = inspect_lora(path)
+        assert (other.is_lcm, other.family, other.problem) == (False, SD15, None)
 
 
 def test_a_pool_is_encoded_by_a_finished_checkpoint_where_no_autoencoder_was_trained(trained, tmp_path):

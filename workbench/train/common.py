@@ -82,8 +82,8 @@ class Run:
     def checkpoint(self, name: str) -> Path:
         return self.models / "Stable-diffusion" / f"small-{name}.safetensors"
 
-    def lora(self, family: str) -> Path:
-        return self.models / "Lora" / f"lcm_lora_{family}.safetensors"
+    def lora(self, family: str, method: str = "lcm") -> Path:
+        return self.models / "Lora" / f"{method.replace('-', '_')}_lora_{family}.safetensors"
 
 
 @dataclass

@@ -1,5 +1,5 @@
-"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`; and `style-sd15`,
-a LoRA of another palette.
+"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`;
+`trailing-4-sd15`, one for exactly 4 steps; and `style-sd15`, a LoRA of another palette.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ CONFIGS = {
 }
 """Guidance around and above the teacher's own best CFG scale, which is 2 (w = 1) on these pictures. As high a
 rank as leaves all models together under 40 MB."""
+TRAILING = replace(
+    _SMALL, method="trailing", grid_points=4, hop=(250, 250), substeps=(4, 4), guidance=(1.0, 1.0), steps=800
+)
+"""For exactly 4 steps, at the teacher's best CFG scale; its solver takes 16 steps in all."""
 STYLE = "style_pastel"
 STYLE_LOOK = "pastel"
 STYLE_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")
@@ -69,9 +73,8 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def config_on(device: torch.device, family: str) -> DistillConfig:
-    """What suits the device and the family."""
-    config = CONFIGS[family]
+def config_on(device: torch.device, config: DistillConfig) -> DistillConfig:
+    """What suits the device."""
     return (
         config
         if device.type == "cpu"
@@ -80,8 +83,8 @@ def config_on(device: torch.device, family: str) -> DistillConfig:
 
 
 def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
-    """Distils the checkpoint of `family` and writes its LCM-LoRA."""
-    config = config or config_on(run.device, family)
+    """Distils the checkpoint of `family` by the method of `config`, by default LCM, and writes its LoRA."""
+    config = config_on(run.device, CONFIGS[family]) if config is None else config
     # Always in float32: the loss is the small difference of two answers, which half precision drowns at the
     # noisy end, where an error of the prediction is multiplied by 14.
     config = replace(config, steps=run.planned(config.steps, quick=4), seed=run.seed)
@@ -112,7 +115,8 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
             (blank[0].expand_as(cond[0]), None if cond[1] is None else blank[1].expand_as(cond[1])),
         )
 
-    state_path = run.data / f"lora-{family}.state.pt"
+    stage = f"lora-{family}" if config.method == "lcm" else f"{config.label}-{family}"
+    state_path = run.data / f"{stage}.state.pt"
     if not run.resume:
         state_path.unlink(missing_ok=True)
     if run.seconds:
@@ -120,18 +124,21 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
             config, steps=_steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config)
         )
     distillation = Distillation(model.unet, adapter, student, teacher, model.alphas_cumprod, batch, config)
-    base, path = sha256(run.checkpoint(family)), run.lora(family)
+    base, path = sha256(run.checkpoint(family)), run.lora(family, config.label)
+    what, source = (
+        ("LCM-LoRA", "by algorithm 1 of arXiv 2311.05556")
+        if config.method == "lcm"
+        else (f"{config.label} LoRA", "from one timestep to the next")
+    )
 
     def save() -> None:
-        description = (
-            f"LCM-LoRA of the workbench's small {family} model, distilled by algorithm 1 of arXiv 2311.05556"
-        )
+        description = f"{what} of the workbench's small {family} model, distilled {source}"
         made = lora_metadata(config, base_model_sha256=base, steps=distillation.step, description=description)
         with distillation.averaged():
             save_lora(adapter, path, made)
 
     saved_at = time.monotonic()
-    with tqdm(total=config.steps, desc=f"lora-{family}", mininterval=bar_interval()) as bar:
+    with tqdm(total=config.steps, desc=stage, mininterval=bar_interval()) as bar:
 
         def on_step(_: Distillation) -> None:
             nonlocal saved_at
@@ -156,8 +163,8 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     settings = {name: value for name, value in asdict(config).items() if name not in ("targets", "steps")}
     update_recipe(
         path.with_suffix(".json"),
-        what=f"the LCM-LoRA of small-{family}",
-        command=run.command(f"lora-{family}", distillation.step),
+        what=f"the {what} of small-{family}",
+        command=run.command(stage, distillation.step),
         seed=run.seed,
         base_model_sha256=base,
         modules=len(adapter.layers),
