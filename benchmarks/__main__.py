@@ -14,6 +14,7 @@ BENCHMARKS = {
         "agreement with the prompt, distance from real data and cost of every way of sampling, on the small"
         " models (the default)"
     ),
+    "recipes": "whether a LoRA draws better by its own method's recipe than by another's, on small-sd15",
     "sampler_cost": (
         "seconds per picture against the host's own LCM sampler and the floor, and what the extension costs"
         " when it is off"

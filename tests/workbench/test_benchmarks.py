@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as bench
-from benchmarks import clock, quality, schedule_search
+from benchmarks import clock, quality, recipes, schedule_search
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from lib_lcm.distill import LoraAdapter, save_lora
 from workbench.small_models import build_model, save_checkpoint
@@ -161,6 +161,38 @@ def test_the_search_measures_what_it_found_on_each_model(models, tmp_path, monke
         "Absent: there is no small-sdxl.safetensors with lcm_lora_sdxl.safetensors." in printed
         and "against the WebUI's" in printed
     )
+
+
+def test_recipes_are_the_extension_s_timesteps_and_noise_levels():
+    levels = [float(t + 1) for t in range(1000)]
+    assert recipes.sampler_of("LCM", levels)[0] == [1000, 760, 500, 260, 0]
+    sigmas, sampler = recipes.sampler_of("TCD", levels)
+    assert (sigmas, sampler.keywords["jump_sigmas"]) == ([1000, 760, 500, 260, 1], [532, 350, 182, 1])
+    sigmas, sampler = recipes.sampler_of("trailing", levels)
+    assert (sigmas, sampler.keywords["jump_sigmas"]) == ([1000, 750, 500, 250, 0], [750, 500, 250, 0])
+
+
+def test_recipes_compare_each_lora_on_the_same_prompts(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clock, "RESULTS", tmp_path)
+    lora = models / "Lora" / "lcm_lora_sd15.safetensors"
+    assert bench.main(["recipes", "--prompts", "8", "--models", str(models), "--lora", str(lora)]) == 0
+    found = json.loads((tmp_path / "recipes.json").read_text())
+    assert {len(row["right"]) for rows in found["loras"].values() for row in rows.values()} == {16}
+    printed = capsys.readouterr().out
+    assert "- trailing-4 LoRA, trailing against trailing-4 LoRA, LCM: " in printed
+    assert "- LCM-LoRA, LCM against trailing-4 LoRA, trailing: " in printed
+    bench.main(["recipes", "--prompts", "8", "--models", str(models), "--lora", str(tmp_path / "no")])
+    assert f"Absent: there is no {tmp_path / 'no'}." in capsys.readouterr().out
+
+
+def test_a_difference_within_its_interval_is_said_to_be_none():
+    rows = {"LCM": "1110", "TCD": "1101", "trailing": "0000"}
+    judged = dict.fromkeys(("all", "mosaic", "colour", "shape", "relation"), 50.0)
+    found = {"LCM-LoRA": {name: {**judged, "interval": [1, 2], "right": row} for name, row in rows.items()}}
+    assert "over" in recipes.differences(found)[0]
+    told = recipes.table(found)
+    assert "- LCM-LoRA, LCM against LCM-LoRA, TCD: +0.0 ± 80.0 points, within the interval." in told
+    assert "- LCM-LoRA, LCM against LCM-LoRA, trailing: +75.0 ± 49.0 points.\n" in told
 
 
 def test_the_search_counts_all_models_together():
