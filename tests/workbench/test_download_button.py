@@ -123,6 +123,7 @@ def test_what_is_chosen_during_a_download_stays_chosen(browser, hub, tmp_path):
         page, button = opened(browser, server)
         button.click()
         wait_until(page, lambda: hub.requests)
+        page.locator("#script_txt2img_lcm_progress").get_by_text("lcm_lora_sd15 - ").first.wait_for()
         choose_lora(page, re.compile(r"None\s*$"))
         wait_for_status_to_begin(page, "SD 1.5 · no LoRA · ")
         hub.may_go_on.set()

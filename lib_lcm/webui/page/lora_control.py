@@ -62,6 +62,7 @@ class LoraControl:
         with page.components.FormRow():
             self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
             self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
+        self.progress = gr.HTML("", elem_id=elem_id("progress"))  # gradio shows none on a button
         page.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))
         page.set_tooltip(
             self.remember,
@@ -110,13 +111,7 @@ class LoraControl:
 
         def downloaded(progress):
             lora = missing_lora()
-            try:
-                if lora is not None:
-                    downloads.start(lora, networks.lora_dirs()[0], settings.download_mirror())
-                    downloads.follow(lora, lambda done, total: progress(done / total, desc=lora.name))
-            except DownloadError as error:
-                return word(error), gr.update()
-            return word(), gr.update()
+            return word() if lora is None else fetch(lora, progress), ""
 
         # not through gradio's queue, as the page's questions
         self.remember.click(
@@ -133,7 +128,7 @@ class LoraControl:
             show_progress=False,
             queue=False,
         )
-        self.download.click(_with_progress(downloaded), inputs=[], outputs=[done, self.download])
+        self.download.click(with_progress(downloaded), inputs=[], outputs=[done, self.progress])
 
 
 def word(error: Exception | None = None) -> str:
@@ -144,17 +139,32 @@ def word(error: Exception | None = None) -> str:
     return json.dumps({"at": time.time_ns(), "problem": problem})
 
 
-def _with_progress(function: Callable):
-    """`function(progress)` as gradio calls it, which shows the progress. Without its queue gradio can not,
-    and refuses to start.
+def with_progress(function: Callable):
+    """`function(progress, *inputs)` as gradio calls it, which shows the progress. Without its queue gradio
+    can not, and refuses to start.
     """
     if not page.queues_page():
-        return lambda: function(lambda *args, **kwargs: None)
+        return lambda *inputs: function(lambda *args, **kwargs: None, *inputs)
 
-    def with_progress(progress=gr.Progress()):  # noqa: B008 (gradio recognises the default)
-        return function(progress)
+    def shown(progress=gr.Progress(), *inputs):  # noqa: B008 (gradio recognises the default)
+        return function(progress, *inputs)
 
-    return with_progress
+    return shown
+
+
+def fetch(lora: PublishedLora, progress) -> str:
+    """Downloads `lora` into the WebUI's LoRA folder; returns the word for the page."""
+    folders = networks.lora_dirs()
+    try:
+        if not folders:
+            raise DownloadError(
+                Text("This WebUI has no LoRA folder: create {folder}, then try again.", folder="models/Lora")
+            )
+        downloads.start(lora, folders[0], settings.download_mirror())
+        downloads.follow(lora, lambda done, total: progress(done / total, desc=lora.name))
+    except DownloadError as error:
+        return word(error)
+    return word()
 
 
 def row_for(shown: str, listed_before: list[str] | None):
