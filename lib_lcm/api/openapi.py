@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lib_lcm.api.messages import MAX_CFG, MAX_HIRES_SCALE, MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_STYLES
-from lib_lcm.lora.catalog import PUBLISHED
+from lib_lcm.lora.catalog import offered
 from lib_lcm.options import OPTIONS
 
 _TEXT = {"type": "string", "maxLength": MAX_PROMPT}
@@ -53,12 +53,27 @@ PLAN: dict[str, Any] = {
     },
     "example": {"prompt": "a fox in the snow", "steps": 20, "args": [{"enabled": True}]},
 }
-_LCM_FAMILIES = [lora.family.name for lora in PUBLISHED if lora.method == "lcm"]
 DOWNLOAD: dict[str, Any] = {
     "type": "object",
-    "properties": {"family": {"type": "string", "enum": _LCM_FAMILIES}},
-    "required": ["family"],
+    "properties": {
+        "family": {
+            "type": "string",
+            "enum": [lora.family.name for lora in offered() if lora.method == "lcm"],
+            "description": "A family of checkpoints, for its LCM-LoRA.",
+        },
+        "name": {
+            "type": "string",
+            "enum": [lora.name for lora in offered()],
+            "description": "Any of the LoRAs that GET lists.",
+        },
+        "accept_licence": {
+            "type": "boolean",
+            "description": "Needed for those that are not `open`: no commercial use.",
+        },
+    },
+    "oneOf": [{"required": ["family"]}, {"required": ["name"]}],
     "additionalProperties": False,
+    "example": {"name": "hyper_sdxl_unified"},
 }
 
 _SENTENCE = {

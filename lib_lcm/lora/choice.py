@@ -105,13 +105,17 @@ class Found:
         by_user = None if digest is None or self.corrected is None else self.corrected(digest)
         if by_user is not None:
             return by_user, BY_YOU
-        row = None if digest is None else published_of_sha256(digest)
-        if row is None and self.short:
-            row = published_of_short(self.short)
+        row = self.published
         if row is not None and row.family is self.file.family:
             method = method_named(row.method)
             return method, None if method is None else BY_HASH
         return self.file.method, self.file.known_by
+
+    @property
+    def published(self) -> PublishedLora | None:
+        """The published LoRA that it is, as far as that is known by now."""
+        row = None if self._digest is None else published_of_sha256(self._digest)
+        return published_of_short(self.short) if row is None and self.short else row
 
     @property
     def _digest(self) -> str | None:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lib_lcm.families import Family, family_named
+from lib_lcm.lora.catalog import PublishedLora
 from lib_lcm.lora.choice import (
     Choice,
     Found,
@@ -181,6 +182,14 @@ class LoraLibrary:
             for file, method, known_by in known
             if method is not None and known_by is not None
         ]
+
+    def published(self) -> dict[PublishedLora, LoraFile]:
+        """The published LoRAs that are known by now to be in the folders, each with the first file of it."""
+        found: dict[PublishedLora, LoraFile] = {}
+        for one in self._look().by_path.values():
+            if one.published is not None:
+                found.setdefault(one.published, one.file)
+        return found
 
     def unchecked(self) -> list[LoraFile]:
         """Files of the last scan that are LCM-LoRAs by their name and of a kind that is never opened (`.pt`,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lib_lcm.lora.background import DONE, downloads
+from lib_lcm.lora.catalog import PublishedLora, offered
 from lib_lcm.lora.entries import ListedLora
 from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.library import LoraLibrary
@@ -44,6 +46,19 @@ def listed_loras() -> list[ListedLora]:
         ),
         *(ListedLora(found.name_of(file) + file.path.suffix, None) for file in found.unchecked()),
     ]
+
+
+def downloaded() -> dict[PublishedLora, LoraFile]:
+    """The published LoRAs on disk, also one that was downloaded just now and whose hash is not known again
+    yet.
+    """
+    found = library()
+    there = found.published()
+    for lora in offered():
+        if lora not in there and downloads.state(lora).state == DONE:
+            file = found.find(f"{lora.name}.safetensors")
+            there |= {} if file is None else {lora: file}
+    return there
 
 
 def lora_choices() -> list[str]:

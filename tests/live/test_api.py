@@ -246,9 +246,14 @@ def test_a_slash_too_many_is_forgiven(webui):
 
 
 def test_the_downloads_are_listed(webui):
-    states = {entry["family"]: entry for entry in webui.client.get("/lcm/v1/download")["downloads"]}
-    assert list(states) == ["sd15", "sdxl", "ssd1b", "vega"]
-    assert states["sd15"]["installed"] == "lcm_lora_sd15" and states["sd15"]["bytes_total"] == 134_621_556
+    states = {entry["name"]: entry for entry in webui.client.get("/lcm/v1/download")["downloads"]}
+    assert list(states)[:4] == ["lcm_lora_sd15", "lcm_lora_sdxl", "lcm_lora_ssd1b", "lcm_lora_vega"]
+    lcm, dmd2 = states["lcm_lora_sd15"], states["dmd2_sdxl_4step"]
+    assert (lcm["family"], lcm["method"], lcm["open"]) == ("sd15", "lcm", True)
+    assert lcm["installed"] == "lcm_lora_sd15" and lcm["bytes_total"] == 134_621_556
+    assert (dmd2["family"], dmd2["method"], dmd2["open"]) == ("sdxl", "dmd2", False)
+    assert dmd2["installed"] is None and (dmd2["licence"], dmd2["megabytes"]) == ("CC-BY-NC-4.0", 394)
+    assert [len(digest) for digest in dmd2["sha256"]] == [64, 64]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +262,25 @@ def test_the_downloads_are_listed(webui):
 def test_only_known_families_can_be_downloaded(webui, body):
     status, sentence = refusal(webui, "/lcm/v1/download", body)
     assert status == 422 and "'family'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"name": "no_such_lora"}, ["'name' is 'no_such_lora'", "GET /lcm/v1/download"]),
+        ({"name": "pcm_sdxl_lcmlike"}, ["'name' is 'pcm_sdxl_lcmlike'"]),
+        ({"name": ["tcd_sd15"]}, ["'name'"]),
+        ({"name": "tcd_sd15", "family": "sd15"}, ["'family'", "'name'"]),
+        ({"name": "dmd2_sdxl_4step"}, ["dmd2_sdxl_4step", "CC-BY-NC-4.0", '"accept_licence": true']),
+        ({"name": "dmd2_sdxl_4step", "accept_licence": False}, ["CC-BY-NC-4.0"]),
+        ({"name": "dmd2_sdxl_4step", "accept_licence": "yes"}, ["'accept_licence' is 'yes'"]),
+        ({"family": "sd15", "accept_licence": 1}, ["'accept_licence' is 1"]),
+    ],
+    ids=str,
+)
+def test_a_download_that_cannot_be_started_is_told_why(webui, body, words):
+    status, sentence = refusal(webui, "/lcm/v1/download", body)
+    assert status == 422 and [word for word in words if word not in sentence] == []
 
 
 # --- the script's arguments ---------------------------------------------------------------------------------

@@ -132,6 +132,11 @@ def test_offered_is_what_has_a_known_licence_a_file_and_a_sampling_we_know() -> 
     assert catalog.named("tcd_sd21") is None and catalog.named("no such") is None
 
 
+def test_no_two_of_them_look_the_same_in_a_list() -> None:
+    looks = [(lora.method, lora.megabytes, lora.licence) for lora in catalog.offered()]
+    assert len(set(looks)) == len(looks)
+
+
 def test_a_licence_against_commercial_use_has_to_be_accepted(
     hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

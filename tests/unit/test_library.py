@@ -11,8 +11,9 @@ import pytest
 from lib_lcm.families import SD2, SD15, SDXL, SSD1B, UNKNOWN, Family
 from lib_lcm.lora import choice
 from lib_lcm.lora import library as library_module
-from lib_lcm.lora.catalog import published_lcm
+from lib_lcm.lora.catalog import named, published_lcm
 from lib_lcm.lora.library import LoraLibrary
+from lib_lcm.methods import TCD
 from tests.unit.lora_fixtures import (
     STYLE_TARGETS,
     header_bytes,
@@ -83,6 +84,16 @@ def test_the_published_file_comes_first_under_any_name_and_in_any_folder(tmp_pat
         "lcm_lora_sdxl.safetensors",
         "layers",
     )
+
+
+def test_published_loras_are_known_by_their_content_alone(tmp_path):
+    put_lcm(tmp_path / "a" / "tcd.safetensors", "sd15")
+    put_lcm(tmp_path / "tcd_sd15.safetensors", "sd15", rank=32)
+    of_tcd = named("tcd_sd15")
+    assert LoraLibrary(tmp_path, no_hash).published() == {}
+    library = LoraLibrary(tmp_path, lambda path: of_tcd.sha256[0] if path.stem == "tcd" else None)
+    library.of_method(SD15, TCD)  # which waits for the hash
+    assert {lora: file.path.stem for lora, file in library.published().items()} == {of_tcd: "tcd"}
 
 
 def test_only_files_of_a_published_size_are_hashed_and_only_once(tmp_path):

@@ -1,4 +1,4 @@
-"""The button that gets a missing LCM-LoRA, against a hub on this machine."""
+"""The buttons that get the missing LCM-LoRA and any other published LoRA, against a hub on this machine."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser import open_accordion, open_page, wait_until, with_chromium
-from tests.hub import Hub
+from tests.hub import Hub, small_lora
 from tests.live.page import (
     choose_lora,
     listed_loras,
@@ -18,6 +18,7 @@ from tests.live.page import (
 from tests.live.panel import Panel
 from tests.prepared import Server
 from tests.waiting import wait_for
+from workbench.client import ApiError
 from workbench.small_models import LORAS
 
 SMALL_CATALOG = Path(__file__).parent / "small_catalog"
@@ -144,3 +145,43 @@ def test_a_failure_is_one_sentence(hub, tmp_path):
         assert "(HTTP 404)" in problem and panel.ask(problem, enabled=True).warnings == [problem]
         assert "latent-consistency/lcm-lora-sdv1-5" in hub.requests[0][0]
     assert list((tmp_path / "Lora").glob("*.safetensors")) == []
+
+
+# --- any published LoRA -------------------------------------------------------------------------------------
+
+
+def entry_of(server, name: str) -> dict:
+    return next(one for one in server.client.get("/lcm/v1/download")["downloads"] if one["name"] == name)
+
+
+def fetched(server, body: dict) -> dict:
+    """What GET says of it when its download has ended."""
+    name = server.client.post("/lcm/v1/download", body)["name"]
+    wait_for(lambda: entry_of(server, name)["state"] != "running")
+    return entry_of(server, name)
+
+
+def test_every_published_lora_can_be_fetched_over_the_api(hub, tmp_path):
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+        hub.content = small_lora("tcd_sd15")
+        tcd = fetched(server, {"name": "tcd_sd15"})
+        assert (tcd["state"], tcd["installed"], tcd["problem"]) == ("done", "tcd_sd15", None)
+        assert (tcd["method"], tcd["licence"], tcd["open"]) == ("tcd", "MIT", True)
+        assert hub.requests[-1][0] == "/h1t/TCD-SD15-LoRA/resolve/main/pytorch_lora_weights.safetensors"
+        with pytest.raises(ApiError, match="CC-BY-NC-4.0"):
+            server.client.post("/lcm/v1/download", {"name": "flash_sd15"})
+        hub.content = small_lora("flash_sd15")
+        flash = fetched(server, {"name": "flash_sd15", "accept_licence": True})
+        assert (flash["state"], flash["installed"], flash["open"]) == ("done", "flash_sd15", False)
+        assert entry_of(server, "lcm_lora_sd15")["installed"] is None
+        found = {one["name"]: one["method"] for one in server.client.get("/lcm/v1/status")["loras"]}
+        assert found == {"tcd_sd15": "tcd", "flash_sd15": "flash"}
+
+
+def test_what_is_installed_is_known_by_its_content(hub, tmp_path):
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG)) as server:
+        (tmp_path / "Lora" / "fast.safetensors").write_bytes(small_lora("tcd_sd15"))
+        (tmp_path / "Lora" / "flash_sd15.safetensors").write_bytes(small_lora("lcm_lora_sd15"))
+        wait_for(lambda: entry_of(server, "tcd_sd15")["installed"])
+        assert entry_of(server, "tcd_sd15")["installed"] == "fast"
+        assert entry_of(server, "flash_sd15")["installed"] is None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,7 +18,8 @@ from lib_lcm import __version__
 from lib_lcm.api import openapi
 from lib_lcm.api.messages import RequestError, plan_question, read_object
 from lib_lcm.lora.background import downloads
-from lib_lcm.lora.catalog import PUBLISHED, PublishedLora
+from lib_lcm.lora.catalog import PublishedLora, named, offered
+from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.use import option_name
 from lib_lcm.methods import LCM
 from lib_lcm.options import SAMPLER_LABELS, SCRIPT_TITLE, OptionsError, shown_value
@@ -126,22 +127,27 @@ def _first_args(is_img2img: bool) -> list[Any]:
 
 
 def download_states() -> dict[str, Any]:
-    """The official LCM-LoRAs, what serves their families here, and how far downloads are."""
-    rows = _lcm_rows()
-    return {"downloads": [_download_state(lora) for lora in rows], "licence": rows[0].licence}
+    """The published LoRAs for few steps, the LCM-LoRAs first, which of them are here, and how far downloads
+    are.
+    """
+    with loras.library().seen_once():
+        there, rows = loras.downloaded(), offered()
+        return {"downloads": [_download_state(lora, there) for lora in rows], "licence": rows[0].licence}
 
 
-def _lcm_rows() -> list[PublishedLora]:
-    return [lora for lora in PUBLISHED if lora.method == LCM.name]
-
-
-def _download_state(lora: PublishedLora) -> dict[str, Any]:
+def _download_state(lora: PublishedLora, there: Mapping[PublishedLora, LoraFile]) -> dict[str, Any]:
     state = downloads.state(lora)
-    file = loras.library().choose(lora.family).file
+    is_lcm = lora.method == LCM.name
+    file = loras.library().choose(lora.family).file if is_lcm else there.get(lora)
     return {
         "family": lora.family.name,
+        "method": lora.method,
         "name": lora.name,
         "url": lora.url,
+        "licence": lora.licence,
+        "open": lora.is_open,
+        "megabytes": lora.megabytes,
+        "sha256": list(lora.sha256),
         "installed": None if file is None else file.path.stem,
         "state": state.state,
         "bytes_done": state.done,
@@ -151,21 +157,53 @@ def _download_state(lora: PublishedLora) -> dict[str, Any]:
 
 
 def start_download(body: dict[str, Any]) -> dict[str, Any]:
-    """Begins to download the LCM-LoRA of {"family": ...}; asking again while it runs changes nothing."""
-    unknown = [key for key in body if key != "family"]
-    if unknown:
-        raise RequestError(422, f"Key {shown_value(unknown[0])} is unknown; the only one is 'family'.")
-    lora = next((lora for lora in _lcm_rows() if lora.family.name == body.get("family")), None)
-    if lora is None:
-        families = ", ".join(f'"{lora.family}"' for lora in _lcm_rows())
-        raise RequestError(
-            422, f"'family' is {shown_value(body.get('family'))}; it must be one of {families}."
-        )
+    """Begins to download the LCM-LoRA of {"family": ...} or the LoRA {"name": ...}; asking again while it
+    runs changes nothing.
+    """
+    lora = _wanted(body)
     folders = networks.lora_dirs()
     if not folders:
         raise RequestError(409, "This WebUI has no LoRA folder: create models/Lora, then try again.")
     downloads.start(lora, folders[0], settings.download_mirror())
-    return _download_state(lora)
+    return _download_state(lora, loras.downloaded())
+
+
+def _wanted(body: dict[str, Any]) -> PublishedLora:
+    """What a request for a download is for. Raises RequestError 422."""
+    unknown = [key for key in body if key not in ("family", "name", "accept_licence")]
+    if unknown:
+        raise RequestError(
+            422,
+            f"Key {shown_value(unknown[0])} is unknown; there are 'family', 'name' and 'accept_licence'.",
+        )
+    if "name" in body:
+        if "family" in body:
+            raise RequestError(422, "Both 'family' and 'name' are given: leave one of them out.")
+        lora = named(body["name"])
+        if lora is None:
+            value = shown_value(body["name"])
+            raise RequestError(
+                422, f"'name' is {value}; GET /lcm/v1/download lists the names that there are."
+            )
+    else:
+        of_lcm = {lora.family.name: lora for lora in offered() if lora.method == LCM.name}
+        family = body.get("family")
+        lora = of_lcm.get(family) if isinstance(family, str) else None
+        if lora is None:
+            families = ", ".join(f'"{name}"' for name in of_lcm)
+            raise RequestError(
+                422, f"'family' is {shown_value(family)}; it must be one of {families}, or give 'name'."
+            )
+    accepts = body.get("accept_licence", False)
+    if not isinstance(accepts, bool):
+        raise RequestError(422, f"'accept_licence' is {shown_value(accepts)}; it must be true or false.")
+    if not (lora.is_open or accepts):
+        raise RequestError(
+            422,
+            f"{lora.name} has the licence {lora.licence}, which does not allow commercial use: read it at"
+            f' {lora.url}, then send "accept_licence": true.',
+        )
+    return lora
 
 
 def _few_step_loras() -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ catalog.PUBLISHED = (
         short=(),
     ),
 )
+catalog.OFFERED_FAMILIES = (*catalog.OFFERED_FAMILIES, families.FAMILIES[-1])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""A WebUI extension for tests: the workbench's own LCM-LoRAs in the place of the published ones, so that a
-download can succeed here.
+"""A WebUI extension for tests: the workbench's own LCM-LoRAs in the place of the published ones, and a few
+others, so that a download can succeed here.
 """
 
 import hashlib
@@ -7,16 +7,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[4]))
+
 from lib_lcm.lora import catalog
-from workbench.small_models import LORAS
+from tests.hub import small_lora
 
 
 def of_workbench(lora):
-    path = Path(LORAS) / f"{lora.name}.safetensors"
-    if not path.exists():
+    content = small_lora(lora.name)
+    if content is None:
         return lora
-    content = path.read_bytes()
-    return replace(lora, size=len(content), sha256=(hashlib.sha256(content).hexdigest(),))
+    sha256 = (hashlib.sha256(content).hexdigest(),)
+    return replace(lora, size=len(content), sha256=sha256, short=())
 
 
 of_workbenchs_own = tuple(of_workbench(lora) for lora in catalog.PUBLISHED)
