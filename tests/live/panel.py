@@ -47,6 +47,10 @@ class Answer:
     download: str | None
     correct: str | None
     """The text of the button that corrects a method, None where it is hidden."""
+    offers: list[str]
+    """What the folded part offers for download, with plain spaces."""
+    clears_offer: bool
+    """Whether what is chosen there is not chosen any more."""
 
 
 class Panel:
@@ -149,6 +153,7 @@ class Panel:
         remember: dict,
         download: dict,
         correct: dict,
+        offers: dict,
     ) -> Answer:
         said = json.loads(exchange)
         assert said["token"] == "a token"
@@ -181,6 +186,8 @@ class Panel:
             remember=button(remember),
             download=button(download),
             correct=button(correct),
+            offers=[entry.replace("\u00a0", " ") for entry in said["known"]["offers"]],
+            clears_offer="value" in offers,
         )
 
 

@@ -93,6 +93,22 @@ def test_nothing_of_the_accordion_overflows(page, width):
 
 
 @on_a_wide_page_and_on_a_phone
+def test_nothing_of_the_folded_parts_overflows(page, width):
+    def part(name):
+        return page.locator(f"#script_txt2img_lcm_{name}").first
+
+    for name in ("more", "advanced"):
+        part(name).locator(".label-wrap").first.click()
+    part("more_lora").locator("input").click()
+    part("more_lora").locator("li", has_text="Flash Diffusion").click()
+    part("more_accept").wait_for(state="visible")
+    part("more_lora").locator("ul.options").wait_for(state="detached")  # it fades
+    settle(page)
+    look(page, width, [part(f"more_{name}") for name in ("lora", "accept", "download")])
+    look(page, width, [part(name) for name in ("schedule", "sampler", "gamma", "method")])
+
+
+@on_a_wide_page_and_on_a_phone
 def test_nothing_overflows_where_a_choice_brings_more_of_it(page, webui, width, tmp_path):
     def part(name):
         return page.locator(f"#script_txt2img_lcm_{name}").first

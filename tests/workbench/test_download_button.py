@@ -12,8 +12,10 @@ from tests.live.page import (
     choose_lora,
     listed_loras,
     lora_drop_down,
+    settle,
     wait_for_status,
     wait_for_status_to_begin,
+    warnings,
 )
 from tests.live.panel import Panel
 from tests.prepared import Server
@@ -185,3 +187,70 @@ def test_what_is_installed_is_known_by_its_content(hub, tmp_path):
         wait_for(lambda: entry_of(server, "tcd_sd15")["installed"])
         assert entry_of(server, "tcd_sd15")["installed"] == "fast"
         assert entry_of(server, "flash_sd15")["installed"] is None
+        panel = Panel(server.client)
+        [tcd] = [one for one in panel.ask(enabled=True).offers if one.startswith("TCD")]
+        assert tcd == "TCD · 135 MB · MIT · installed"
+
+
+FLASH = "Flash Diffusion\u00a0·\u00a0102 MB\u00a0·\u00a0CC-BY-NC-4.0"
+
+
+@with_chromium
+@pytest.mark.parametrize("arguments", [[], ["--no-gradio-queue"]], ids=["", "without gradio's queue"])
+def test_more_loras_can_be_fetched_from_the_page(browser, hub, tmp_path, arguments):
+    hub.content = small_lora("flash_sd15")
+    hub.script = ["stall"]
+    with without_loras(tmp_path, hub, "--extension", str(SMALL_CATALOG), *arguments) as server:
+        (tmp_path / "Lora" / "flash_sd15.safetensors.part").write_bytes(hub.content[:400_000])
+        page, _ = opened(browser, server)
+        drop_down, accept, button = (more_part(page, name) for name in ("lora", "accept", "download"))
+        assert not drop_down.is_visible()
+        page.locator("#script_txt2img_lcm_more .label-wrap").first.click()
+        choose_more(page, "TCD")
+        accept.wait_for(state="hidden")
+        choose_more(page, "Flash Diffusion")
+        accept.wait_for(state="visible")
+        assert accept.inner_text().strip() == "I accept the licence CC-BY-NC-4.0: not for commercial use"
+        button.click()
+        wait_until(page, lambda: "flash_sd15 was not downloaded, as its" in " ".join(warnings(page)))
+        assert not hub.requests
+        accept.locator("input").check()
+        button.click()
+        if not arguments:
+            more_part(page, "progress").get_by_text(re.compile(r"flash_sd15 - [1-9]")).first.wait_for()
+        wait_until(page, lambda: hub.requests)
+        hub.may_go_on.set()
+        wait_for_status(page, "flash_sd15.safetensors is a Flash Diffusion LoRA")
+        settle(page)
+        assert (tmp_path / "Lora" / "flash_sd15.safetensors").read_bytes() == hub.content
+        assert drop_down.locator("input").input_value().startswith(FLASH)
+        drop_down.locator("input").click()
+        drop_down.locator("li", has_text=f"{FLASH}\u00a0·\u00a0installed").wait_for()
+        choose_more(page, "TCD")
+        accept.wait_for(state="hidden")
+        page.close()
+
+
+def more_part(page, name: str):
+    return page.locator(f"#script_txt2img_lcm_more_{name}").first
+
+
+def choose_more(page, text: str) -> None:
+    settle(page)
+    field = more_part(page, "lora").locator("input")
+    field.blur()
+    field.click()
+    more_part(page, "lora").locator("li", has_text=text).first.click()
+
+
+def test_what_is_not_chosen_is_not_downloaded(hub, tmp_path):
+    with without_loras(tmp_path, hub) as server:
+        panel = Panel(server.client)
+        for entry in (None, "", "nonsense", "Flash"):
+            assert (
+                panel.press("more_download", more_lora=entry) == "No LoRA is chosen that could be downloaded."
+            )
+        assert "CC-BY-NC-4.0" in panel.press("more_download", more_lora=FLASH)
+        assert not hub.requests
+        problem = panel.press("more_download", more_lora="TCD\u00a0·\u00a0135 MB\u00a0·\u00a0MIT")
+        assert "(HTTP 404)" in problem and hub.requests[0][0].startswith("/h1t/TCD-SD15-LoRA/")

@@ -24,6 +24,7 @@ from lib_lcm.webui.host import models, page
 from lib_lcm.webui.page import first_values, host_controls, live, paste, status_panel
 from lib_lcm.webui.page.host_controls import HostControls
 from lib_lcm.webui.page.lora_control import LoraControl, correct_button, lora_in_use, remember_button, row_for
+from lib_lcm.webui.page.more_loras import MoreLoras, list_for
 
 FOLLOWING = [option.name for option in OPTIONS if option.is_of_family]
 """The options whose sliders start with the defaults of the loaded checkpoint's family, and follow it until
@@ -107,6 +108,7 @@ class Accordion:
             return gr.Checkbox(first, **given)
         else:
             self.lora = LoraControl(self._elem_id)
+            self.more = MoreLoras(self._elem_id)
             return self.lora.dropdown
 
         def setting():
@@ -138,6 +140,7 @@ class Accordion:
         self.answered = [
             self.exchange, self.status, self.quality, self.by_name["steps"], self.by_name["cfg"],
             lora.dropdown, lora.remember, lora.download, lora.correct,
+            self.more.lora,
         ]  # fmt: skip
         self.ask.click(
             self._answer,
@@ -160,6 +163,7 @@ class Accordion:
             self._on(component.change, "held", inputs=[self.enabled, *overruled])
         self._on(self.pasted.change, "pasted", len(overruled), outputs=overruled)
         self.lora.connect(self.done, self.exchange, self.by_name["method"])
+        self.more.connect(self.done)
 
     def _on(self, event, function: str, *args, inputs=(), outputs=()) -> None:
         """At this event of a component, the page calls a function of javascript/lcm.js with `args` and the
@@ -203,6 +207,7 @@ class Accordion:
         method = known.get("method") if said.plan is None else said.plan.method.name
         ranges = slider_ranges(said.plan)
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
+        offers, more = list_for(None if model is None else family_named(family), known.get("offers"))
         preset = presets.preset_of(value["steps"], value["cfg"])
         answer = {
             "token": asked["token"],
@@ -210,7 +215,8 @@ class Accordion:
             "pending": said.is_waiting,
             "moved": [moved.get(name) for name in FOLLOWING],
             "known": {
-                "family": family, "entries": entries, "method": method, "kept": kept, "ranges": ranges
+                "family": family, "entries": entries, "method": method, "kept": kept, "ranges": ranges,
+                "offers": offers,
             },
             "lora": lora_in_use(said.plan),
         }  # fmt: skip
@@ -221,7 +227,7 @@ class Accordion:
         ]
         return (
             json.dumps(answer), status_panel.render(said, tab), preset, *sliders, dropdown,
-            remember_button(value["lora"]), download, correct_button(said.plan),
+            remember_button(value["lora"]), download, correct_button(said.plan), more,
         )  # fmt: skip
 
 
