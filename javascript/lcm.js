@@ -218,26 +218,33 @@
         if (accordion.offsetParent !== null && region.textContent !== text) region.textContent = text;
     }
 
-    // gradio 3 folds an accordion by a click on its header alone, and the WebUI puts a nameless checkbox into that
+    // gradio 3 folds an accordion by a click on its header alone
+    function makeFoldable(header, name) {
+        const arrow = header.querySelector(".icon");
+        if (!arrow || header.nodeName === "BUTTON") return;
+        const show = () => arrow.setAttribute("aria-expanded", String(header.classList.contains("open")));
+        arrow.tabIndex = 0;
+        arrow.setAttribute("role", "button");
+        arrow.setAttribute("aria-label", name);
+        arrow.addEventListener("keydown", function (event) {
+            if (event.key !== "Enter" && event.key !== " ") return;
+            event.preventDefault();
+            header.click();
+        });
+        new MutationObserver(show).observe(header, { attributes: true, attributeFilter: ["class"] });
+        show();
+    }
+
     function makeReachable(tab) {
         const accordion = tab.part("enabled");
         const header = accordion && accordion.querySelector(".label-wrap");
         if (!header) return;
         const tick = header.querySelector("input[type=checkbox]");
-        if (tick) tick.setAttribute("aria-label", "LCM");
-        const arrow = header.querySelector(".icon");
-        if (arrow && header.nodeName !== "BUTTON") {
-            const show = () => arrow.setAttribute("aria-expanded", String(header.classList.contains("open")));
-            arrow.tabIndex = 0;
-            arrow.setAttribute("role", "button");
-            arrow.setAttribute("aria-label", "LCM");
-            arrow.addEventListener("keydown", function (event) {
-                if (event.key !== "Enter" && event.key !== " ") return;
-                event.preventDefault();
-                header.click();
-            });
-            new MutationObserver(show).observe(header, { attributes: true, attributeFilter: ["class"] });
-            show();
+        if (tick) tick.setAttribute("aria-label", "LCM"); // the WebUI puts a nameless one into the header
+        makeFoldable(header, "LCM");
+        for (const part of ["more", "advanced"]) {
+            const inner = tab.part(part)?.querySelector(".label-wrap");
+            if (inner) makeFoldable(inner, inner.querySelector("span").textContent);
         }
         for (const number of accordion.querySelectorAll("input[type=number]")) { // a slider's label names its other half alone
             const slider = number.closest("[id^=script_]");

@@ -12,11 +12,12 @@ pytestmark = [*needs_chromium, one_profile, pytest.mark.parametrize("tab", ["txt
 
 CONTROLS = (
     "quality", "steps", "cfg", "weight", "lora", "refresh", "remember", "download", "schedule", "sampler",
-    "gamma", "live",
+    "gamma", "live", "more_lora", "more_accept", "more_download",
 )  # fmt: skip
-AT_TIMES = ("remember", "download", "gamma")
-"""Those that are there only where there is something to remember, something to download, and the sampler TCD.
-"""
+AT_TIMES = ("remember", "download", "more_accept")
+"""Those that are there only where there is something to remember, to download, or a licence to accept."""
+FOLDED = ("more", "advanced")
+"""Parts of the accordion that are folded up."""
 
 
 def test_every_control_has_an_element_id_and_a_tooltip(page, tab):
@@ -70,8 +71,14 @@ def test_lcm_can_be_ticked_opened_and_set_by_keyboard(page, tab):
         page.keyboard.press("Enter")
         steps.wait_for(state="visible")
     assert is_ticked(page, tab)
+    for part in FOLDED:
+        header = page.locator(f"#script_{tab}_lcm_{part}").first
+        header.locator(":is(button.label-wrap, .label-wrap [role=button])").first.focus()
+        page.keyboard.press("Enter")
+        header.locator(".label-wrap.open").first.wait_for()
+    accordion(page, tab).locator(":is(button.label-wrap, .label-wrap [role=button])").first.focus()
     reached = set()
-    for _ in range(60):
+    for _ in range(90):
         page.keyboard.press("Tab")
         place = page.evaluate("tab => document.activeElement.closest(`[id^=script_${tab}_lcm_]`)?.id", tab)
         reached.add((place or "").removeprefix(f"script_{tab}_lcm_"))
