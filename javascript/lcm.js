@@ -81,16 +81,34 @@
 
         // An answer: the sliders' new values, save for those that were moved since the question.
         heard(exchange, ...sliders) {
-            const { token, known, moved, pending } = JSON.parse(exchange);
+            const { token, known, moved, pending, offer } = JSON.parse(exchange);
             const isOurs = token === this.question;
             const isUntouched = (place) => isOurs && sliders[place] === this.moving[place];
             const values = moved.map((value, place) => (value !== null && isUntouched(place) ? value : UNCHANGED));
             if (isOurs) {
                 this.known = known;
                 this.isPending = pending;
+                this.offerNegative(offer);
                 this.answered();
             }
             return values;
+        }
+
+        // A button at the negative prompt, while it is ignored; `text` null takes it away.
+        offerNegative(text) {
+            const field = gradioApp().querySelector(`#${this.name}_neg_prompt`);
+            let button = field?.querySelector(".lcm-offer");
+            if (!text) button?.remove();
+            else if (field) {
+                if (!button) {
+                    button = document.createElement("button");
+                    button.className = "lcm-offer";
+                    button.type = "button";
+                    button.addEventListener("click", () => this.part("negative").querySelectorAll("input")[1].click()); // Light
+                    field.append(button);
+                }
+                button.textContent = text;
+            }
         }
 
         answered() {
@@ -135,9 +153,9 @@
             tabs[tab].ask();
         },
 
-        // A preset sets the sliders when the user picks it, and not when an answer says which one they stand at: gradio 4 reports both.
-        picked(tab, sliders, picked, exchange) {
-            return (picked !== JSON.parse(exchange).preset && sliders[picked]) || [UNCHANGED, UNCHANGED];
+        // A preset sets other controls when the user picks it, and not when an answer says which one they stand at: gradio 4 reports both.
+        picked(tab, name, values, picked, exchange) {
+            return (picked !== JSON.parse(exchange)[name] && values[picked]) || [UNCHANGED, UNCHANGED];
         },
 
         // A picture made with LCM was pasted: what it has written into the WebUI's own controls is not the user's.

@@ -26,6 +26,8 @@ ENTRY_SEPARATOR = "\u00a0\u00b7\u00a0"
 
 TRAILING, WEBUI = "trailing", "webui"
 SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
+ALL, MIDDLE = "all", "middle"
+GUIDED_LABELS = {ALL: "All", MIDDLE: "Middle"}
 METHOD_LABELS = {AUTO: OWN_LABEL, **{method.name: method.label for method in METHODS if method.recipe}}
 SAMPLER_LABELS = {"lcm": "LCM", "tcd": "TCD", "euler": "Euler trailing", "ddim": "DDIM trailing"}
 """Option "sampler" -> the sampler's name on the page, in the WebUI's list of samplers and in its infotext."""
@@ -395,6 +397,14 @@ class LcmOptions:
         MethodName(METHOD_LABELS),
         AUTO,
         infotext="LCM method",
+    )
+    guided_steps: str = row(
+        "Guided steps",
+        "In which steps a CFG scale above 1 acts, and with it the negative prompt: in the middle ones alone,"
+        " it costs half as much.",
+        Choice(GUIDED_LABELS),
+        ALL,
+        infotext="LCM guided steps",
     )
 
     def filled(self, defaults: Mapping[str, Any]) -> LcmOptions:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lib_lcm.lora.catalog import PUBLISHED
-from lib_lcm.options import OPTIONS, OWN_LABEL, SAMPLER_LABELS, SCHEDULE_LABELS, Limits
+from lib_lcm.options import GUIDED_LABELS, OPTIONS, OWN_LABEL, SAMPLER_LABELS, SCHEDULE_LABELS, Limits
 from lib_lcm.plan.presets import preset_labels
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +54,8 @@ def settings() -> list[tuple[str, str]]:
 def page_texts() -> set[str]:
     """Every text of ours that stands on the page."""
     options = {text for option in OPTIONS for text in (option.label, option.help)}
-    choices = {*SCHEDULE_LABELS.values(), *SAMPLER_LABELS.values(), *preset_labels(Limits()), OWN_LABEL}
+    labels = (SCHEDULE_LABELS, SAMPLER_LABELS, GUIDED_LABELS)
+    choices = {label for some in labels for label in some.values()} | {*preset_labels(Limits()), OWN_LABEL}
     script = (ROOT / "javascript" / "lcm_live.js").read_text(encoding="utf-8")
     live = set(re.findall(r'\w+: "(.*)",', script.split("const TEXT = {")[1].split("};")[0]))
     assert len(live) >= 10 and len(settings()) >= 10

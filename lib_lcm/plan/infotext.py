@@ -16,11 +16,14 @@ from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.use import FewStepTag, Loras, LoraUse, lcm_tags, option_name
 from lib_lcm.methods import LCM, Method, method_named
 from lib_lcm.options import (
+    ALL,
     AUTO_LABEL,
     DEFAULT_LIMITS,
     METHOD_LABELS,
+    MIDDLE,
     NO_LORA,
     NONE,
+    OPTION,
     OPTIONS,
     OWN_LABEL,
     SAMPLER_LABELS,
@@ -49,6 +52,7 @@ def parameters(plan: Plan, lora: LoraUse, loras: Loras) -> dict[str, str]:
         "schedule": plan.schedule,
         "gamma": plan.gamma,
         "method": None if plan.method is LCM else plan.method.name,
+        "guided_steps": MIDDLE if any(one.guided.steps is not None for one in plan.passes) else None,
     }
     rest = {
         option.infotext: option.kind.written(values[option.name])
@@ -204,6 +208,13 @@ def _method(pasted: Mapping[str, str], loras: Loras) -> str | None:
     return OWN_LABEL if method is (known or LCM) else METHOD_LABELS.get(method.name, OWN_LABEL)
 
 
+def _guided_steps(pasted: Mapping[str, str], loras: Loras) -> Any:
+    """Which steps were guided; all of them where a picture does not say."""
+    if not is_lcm(pasted):
+        return None
+    return OPTION["guided_steps"].kind.pasted(pasted.get(str(KEYS["guided_steps"]), ALL))
+
+
 def _method_in(pasted: Mapping[str, str]) -> Method:
     """The method of a picture; LCM for one that names none."""
     return method_named(pasted.get(str(KEYS["method"]))) or LCM
@@ -228,6 +239,7 @@ _READ: dict[str, Callable[..., Any]] = {
     "sampler": _sampler,
     "gamma": _gamma,
     "method": _method,
+    "guided_steps": _guided_steps,
 }
 RESTORE: dict[str, Callable[..., Any]] = {
     option.name: _READ.get(option.name, _by_key(option)) for option in OPTIONS

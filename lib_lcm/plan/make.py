@@ -14,8 +14,10 @@ from lib_lcm.options import (
     AUTO,
     DEFAULT_LIMITS,
     FIRST,
+    MIDDLE,
     OPTION,
     SAMPLER_LABELS,
+    SCHEDULE_LABELS,
     TRAILING,
     WEBUI,
     LcmOptions,
@@ -117,7 +119,8 @@ class _Planner:
         if any(one.guided.ignores_negative_prompt for one in passes):
             self.messages.append(
                 Text(
-                    "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it.",
+                    "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it,"
+                    " in the middle steps alone for less work.",
                     cfg=limits.max_cfg,
                 )
             )
@@ -289,6 +292,15 @@ class _Planner:
         """The pass with what its prompts decide: its LoRA, rows and the negative prompt."""
         first, host = self.request.first, self.host
         is_handed_over = schedule == WEBUI and one.sampler in host.own_samplers
+        in_middle = self.options.guided_steps == MIDDLE and not one.method.keeps_cfg
+        if in_middle and is_handed_over and not is_cfg_one(cfg):
+            self.messages.append(
+                Text(
+                    'The WebUI\'s own sampler guides all steps; choose schedule "{trailing}" to guide the'
+                    " middle ones alone.",
+                    trailing=term(SCHEDULE_LABELS[TRAILING]),
+                )
+            )
         return replace(
             one,
             lora=lora,
@@ -297,6 +309,8 @@ class _Planner:
                 cfg,
                 asked.prompt or first.prompt,
                 asked.negative_prompt or first.negative_prompt,
+                one.steps,
+                in_middle=in_middle and not is_handed_over,
                 is_editing=edits_image(host.is_image_editing, self.request.image_cfg),
                 leaves_out_uncond=host.leaves_out_uncond,
                 is_ours=not is_handed_over,

@@ -36,7 +36,7 @@ class PlannedPass:
     @property
     def unet_rows(self) -> int | None:
         """How many rows the UNet computes for a picture; None where the host decides that."""
-        return None if self.steps and not self.timesteps else self.guided.rows * len(self.timesteps)
+        return None if self.steps and not self.timesteps else sum(self.guided.rows)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,12 @@ class Plan:
         return self.first.gamma
 
     @property
+    def passes(self) -> list[PlannedPass]:
+        """The first and, where there is one, the hires pass."""
+        return [self.first] if self.hires is None else [self.first, self.hires]
+
+    @property
     def unet_rows(self) -> int | None:
         """How many rows the UNet computes for a picture; None where the host decides that."""
-        rows = [one.unet_rows for one in (self.first, self.hires) if one is not None]
+        rows = [one.unet_rows for one in self.passes]
         return None if None in rows else sum(count for count in rows if count is not None)

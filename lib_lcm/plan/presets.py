@@ -1,12 +1,13 @@
-"""The quality presets of the page: names for a number of steps at CFG scale 1, which set the sliders and are
-nothing more.
+"""The presets of the page: names for a number of steps at CFG scale 1, and for what the negative prompt is to
+do. They set other controls and are nothing more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lcm.options import Limits
+from lib_lcm.options import ALL, GUIDED_LABELS, MIDDLE, Limits
+from lib_lcm.sampling.guidance import is_cfg_one
 from lib_lcm.text import Text
 
 CUSTOM = Text("Custom")
@@ -46,3 +47,26 @@ def preset_of(steps: float, cfg: float) -> str:
 def sliders_of(label: str) -> tuple[int, float] | None:
     """Steps and CFG scale of a preset; None for "Custom", which leaves the sliders where they are."""
     return next(((preset.steps, PRESET_CFG) for preset in PRESETS if preset.label == label), None)
+
+
+OFF, LIGHT, FULL = Text("Off"), Text("Light"), Text("Full")
+NEGATIVE = {OFF: (PRESET_CFG, ALL), LIGHT: (2.0, MIDDLE), FULL: (1.5, ALL)}
+"""What the negative prompt is to do -> CFG scale and guided steps. Light suppresses as much as Full and costs
+less: docs/small-models.md.
+"""
+
+
+def negative_controls(limits: Limits) -> dict[str, tuple[float, str]]:
+    """The presets within the limits -> CFG scale and guided steps, as the page has them."""
+    return {
+        label: (min(cfg, limits.max_cfg), GUIDED_LABELS[guided])
+        for label, (cfg, guided) in NEGATIVE.items()
+        if limits.min_cfg <= cfg and (label is OFF or not is_cfg_one(limits.max_cfg))
+    }
+
+
+def negative_of(cfg: float, guided: str) -> str:
+    """The preset that the CFG scale and the guided steps of the page amount to."""
+    if is_cfg_one(cfg):
+        return OFF
+    return LIGHT if guided == GUIDED_LABELS[MIDDLE] else FULL

@@ -51,6 +51,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "hires_lora": None if hires_lora is None else hires_lora.name,
         "hires_weight": None if hires_lora is None else hires_lora.weight,
         "cfg": plan.cfg,
+        "guided_steps": None if first.guided.steps is None else [index + 1 for index in first.guided.steps],
         "unet_rows": plan.unet_rows,
         "messages": list(plan.messages),
         "hints": list(plan.hints),
@@ -130,8 +131,15 @@ def _steps(one: PlannedPass) -> Text:
 
 def _cfg(plan: Plan) -> Text:
     guided = plan.first.guided
+    cfg = Text("CFG {cfg:g}", cfg=plan.cfg)
+    if guided.steps is not None:
+        numbers = [index + 1 for index in guided.steps]
+        steps = Text("step {number}", number=numbers[0])
+        if len(numbers) > 1:
+            steps = Text("steps {first}–{last}", first=numbers[0], last=numbers[-1])
+        cfg = Text("{cfg} in {steps}", cfg=cfg, steps=steps)
     if not guided.has_negative_prompt:
-        return Text("CFG {cfg:g}", cfg=plan.cfg)
+        return cfg
     if guided.ignores_negative_prompt:
-        return Text("CFG {cfg:g}: negative prompt ignored", cfg=plan.cfg)
-    return Text("CFG {cfg:g}: negative prompt used", cfg=plan.cfg)
+        return Text("{cfg}: negative prompt ignored", cfg=cfg)
+    return Text("{cfg}: negative prompt used", cfg=cfg)

@@ -4,9 +4,11 @@ counts.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 CFG_ONE_TOLERANCE = 1e-4
 
@@ -47,26 +49,63 @@ def is_cond_enough(cfg: float, weights: Sequence[float], is_editing: bool) -> bo
 class Guided:
     """What the CFG scale means for the prompts of one pass.
 
-    `rows` is how often a picture stands in the UNet's batch: once for each part of the prompt, and once more
-    for the negative prompt where that is computed, twice in image editing.
+    `rows` is how often a picture stands in the UNet's batch of each step: once for each part of the prompt,
+    and once more for the negative prompt where that is computed, twice in image editing. `steps` are the
+    indices of the steps in which the CFG scale acts; None where it does in all.
     """
 
-    rows: int = 1
+    rows: tuple[int, ...] = ()
+    steps: tuple[int, ...] | None = None
     has_negative_prompt: bool = False
     ignores_negative_prompt: bool = False
 
 
 def guided(
-    cfg: float, prompt: str, negative_prompt: str, *, is_editing: bool, leaves_out_uncond: bool, is_ours: bool
+    cfg: float,
+    prompt: str,
+    negative_prompt: str,
+    steps: int,
+    *,
+    in_middle: bool,
+    is_editing: bool,
+    leaves_out_uncond: bool,
+    is_ours: bool,
 ) -> Guided:
-    """`leaves_out_uncond`: the host itself computes nothing of the negative prompt at CFG 1, whatever the
+    """A pass of so many steps. `in_middle`: the CFG scale acts in the middle steps alone.
+    `leaves_out_uncond`: the host itself computes nothing of the negative prompt at CFG 1, whatever the
     prompt. `is_ours`: our sampler runs, which leaves it out where the conditional prediction is enough.
     """
     weights = part_weights(prompt)
-    is_left_out = is_ours and is_cond_enough(cfg, weights, is_editing)
-    is_left_out = is_left_out or (is_cfg_one(cfg) and leaves_out_uncond)
+
+    def is_left_out(scale: float) -> bool:
+        is_enough = is_ours and is_cond_enough(scale, weights, is_editing)
+        return is_enough or (is_cfg_one(scale) and leaves_out_uncond)
+
+    def rows_at(scale: float) -> int:
+        return len(weights) + (0 if is_left_out(scale) else 2 if is_editing else 1)
+
+    middle = middle_steps(steps) if in_middle and not is_cfg_one(cfg) else None
+    rows = [rows_at(cfg if middle is None or index in middle else 1.0) for index in range(steps)]
     # of parts whose weights add up to 1 it cancels out too, though it is computed
-    cancels_out = is_left_out or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
+    cancels_out = is_left_out(cfg) or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
     has_negative = bool(negative_prompt.strip())
-    uncond_rows = 0 if is_left_out else 2 if is_editing else 1
-    return Guided(len(weights) + uncond_rows, has_negative, has_negative and cancels_out)
+    return Guided(tuple(rows), middle, has_negative, has_negative and cancels_out)
+
+
+def middle_steps(steps: int) -> tuple[int, ...]:
+    """The indices of the steps that are worth guiding most, of so many."""
+    return tuple(range(steps // 2 - (steps > 3), steps // 2 + 1))
+
+
+def in_some_steps(
+    guided: Callable[..., Any], unguided: Callable[..., Any], steps: Collection[int]
+) -> Callable[..., Any]:
+    """The denoiser `guided` in the steps of these indices, `unguided` in the others; for one pass, in which
+    it is called once a step.
+    """
+    index = itertools.count()
+
+    def denoise(*args: Any, **kwargs: Any) -> Any:
+        return (guided if next(index) in steps else unguided)(*args, **kwargs)
+
+    return denoise

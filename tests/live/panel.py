@@ -31,6 +31,7 @@ class Answer:
     noted: dict[str, str]
     """Element id -> the note at one of the WebUI's controls."""
     preset: str
+    negative: str
     ranges: dict[str, tuple[float, float]]
     """Options whose sliders get another range."""
     moved: dict[str, float]
@@ -147,6 +148,7 @@ class Panel:
         exchange: str,
         status: str,
         preset: str,
+        negative: str,
         steps: dict,
         cfg: dict,
         drop_down: dict,
@@ -169,6 +171,7 @@ class Panel:
             covered=_rules(r'^#(\S+)\{--lcm-value:"(.*)"\}$', status),
             noted=_rules(r'^#(\S+)::after\{content:"(.*)"\}$', status),
             preset=preset,
+            negative=negative,
             ranges={
                 name: (update["minimum"], update["maximum"])
                 for name, update in (("steps", steps), ("cfg", cfg))

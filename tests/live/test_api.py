@@ -293,8 +293,10 @@ def test_script_info_describes_the_arguments_in_their_order(webui):
         assert info["is_alwayson"]
         assert [arg["label"] for arg in info["args"]] == [option.label for option in OPTIONS]
         own = ["As the LoRA wants"] * 3
-        assert [arg["value"] for arg in info["args"]] == [False, 1.0, 4, 1.0, "Auto", "Trailing", *own]
-        _, weight, steps, cfg, _, schedule, sampler, gamma, method = info["args"]
+        assert [arg["value"] for arg in info["args"]] == [
+            False, 1.0, 4, 1.0, "Auto", "Trailing", *own, "All",
+        ]  # fmt: skip
+        _, weight, steps, cfg, _, schedule, sampler, gamma, method, _ = info["args"]
         sliders = [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg)]
         assert sliders == [(0.0, 1.5), (1, 8), (1.0, 2.0)]
         assert schedule["choices"] == ["Trailing", "WebUI"] and gamma["choices"][1:3] == ["0", "0.1"]

@@ -32,7 +32,7 @@ EXAMPLES = {  # name of a file: (method, sampler, timesteps, CFG scale)
 def test_a_lora_is_sampled_by_the_recipe_that_its_name_speaks_of(webui, name):
     method, sampler, visited, cfg = EXAMPLES[name]
     with files(webui, metadata=False, **{name: "lcm_lora_sd15"}):
-        planned = webui.client.post("/lcm/v1/plan", {"prompt": PROMPT, "args": [{**AUTO, "lora": name}]})
+        planned = webui.loaded().post("/lcm/v1/plan", {"prompt": PROMPT, "args": [{**AUTO, "lora": name}]})
         made, calls = webui.txt2img(PROMPT, lcm={**AUTO, "lora": name})
     assert (planned["method"], planned["method_known_by"]) == (method, "by its name")
     assert (planned["sampler"], planned["timesteps"], planned["cfg"]) == (sampler, visited, cfg)

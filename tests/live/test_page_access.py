@@ -11,8 +11,8 @@ from tests.live.profiles import one_profile
 pytestmark = [*needs_chromium, one_profile, pytest.mark.parametrize("tab", ["txt2img", "img2img"])]
 
 CONTROLS = (
-    "quality", "steps", "cfg", "weight", "lora", "refresh", "remember", "download", "schedule", "sampler",
-    "gamma", "live", "more_lora", "more_accept", "more_download",
+    "quality", "steps", "cfg", "negative", "weight", "lora", "refresh", "remember", "download", "schedule",
+    "sampler", "gamma", "method", "guided_steps", "live", "more_lora", "more_accept", "more_download",
 )  # fmt: skip
 AT_TIMES = ("remember", "download", "more_accept")
 """Those that are there only where there is something to remember, to download, or a licence to accept."""

@@ -18,7 +18,7 @@ def test_any_tag_that_cannot_be_read_is_named_in_one_sentence_and_nothing_is_dra
     kind, name, _ = tag.strip("<>").split(":")
     sentence = f"The tag '{tag}' has a weight that is not a number: write it as <{kind}:{name}:1>."
     webui.loaded()
-    planned = webui.client.post("/lcm/v1/plan", {"prompt": f"{PROMPT} {tag}", "args": [ON]})
+    planned = webui.loaded().post("/lcm/v1/plan", {"prompt": f"{PROMPT} {tag}", "args": [ON]})
     assert planned["problem"] == planned["status"] == sentence
     answer = Panel(webui.client).ask(**ON, host={"txt2img_prompt": f"{PROMPT} {tag}"})
     assert (answer.line, answer.is_refusal) == (sentence, True)

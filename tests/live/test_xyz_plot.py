@@ -10,6 +10,7 @@ LABELS = [
     f"[LCM] {name}"
     for name in (
         "Enabled", "Weight", "Steps", "CFG scale", "LoRA", "Schedule", "Sampler", "TCD gamma", "Method",
+        "Guided steps",
     )
 ]  # fmt: skip
 

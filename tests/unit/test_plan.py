@@ -56,10 +56,45 @@ def plan_of(
     return make_plan(options, Request(first, request.pop("cfg", 7.0), hires, **request), facts)
 
 
+@pytest.mark.parametrize(
+    "steps,prompt,host,said",
+    [
+        (1, "a", {}, "CFG 2 in step 1: negative prompt used · 2 UNet rows"),
+        (2, "a", {}, "CFG 2 in step 2: negative prompt used · 3 UNet rows"),
+        (3, "a", {}, "CFG 2 in step 2: negative prompt used · 4 UNet rows"),
+        (4, "a", {}, "CFG 2 in steps 2–3: negative prompt used · 6 UNet rows"),
+        (8, "a", {}, "CFG 2 in steps 4–5: negative prompt used · 10 UNet rows"),
+        (4, "a AND b", {}, "CFG 2 in steps 2–3: negative prompt used · 12 UNet rows"),
+        (
+            4,
+            "a AND b",
+            {"leaves_out_uncond": True},
+            "CFG 2 in steps 2–3: negative prompt used · 10 UNet rows",
+        ),
+    ],
+)
+def test_cfg_in_the_middle_steps_alone_costs_that_much_less(loras, steps, prompt, host, said):
+    options = LcmOptions(True, steps=steps, cfg=2.0, guided_steps="middle")
+    plan = plan_of(loras, options, prompt=prompt, negative_prompt="blurry", host=host)
+    assert status_line(plan).endswith(said) and plan.messages == ()
+
+
+def test_where_the_middle_steps_cannot_be_guided_alone_all_are(loras):
+    options = LcmOptions(True, steps=4, cfg=2.0, guided_steps="middle", schedule="webui")
+    plan = plan_of(loras, options, negative_prompt="blurry", host={"own_samplers": frozenset({"LCM"})})
+    assert plan.first.guided.steps is None and plan.unet_rows == 8
+    (message,) = plan.messages
+    assert message.startswith("The WebUI's own sampler guides all steps")
+    made_for_cfg = LcmOptions(True, steps=8, cfg=5.0, guided_steps="middle", method="hyper-cfg-8")
+    assert plan_of(loras, made_for_cfg, negative_prompt="blurry").first.guided.steps is None
+    at_one = LcmOptions(True, steps=4, cfg=1.0, guided_steps="middle")
+    assert plan_of(loras, at_one, negative_prompt="blurry").first.guided.ignores_negative_prompt
+
+
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
     assert status_line(plan) == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"
-    assert plan.first.guided.rows == 1 and plan.messages == () and plan.problem is None
+    assert plan.first.guided.rows == (1,) * 4 and plan.messages == () and plan.problem is None
     json.dumps(as_dict(plan))
 
 
@@ -118,7 +153,7 @@ def test_a_negative_prompt_is_named_where_it_is_ignored(loras):
     assert "negative prompt is ignored" in plan_of(loras, negative_prompt="blurry").messages[0]
     assert plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.5), negative_prompt="blurry").messages == ()
     nearly = plan_of(loras, LcmOptions(enabled=True, steps=4, cfg=1.00005))
-    assert nearly.first.guided.rows == 1
+    assert nearly.first.guided.rows == (1,) * 4
 
 
 LEAVES_OUT, EDITS = {"leaves_out_uncond": True}, {"is_image_editing": True}

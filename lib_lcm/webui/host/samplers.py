@@ -9,7 +9,7 @@ import torch
 from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
 from lib_lcm.plan.request import unless_same
-from lib_lcm.webui.host import server
+from lib_lcm.webui.host import generations, server
 from modules import sd_samplers
 from modules.sd_samplers_common import SamplerData as SamplerData
 from modules.sd_samplers_kdiffusion import CFGDenoiserKDiffusion as CFGDenoiserKDiffusion
@@ -69,6 +69,21 @@ def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
 def effective_cfg(denoiser, cond_scale: float) -> float:
     """The CFG scale of a step as the host will use it: extensions may set a factor on its denoiser."""
     return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic)
+
+
+def at_cfg_one(denoiser, p):
+    """The host's denoiser, as its samplers call it in a generation, at CFG scale 1."""
+
+    def denoise(x, sigma, **extra_args):
+        # in a hires pass it takes the generation's own scale [forge reforge]
+        hires_cfg = getattr(p, "hr_cfg", None)
+        generations.set_known(p, hr_cfg=1.0)
+        try:
+            return denoiser(x, sigma, **{**extra_args, "cond_scale": 1.0})
+        finally:
+            generations.set_known(p, hr_cfg=hires_cfg)
+
+    return denoise
 
 
 def registered() -> list:

@@ -32,7 +32,7 @@ they are moved.
 """
 ROWS = (("steps", "cfg"), ("weight",), ("lora",))
 """What stands beside what; an option that is not here has a row of its own."""
-ADVANCED = (("schedule", "sampler"), ("gamma", "method"))
+ADVANCED = (("schedule", "sampler"), ("gamma", "method"), ("guided_steps",))
 """The same for what is folded away: the LoRA decides it."""
 MANY = 3
 """More choices than these are shown as a drop-down."""
@@ -58,6 +58,11 @@ class Accordion:
             in_rows = {"enabled", *(name for row in (*ROWS, *ADVANCED) for name in row)}
             for row in (*ROWS, *((name,) for name in OPTION if name not in in_rows)):
                 by_name |= self._row(row)
+                if "cfg" in row:
+                    negative = list(presets.negative_controls(settings.limits()))
+                    self.negative = gr.Radio(
+                        negative, label=Text("Negative prompt"), elem_id=elem_id("negative")
+                    )
             with gr.Accordion(Text("Advanced"), open=False, elem_id=elem_id("advanced")):
                 for row in ADVANCED:
                     by_name |= self._row(row)
@@ -75,7 +80,14 @@ class Accordion:
         for name, control in self.by_name.items():
             page.set_tooltip(control, OPTION[name].help)
         page.set_tooltip(self.quality, Text("Sets steps and CFG scale. Moving a slider makes it Custom."))
-        for component in (self.quality, self.ask, self.exchange, self.done, self.pasted):
+        page.set_tooltip(
+            self.negative,
+            Text(
+                "Off: CFG scale 1, the fastest. Light: used in the middle steps. Full: in every step, at"
+                " twice the work."
+            ),
+        )
+        for component in (self.quality, self.negative, self.ask, self.exchange, self.done, self.pasted):
             component.do_not_save_to_config = True  # none of them is a setting of the user's
         fields = [paste.restored(name) for name in OPTION]
         self.paste_field_names = [str(field) for field in fields]
@@ -138,7 +150,8 @@ class Accordion:
         places = {"overruled": overruled, "moving": moving}
         lora = self.lora
         self.answered = [
-            self.exchange, self.status, self.quality, self.by_name["steps"], self.by_name["cfg"],
+            self.exchange, self.status, self.quality, self.negative, self.by_name["steps"],
+            self.by_name["cfg"],
             lora.dropdown, lora.remember, lora.download, lora.correct,
             self.more.lora,
         ]  # fmt: skip
@@ -155,10 +168,13 @@ class Accordion:
         self._on(self.exchange.change, "heard", inputs=[self.exchange, *moving], outputs=moving)
         self._on(self.done.change, "done", inputs=[self.done])
         sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(settings.limits())}
-        steps_and_cfg = [self.by_name["steps"], self.by_name["cfg"]]
-        self._on(
-            self.quality.input, "picked", sliders, inputs=[self.quality, self.exchange], outputs=steps_and_cfg
-        )
+        negative = presets.negative_controls(settings.limits())
+        for name, preset, values, set_by_it in (
+            ("preset", self.quality, sliders, ("steps", "cfg")),
+            ("negative", self.negative, negative, ("cfg", "guided_steps")),
+        ):
+            outputs = [self.by_name[option] for option in set_by_it]
+            self._on(preset.input, "picked", name, values, inputs=[preset, self.exchange], outputs=outputs)
         for component in [self.enabled, *overruled]:
             self._on(component.change, "held", inputs=[self.enabled, *overruled])
         self._on(self.pasted.change, "pasted", len(overruled), outputs=overruled)
@@ -209,9 +225,12 @@ class Accordion:
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
         offers, more = list_for(None if model is None else family_named(family), known.get("offers"))
         preset = presets.preset_of(value["steps"], value["cfg"])
+        negative = presets.negative_of(value["cfg"], value["guided_steps"])
         answer = {
             "token": asked["token"],
             "preset": preset,
+            "negative": negative,
+            "offer": said.offer,
             "pending": said.is_waiting,
             "moved": [moved.get(name) for name in FOLLOWING],
             "known": {
@@ -226,7 +245,7 @@ class Accordion:
             for now, before in zip(ranges, known.get("ranges") or ranges, strict=True)
         ]
         return (
-            json.dumps(answer), status_panel.render(said, tab), preset, *sliders, dropdown,
+            json.dumps(answer), status_panel.render(said, tab), preset, negative, *sliders, dropdown,
             remember_button(value["lora"]), download, correct_button(said.plan), more,
         )  # fmt: skip
 

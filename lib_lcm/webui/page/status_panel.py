@@ -16,6 +16,7 @@ from typing import Any
 from lib_lcm.options import OWN_LABEL, SAMPLER_LABELS, OptionsError, options_from_args
 from lib_lcm.plan.make import make_plan
 from lib_lcm.plan.plan import Plan
+from lib_lcm.plan.presets import LIGHT, negative_controls
 from lib_lcm.plan.request import Request, read_request
 from lib_lcm.plan.status import status_line
 from lib_lcm.plan.typed_tag import NOTHING, last_few_step_tag, unfit_pass
@@ -59,6 +60,8 @@ class Answer:
     """Whether the line says why a generation started now would fail."""
     plan: Plan | None = None
     """What a generation started now would do, where that is known."""
+    offer: str | None = None
+    """The text of a button at the negative prompt that makes it count."""
 
 
 def answer(asked: Asked) -> Answer:
@@ -95,7 +98,13 @@ def answer(asked: Asked) -> Answer:
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg_scale"))
     noted += _translated(_notes(plan, asked, is_switched_on), words)
     is_refusal = plan.problem is not None
-    return Answer(line, _shown(warnings, words), covered, noted, is_refusal=is_refusal, plan=plan)
+    is_light_possible = LIGHT in negative_controls(settings.limits(plan.method))
+    offer = None
+    if plan.first.guided.ignores_negative_prompt and is_light_possible and not is_switched_on:
+        offer = translated(Text("Use it in the middle steps"), words)
+    return Answer(
+        line, _shown(warnings, words), covered, noted, is_refusal=is_refusal, plan=plan, offer=offer
+    )
 
 
 def render(given: Answer, controls: host_controls.HostControls) -> str:

@@ -10,6 +10,7 @@ import torch
 from lib_lcm.methods import EVEN, GRID, TCD
 from lib_lcm.options import SAMPLER_LABELS, WEBUI
 from lib_lcm.plan.plan import PlannedPass
+from lib_lcm.sampling.guidance import in_some_steps, middle_steps
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
@@ -102,6 +103,9 @@ class FewStepSampler(samplers.KDiffusionSampler):
             # The generators of all noise but the first start from it. A host that has an LCM sampler of its
             # own lists it without "uses_ensd", so it would be missing in the infotext.
             self.p.extra_generation_params["ENSD"] = delta
+        planned, steps = self._planned(self.p), len(sigmas) - 1
+        if planned is not None and planned.guided.steps is not None:
+            model = in_some_steps(model, samplers.at_cfg_one(model, self.p), middle_steps(steps))
         return self._take_steps(
             model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
         )
