@@ -30,7 +30,13 @@ from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.plan.request import PassRequest, Request
 from lib_lcm.plan.status import steps_text
 from lib_lcm.sampling.guidance import edits_image, guided, is_cfg_one
-from lib_lcm.sampling.schedules import timesteps_by, usable_steps, webui_unet_timesteps
+from lib_lcm.sampling.schedules import (
+    ORIGINAL_STEPS,
+    TRAIN_STEPS,
+    timesteps_by,
+    usable_steps,
+    webui_unet_timesteps,
+)
 from lib_lcm.text import Text, joined, sentence_of, term
 
 _N = TypeVar("_N", int, float)
@@ -49,7 +55,7 @@ class HostFacts:
     option `lora` has it. `defaults` and `limits` are those of its settings for that family.
     `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`: the host itself computes
     nothing of the negative prompt at CFG 1. `is_on_grid`: its own LCM sampler tells the UNet the timesteps of
-    the distillation grid alone. `checkpoint` is the loaded one's name.
+    the distillation grid alone; `spans_all`: it goes down to t = 0. `checkpoint` is the loaded one's name.
     """
 
     family: Family
@@ -61,6 +67,7 @@ class HostFacts:
     is_image_editing: bool = False
     leaves_out_uncond: bool = False
     is_on_grid: bool = True
+    spans_all: bool = False
     checkpoint: str | None = None
 
 
@@ -267,7 +274,7 @@ class _Planner:
             return replace(one, steps=steps, strength=strength)
         if schedule == WEBUI:
             is_known = one.sampler == SAMPLER_LABELS["lcm"] and strength == 1.0
-            visited = webui_unet_timesteps(steps, is_on_grid=self.host.is_on_grid) if is_known else ()
+            visited = self.of_own_lcm(steps) if is_known else ()
             return replace(one, steps=steps, timesteps=tuple(visited), strength=strength)
         rule = _recipe(one.method).timesteps
         timesteps = timesteps_by(rule, steps, strength=strength)
@@ -285,6 +292,11 @@ class _Planner:
                 )
             )
         return replace(one, steps=len(timesteps), timesteps=tuple(timesteps), strength=strength)
+
+    def of_own_lcm(self, steps: int) -> list[int]:
+        """The timesteps of the host's own LCM sampler."""
+        points = TRAIN_STEPS if self.host.spans_all else ORIGINAL_STEPS
+        return webui_unet_timesteps(steps, is_on_grid=self.host.is_on_grid, original_steps=points)
 
     def with_prompts(
         self, one: PlannedPass, asked: PassRequest, cfg: float, lora: LoraUse | None, schedule: str

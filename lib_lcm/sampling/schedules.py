@@ -108,7 +108,7 @@ def webui_timesteps(
     steps: int, *, train_steps: int = TRAIN_STEPS, original_steps: int = ORIGINAL_STEPS
 ) -> list[float]:
     """The (fractional) timesteps of the WebUI's own LCM sampler, A1111 1.8.0 and later: evenly from 999 down
-    to 19.
+    to the lowest of `original_steps` points, 19 of 50.
 
     They leave the distillation grid for most step counts, which is why "trailing" is the default of this
     extension.
@@ -122,15 +122,15 @@ def webui_timesteps(
     return [first + (last - first) * i / (steps - 1) for i in range(steps)]
 
 
-def webui_unet_timesteps(steps: int, *, is_on_grid: bool) -> list[int]:
+def webui_unet_timesteps(steps: int, *, is_on_grid: bool, original_steps: int = ORIGINAL_STEPS) -> list[int]:
     """The timesteps that the WebUI's own LCM sampler tells the UNet at the noise levels of `webui_timesteps`.
 
     A1111 tells it the nearest point of the distillation grid (`is_on_grid`), Forge and reForge the nearest of
-    all timesteps. Where an odd number of steps has its middle one halfway between two points, the last bit of
-    a float decides; it does as here on a CPU.
+    all timesteps; Forge Neo's go down to 0 (`original_steps` 1000). Where an odd number of steps has its
+    middle one halfway between two points, the last bit of a float decides; it does as here on a CPU.
     """
     if not is_on_grid:
-        return [round(timestep) for timestep in webui_timesteps(steps)]
+        return [round(timestep) for timestep in webui_timesteps(steps, original_steps=original_steps)]
     skip = TRAIN_STEPS // ORIGINAL_STEPS
     return [
         math.ceil((timestep - skip + 1) / skip - 0.5) * skip + skip - 1 for timestep in webui_timesteps(steps)

@@ -38,6 +38,7 @@ def host_facts(model) -> HostFacts:
         is_image_editing=models.is_image_editing(model),
         leaves_out_uncond=models.computes_cond_only_at_cfg_one(model),
         is_on_grid=models.own_lcm_is_on_grid(model),
+        spans_all=samplers.own_lcm_spans_all(),
         checkpoint=models.checkpoint_name(model),
     )
 

@@ -12,7 +12,7 @@ from lib_lcm.webui.api import routes as api
 from lib_lcm.webui.generation import activation
 from lib_lcm.webui.generation.process import Generation
 from lib_lcm.webui.host import page, scripts
-from lib_lcm.webui.page import first_values, live
+from lib_lcm.webui.page import first_values, live, paste
 from lib_lcm.webui.page.accordion import Accordion
 from lib_lcm.webui.page.host_controls import HostControls
 from lib_lcm.webui.sampling import registry
@@ -98,6 +98,7 @@ def install() -> None:
     scripts.call(
         ui_settings=settings.register,
         before_ui=language.lend_to_packs,
+        infotext_pasted=paste.undo_guess,
         app_started=_app_started,
         script_unloaded=_script_unloaded,
     )

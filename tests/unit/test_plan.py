@@ -241,6 +241,9 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
     assert [part for part in parts if part not in said] == []
 
 
+FORGE = {"own_samplers": frozenset({"LCM"}), "leaves_out_uncond": True, "is_on_grid": False}
+
+
 @pytest.mark.parametrize(
     "host,end",
     [
@@ -249,11 +252,11 @@ def test_the_status_line_says_what_will_happen(loras, options, request_fields, p
             {"own_samplers": frozenset({"LCM"})},
             "4 steps: 999 679 339 19 · schedule WebUI · CFG 1 · 8 UNet rows",
         ),
+        (FORGE, "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet rows"),
         (
-            # Forge, reForge
-            {"own_samplers": frozenset({"LCM"}), "leaves_out_uncond": True, "is_on_grid": False},
-            "4 steps: 999 672 346 19 · schedule WebUI · CFG 1 · 4 UNet rows",
-        ),
+            {**FORGE, "spans_all": True},
+            "4 steps: 999 666 333 0 · schedule WebUI · CFG 1 · 4 UNet rows",
+        ),  # Neo
     ],
 )
 def test_schedule_webui_is_told_as_the_webuis_own_sampler_does_it(loras, host, end):

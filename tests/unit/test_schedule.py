@@ -61,6 +61,10 @@ def test_what_the_webuis_own_sampler_tells_the_unet(steps, on_grid, on_all):
     assert webui_unet_timesteps(steps, is_on_grid=False) == on_all
 
 
+def test_an_lcm_sampler_of_the_webui_that_spans_all_timesteps_ends_at_zero():
+    assert webui_unet_timesteps(4, is_on_grid=False, original_steps=1000) == [999, 666, 333, 0]
+
+
 def test_sigma_between_two_timesteps_is_interpolated_in_the_logarithm():
     sigmas = [0.1 * 1.5**i for i in range(10)]
     assert sigma_at(3, sigmas) == sigmas[3]

@@ -99,6 +99,65 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
     )
 
 
+def test_lora_machinery_that_takes_and_remembers_less_is_asked_to_forget_and_its_other_folders_count(
+    tmp_path,
+):
+    """As Forge Neo's."""
+    folder = tmp_path / "of another WebUI"
+    folder.mkdir()
+    run_in_host(
+        tmp_path,
+        f"""
+        def load_networks(names, te_multipliers=None, unet_multipliers=None):
+            networks.loaded_networks.clear()
+        networks.load_networks = load_networks
+        del networks.networks_in_memory
+        networks.loaded_networks.append("one")
+        host_networks.forget(None)
+        assert networks.loaded_networks == []
+
+        Path(networks.shared.cmd_opts.lora_dir).mkdir(exist_ok=True)
+        networks.shared.cmd_opts.lora_dirs = [{str(folder)!r}, {str(tmp_path / "gone")!r}]
+        assert host_networks.lora_dirs() == [Path(networks.shared.cmd_opts.lora_dir), Path({str(folder)!r})]
+        """,
+    )
+
+
+def test_what_a_preset_puts_into_the_hires_steps_is_no_choice(tmp_path):
+    """As Forge Neo's presets do."""
+    run_in_host(
+        tmp_path,
+        """
+        from modules import shared
+        from lib_lcm.webui.host import generations
+        assert generations.chosen_hires_steps(32) == 32
+        shared.opts.forge_preset, shared.opts.sd_t2i_hr_step = "sd", 32
+        assert [generations.chosen_hires_steps(steps) for steps in (0, 2, 32, None)] == [0, 2, 0, None]
+        """,
+    )
+
+
+def test_a_schedule_that_the_webui_guesses_for_a_picture_of_lcms_is_automatic(tmp_path):
+    """Forge Neo guesses "Simple" for pictures of A1111 1.6 to 1.8."""
+    run_in_host(
+        tmp_path,
+        """
+        from lib_lcm.webui.page.paste import undo_guess
+        for text, key, schedule in (
+            ("a star", "LCM LoRA", "Automatic"),
+            ("a star\\nSteps: 4, Schedule type: Simple", "LCM LoRA", "Simple"),
+            ("a star", "Lora hashes", "Simple"),
+        ):
+            pasted = {key: "x", "Schedule type": "Simple"}
+            undo_guess(text, pasted)
+            assert pasted == {key: "x", "Schedule type": schedule}
+        pasted = {"LCM LoRA": "x"}
+        undo_guess("a star", pasted)
+        assert pasted == {"LCM LoRA": "x"}
+        """,
+    )
+
+
 def test_another_extensions_tcd_is_used_when_picked_by_hand_and_is_back_when_ours_goes(tmp_path):
     run_in_host(
         tmp_path,

@@ -186,6 +186,8 @@ def request_of(p) -> Request:
             _first(p.all_hr_prompts),
             _first(p.all_hr_negative_prompts),
         )
+    if not generations.is_for_api(p):
+        values["hr_second_pass_steps"] = generations.chosen_hires_steps(values["hr_second_pass_steps"])
     values["scheduler"] = samplers.asked_schedule(p.sampler_name, getattr(p, "scheduler", None))
     if getattr(p, "refiner_checkpoint_info", None) is not None:
         values["refiner_checkpoint"] = p.refiner_checkpoint

@@ -14,6 +14,14 @@ def set_known(p, **fields) -> None:
             setattr(p, name, value)
 
 
+def chosen_hires_steps(steps):
+    """The steps of the page's hires pass; 0, which stands for those of the first pass, where they are what
+    the chosen preset has put there.
+    """
+    preset = server.setting("forge_preset", None)  # [neo]; Forge's own sets no steps
+    return 0 if steps and steps == server.setting(f"{preset}_t2i_hr_step", None) else steps
+
+
 def is_for_api(p) -> bool:
     """Whether a generation was asked for over the API, not on the page."""
     return bool(getattr(p, "is_api", False))

@@ -16,12 +16,11 @@ from modules import shared
 
 def lora_dirs() -> list[Path]:
     """The folders in which this WebUI looks for LoRAs."""
-    found = []
-    for name in ("lora_dir", "lyco_dir_backcompat", "lyco_dir"):
-        value = getattr(shared.cmd_opts, name, None)
-        if value and Path(value).is_dir() and Path(value) not in found:
-            found.append(Path(value))
-    return found
+    names = ("lora_dir", "lyco_dir_backcompat", "lyco_dir")
+    given = [getattr(shared.cmd_opts, name, None) for name in names]
+    given += getattr(shared.cmd_opts, "lora_dirs", None) or []  # those of another WebUI [neo]
+    folders = dict.fromkeys(Path(folder) for folder in given if folder)
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _networks():
@@ -235,8 +234,8 @@ def forget(model) -> None:
     networks = _networks()
     if networks is None:
         return
-    networks.load_networks([], [], [], [])
-    networks.networks_in_memory.clear()
+    networks.load_networks([], [], [])
+    getattr(networks, "networks_in_memory", {}).clear()  # none [neo]
     cached = getattr(networks, "load_lora_state_dict", None)  # by the file's name alone [forge reforge]
     if hasattr(cached, "cache_clear"):
         cached.cache_clear()

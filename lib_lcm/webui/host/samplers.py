@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 
 import torch
 
@@ -121,6 +122,45 @@ def own_samplers() -> frozenset[str]:
     """The names of ours that the host has a sampler of its own for."""
     # none [a1111-1.6 a1111-1.7]
     return frozenset(name for name in SAMPLER_LABELS.values() if _own_entry(name) is not None)
+
+
+def own_lcm_spans_all() -> bool:
+    """Whether the host's own LCM sampler goes down to t = 0, as its other samplers do, and not to the lowest
+    point of the distillation grid.
+    """
+    own = _own_entry(SAMPLER_LABELS["lcm"])
+    return own is not None and server.module_of_webui("sd_samplers_lcm") is None  # [neo]
+
+
+class _AboveTimestep:
+    """The host's denoiser for schedules, without its levels below a timestep."""
+
+    def __init__(self, denoiser, lowest: int):
+        self._denoiser = denoiser
+        self._lowest = lowest
+        self.sigmas = denoiser.sigmas[lowest:]
+
+    def __getattr__(self, name: str):
+        return getattr(self._denoiser, name)
+
+    def get_sigmas(self, n: int) -> torch.Tensor:
+        """The levels of so many timesteps, evenly down to the lowest, and 0."""
+        timesteps = torch.linspace(len(self._denoiser.sigmas) - 1, self._lowest, n)
+        levels = [float(self._denoiser.t_to_sigma(timestep)) for timestep in timesteps]
+        return torch.tensor([*levels, 0.0])
+
+
+@contextmanager
+def above_timestep(sampler, lowest: int):
+    """While inside, the schedules of the host's drop-down end at this timestep for a sampler of the host's
+    kind.
+    """
+    denoiser = sampler.model_wrap
+    sampler.model_wrap = _AboveTimestep(denoiser, lowest)
+    try:
+        yield
+    finally:
+        sampler.model_wrap = denoiser
 
 
 def own_sampler(name: str, sd_model):

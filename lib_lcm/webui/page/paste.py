@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan import infotext
+from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
 from lib_lcm.webui import facts, loras, remembered, settings
 from lib_lcm.webui.host import samplers, server
 from lib_lcm.webui.page.lora_control import entry_now
+
+SCHEDULE_TYPE = "Schedule type"
+"""The WebUI's own key."""
 
 
 class RestoredField(str):
@@ -28,6 +32,15 @@ class RestoredField(str):
 def restored(name: str) -> RestoredField:
     """The field of an option."""
     return RestoredField(f"LCM {name}", lambda pasted: read(name, pasted))
+
+
+def undo_guess(text: str, pasted: dict) -> None:
+    """Takes a picture of LCM's that names no schedule for one of "Automatic", as its WebUI drew it; `text` is
+    what was pasted, `pasted` what the WebUI reads in it.
+    """
+    # it guesses "Simple" [neo]
+    if infotext.is_lcm(pasted) and f"{SCHEDULE_TYPE}: " not in text and SCHEDULE_TYPE in pasted:
+        pasted[SCHEDULE_TYPE] = AUTOMATIC_SCHEDULER
 
 
 def read(name: str, pasted):

@@ -22,7 +22,7 @@ from lib_lcm.plan.status import status_line
 from lib_lcm.plan.typed_tag import NOTHING, last_few_step_tag, unfit_pass
 from lib_lcm.text import Text, Translations, sentence_of, translated
 from lib_lcm.webui import facts, language, loras, settings
-from lib_lcm.webui.host import models, prompts, samplers
+from lib_lcm.webui.host import generations, models, prompts, samplers
 from lib_lcm.webui.page import host_controls
 
 Texts = tuple[tuple[str, str], ...]
@@ -130,6 +130,7 @@ def request_of(asked: Asked) -> Request:
     controls = asked.controls
     values = {**controls, **prompts.styled(controls, controls.get("styles"))}
     values["scheduler"] = samplers.asked_schedule(controls.get("sampler_name"), controls.get("scheduler"))
+    values["hr_second_pass_steps"] = generations.chosen_hires_steps(controls.get("hr_second_pass_steps"))
     if not controls.get("refiner"):
         values["refiner_checkpoint"] = None
     if asked.is_scaled:

@@ -59,6 +59,9 @@ class FewStepSampler(samplers.KDiffusionSampler):
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
             # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
             # a consistency model does nothing.
+            if samplers.own_lcm_spans_all():
+                with samplers.above_timestep(self, TRAIN_STEPS // ORIGINAL_STEPS - 1):
+                    return super().get_sigmas(p, steps)
             own = samplers.own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
             return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
         if self._is_webui:
