@@ -14,7 +14,7 @@ from lib_lcm.options import (
     AUTO,
     DEFAULT_LIMITS,
     FIRST,
-    MIDDLE,
+    LATE,
     OPTION,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
@@ -29,7 +29,7 @@ from lib_lcm.options import (
 from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.plan.request import PassRequest, Request
 from lib_lcm.plan.status import steps_text
-from lib_lcm.sampling.guidance import edits_image, guided, is_cfg_one
+from lib_lcm.sampling.guidance import edits_image, guided, highest_late_cfg, is_cfg_one
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
     TRAIN_STEPS,
@@ -95,7 +95,6 @@ class _Planner:
         lora = self.lora_of(request.first)
         method = self.method_of(lora)
         limits = self.host.limits(method)
-        cfg = self.cfg(limits, method)
         steps = self.steps(limits, method)
         first = self.sampled(method)
         hires, hires_lora, hires_steps = None, None, steps
@@ -105,6 +104,13 @@ class _Planner:
             hires = self.sampled(hires_method)
             limits_of_hires = self.host.limits(hires_method)
             hires_steps = self.hires_steps(steps, request.hires.steps, limits_of_hires, hires_method)
+        if self.in_late(method):
+            limits, most = (
+                self.in_late_steps(limits, count) for count in (min(steps, hires_steps), limits.max_steps)
+            )
+            cfg = self.cfg(limits, method, most)
+        else:
+            cfg = self.cfg(limits, method, limits)
         self.tell_changes(limits, method)
         schedule = self.schedule(first.sampler)
         first = self.timed(first, steps, request.first, schedule, Text("steps"))
@@ -127,7 +133,7 @@ class _Planner:
             self.messages.append(
                 Text(
                     "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it,"
-                    " in the middle steps alone for less work.",
+                    " in the late steps alone for less work.",
                     cfg=limits.max_cfg,
                 )
             )
@@ -184,12 +190,23 @@ class _Planner:
             gamma = _recipe(TCD).gamma if gamma is None else gamma
         return PlannedPass(0, method, SAMPLER_LABELS[sampler], gamma)
 
-    def cfg(self, limits: Limits, method: Method) -> float:
-        """The CFG scale of the options, else the request's own, brought into the range."""
+    def in_late(self, method: Method) -> bool:
+        """Whether the CFG scale acts in the late steps alone."""
+        return self.options.guided_steps == LATE and not method.keeps_cfg
+
+    def in_late_steps(self, limits: Limits, steps: int) -> Limits:
+        """The range where the CFG scale acts in the late steps alone, of so many."""
+        return replace(limits, max_cfg=highest_late_cfg(limits.max_cfg, steps))
+
+    def cfg(self, limits: Limits, method: Method, most: Limits) -> float:
+        """The CFG scale of the options, else the request's own, brought into the range; `most` is that of
+        more steps.
+        """
         asked = self.request.cfg if self.options.cfg is None else self.options.cfg
         # of a method that keeps CFG, the lowest that works is not what somebody wants who asked for 1
         lowest = _recipe(method).cfg[2] if method.keeps_cfg and asked < limits.min_cfg else limits.min_cfg
-        cfg = self.within(asked, lowest, limits.max_cfg, Text("CFG"), "cfg", limits)
+        option = None if limits.max_cfg < asked <= most.max_cfg else "cfg"
+        cfg = self.within(asked, lowest, limits.max_cfg, Text("CFG"), option, limits)
         # exactly 1: hosts that leave out the unconditional half by themselves compare with it
         return 1.0 if is_cfg_one(cfg) else cfg
 
@@ -304,12 +321,12 @@ class _Planner:
         """The pass with what its prompts decide: its LoRA, rows and the negative prompt."""
         first, host = self.request.first, self.host
         is_handed_over = schedule == WEBUI and one.sampler in host.own_samplers
-        in_middle = self.options.guided_steps == MIDDLE and not one.method.keeps_cfg
-        if in_middle and is_handed_over and not is_cfg_one(cfg):
+        in_late = self.in_late(one.method)
+        if in_late and is_handed_over and not is_cfg_one(cfg):
             self.messages.append(
                 Text(
                     'The WebUI\'s own sampler guides all steps; choose schedule "{trailing}" to guide the'
-                    " middle ones alone.",
+                    " late ones alone.",
                     trailing=term(SCHEDULE_LABELS[TRAILING]),
                 )
             )
@@ -322,7 +339,7 @@ class _Planner:
                 asked.prompt or first.prompt,
                 asked.negative_prompt or first.negative_prompt,
                 one.steps,
-                in_middle=in_middle and not is_handed_over,
+                in_late=in_late and not is_handed_over,
                 is_editing=edits_image(host.is_image_editing, self.request.image_cfg),
                 leaves_out_uncond=host.leaves_out_uncond,
                 is_ours=not is_handed_over,

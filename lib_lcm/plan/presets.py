@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lcm.options import ALL, GUIDED_LABELS, MIDDLE, Limits
-from lib_lcm.sampling.guidance import is_cfg_one
+from lib_lcm.options import ALL, GUIDED_LABELS, LATE, Limits
+from lib_lcm.sampling.guidance import highest_late_cfg, is_cfg_one
 from lib_lcm.text import Text
 
 CUSTOM = Text("Custom")
@@ -50,18 +50,19 @@ def sliders_of(label: str) -> tuple[int, float] | None:
 
 
 OFF, LIGHT, FULL = Text("Off"), Text("Light"), Text("Full")
-NEGATIVE = {OFF: (PRESET_CFG, ALL), LIGHT: (2.0, MIDDLE), FULL: (1.5, ALL)}
-"""What the negative prompt is to do -> CFG scale and guided steps. Light suppresses as much as Full and costs
-less: docs/small-models.md.
-"""
+FULL_CFG = 1.5
 
 
 def negative_controls(limits: Limits) -> dict[str, tuple[float, str]]:
-    """The presets within the limits -> CFG scale and guided steps, as the page has them."""
+    """What the negative prompt may be to do -> CFG scale and guided steps, as the page has them. Light
+    suppresses as much as Full and costs less: docs/small-models.md.
+    """
+    if not limits.min_cfg <= PRESET_CFG < limits.max_cfg:
+        return {}
     return {
-        label: (min(cfg, limits.max_cfg), GUIDED_LABELS[guided])
-        for label, (cfg, guided) in NEGATIVE.items()
-        if limits.min_cfg <= cfg and (label is OFF or not is_cfg_one(limits.max_cfg))
+        OFF: (PRESET_CFG, GUIDED_LABELS[ALL]),
+        LIGHT: (highest_late_cfg(limits.max_cfg, limits.max_steps), GUIDED_LABELS[LATE]),
+        FULL: (min(FULL_CFG, limits.max_cfg), GUIDED_LABELS[ALL]),
     }
 
 
@@ -69,4 +70,4 @@ def negative_of(cfg: float, guided: str) -> str:
     """The preset that the CFG scale and the guided steps of the page amount to."""
     if is_cfg_one(cfg):
         return OFF
-    return LIGHT if guided == GUIDED_LABELS[MIDDLE] else FULL
+    return LIGHT if guided == GUIDED_LABELS[LATE] else FULL

@@ -66,12 +66,12 @@ def guided(
     negative_prompt: str,
     steps: int,
     *,
-    in_middle: bool,
+    in_late: bool,
     is_editing: bool,
     leaves_out_uncond: bool,
     is_ours: bool,
 ) -> Guided:
-    """A pass of so many steps. `in_middle`: the CFG scale acts in the middle steps alone.
+    """A pass of so many steps. `in_late`: the CFG scale acts in the late steps alone.
     `leaves_out_uncond`: the host itself computes nothing of the negative prompt at CFG 1, whatever the
     prompt. `is_ours`: our sampler runs, which leaves it out where the conditional prediction is enough.
     """
@@ -84,17 +84,27 @@ def guided(
     def rows_at(scale: float) -> int:
         return len(weights) + (0 if is_left_out(scale) else 2 if is_editing else 1)
 
-    middle = middle_steps(steps) if in_middle and not is_cfg_one(cfg) else None
-    rows = [rows_at(cfg if middle is None or index in middle else 1.0) for index in range(steps)]
+    late = late_steps(steps) if in_late and not is_cfg_one(cfg) else None
+    rows = [rows_at(cfg if late is None or index in late else 1.0) for index in range(steps)]
     # of parts whose weights add up to 1 it cancels out too, though it is computed
     cancels_out = is_left_out(cfg) or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
     has_negative = bool(negative_prompt.strip())
-    return Guided(tuple(rows), middle, has_negative, has_negative and cancels_out)
+    return Guided(tuple(rows), late, has_negative, has_negative and cancels_out)
 
 
-def middle_steps(steps: int) -> tuple[int, ...]:
-    """The indices of the steps that are worth guiding most, of so many."""
-    return tuple(range(steps // 2 - (steps > 3), steps // 2 + 1))
+def late_steps(steps: int) -> tuple[int, ...]:
+    """The indices of the steps that are worth guiding most, of so many: the two before the last.
+
+    The first step is the worst one to guide; the last suppresses as well, at a price in everything else.
+    docs/small-models.md has the figures.
+    """
+    return tuple(range(max(steps - 3, 1), steps - 1)) if steps > 2 else (steps - 1,)
+
+
+def highest_late_cfg(highest: float, steps: int) -> float:
+    """The highest CFG scale that works in the late steps of so many, where `highest` does in all of them."""
+    factor = {1: 0.75, 2: 0.875}.get(steps, 1.25)
+    return max(1.0, round(highest * factor, 2))
 
 
 def in_some_steps(

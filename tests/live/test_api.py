@@ -52,7 +52,7 @@ def test_the_plan_is_what_the_generation_does(webui):
     request = {"prompt": PROMPT, "negative_prompt": "green", "steps": 20, "cfg_scale": 7}
     plan = webui.loaded().post("/lcm/v1/plan", {**request, "args": [{"enabled": True}]})
     assert plan["enabled"] and plan["problem"] is None
-    assert plan["messages"][0].startswith("CFG 7 → 2, Steps 20 → 8: ")
+    assert plan["messages"][0].startswith("Steps 20 → 8, CFG 7 → 2: ")
     made, calls = webui.txt2img(lcm={"enabled": True}, **request)
     assert list(dict.fromkeys(call["timesteps"][0] for call in calls)) == plan["timesteps"]
     assert f"Steps: {plan['steps']}, Sampler: {plan['sampler']}" in made.infotext

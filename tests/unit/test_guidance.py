@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from lib_lcm.sampling.guidance import in_some_steps, middle_steps
+from lib_lcm.sampling.guidance import in_some_steps, late_steps
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 
 SIGMAS = torch.tensor([14.0, 5.0, 2.0, 0.7, 0.0])
@@ -39,5 +39,5 @@ def test_the_scale_acts_in_those_steps_alone(sample):
 
 def test_the_first_of_several_steps_is_never_one_of_them():
     for steps in range(1, 17):
-        middle = middle_steps(steps)
-        assert set(middle) <= set(range(steps > 1, steps)) and middle == tuple(sorted(middle))
+        late = late_steps(steps)
+        assert set(late) <= set(range(steps > 1, steps)) and late == tuple(sorted(late))

@@ -59,11 +59,11 @@ def plan_of(
 @pytest.mark.parametrize(
     "steps,prompt,host,said",
     [
-        (1, "a", {}, "CFG 2 in step 1: negative prompt used · 2 UNet rows"),
-        (2, "a", {}, "CFG 2 in step 2: negative prompt used · 3 UNet rows"),
+        (1, "a", {}, "CFG 1.5 in step 1: negative prompt used · 2 UNet rows"),
+        (2, "a", {}, "CFG 1.75 in step 2: negative prompt used · 3 UNet rows"),
         (3, "a", {}, "CFG 2 in step 2: negative prompt used · 4 UNet rows"),
         (4, "a", {}, "CFG 2 in steps 2–3: negative prompt used · 6 UNet rows"),
-        (8, "a", {}, "CFG 2 in steps 4–5: negative prompt used · 10 UNet rows"),
+        (8, "a", {}, "CFG 2 in steps 6–7: negative prompt used · 10 UNet rows"),
         (4, "a AND b", {}, "CFG 2 in steps 2–3: negative prompt used · 12 UNet rows"),
         (
             4,
@@ -73,21 +73,36 @@ def plan_of(
         ),
     ],
 )
-def test_cfg_in_the_middle_steps_alone_costs_that_much_less(loras, steps, prompt, host, said):
-    options = LcmOptions(True, steps=steps, cfg=2.0, guided_steps="middle")
+def test_cfg_in_the_late_steps_alone_costs_that_much_less(loras, steps, prompt, host, said):
+    options = LcmOptions(True, steps=steps, cfg=2.0, guided_steps="late")
     plan = plan_of(loras, options, prompt=prompt, negative_prompt="blurry", host=host)
-    assert status_line(plan).endswith(said) and plan.messages == ()
+    assert status_line(plan).endswith(said)
+    assert [str(message) for message in plan.messages] == [
+        f"CFG 2 → {cfg}: LCM works with 1 to 8 steps and a CFG scale of 1 to {cfg}."
+        for cfg in ({1: 1.5, 2: 1.75}.get(steps),)
+        if cfg
+    ]
 
 
-def test_where_the_middle_steps_cannot_be_guided_alone_all_are(loras):
-    options = LcmOptions(True, steps=4, cfg=2.0, guided_steps="middle", schedule="webui")
+def test_in_late_steps_a_higher_cfg_scale_works_and_one_beyond_it_is_refused(loras):
+    def plan(given, **fields):
+        return plan_of(loras, LcmOptions(True, steps=4, cfg=given, guided_steps="late"), **fields)
+
+    assert (plan(2.5).cfg, plan(2.5).problem, plan(2.5).messages) == (2.5, None, ())
+    assert plan(2.6).problem == "LCM option 'cfg' is 2.6; it must be a number from 1 to 2.5."
+    assert plan(2.5, hires=PassRequest(2, 0.5)).cfg == 1.75
+    assert plan(None, cfg=7.0).cfg == 2.5
+
+
+def test_where_the_late_steps_cannot_be_guided_alone_all_are(loras):
+    options = LcmOptions(True, steps=4, cfg=2.0, guided_steps="late", schedule="webui")
     plan = plan_of(loras, options, negative_prompt="blurry", host={"own_samplers": frozenset({"LCM"})})
     assert plan.first.guided.steps is None and plan.unet_rows == 8
     (message,) = plan.messages
     assert message.startswith("The WebUI's own sampler guides all steps")
-    made_for_cfg = LcmOptions(True, steps=8, cfg=5.0, guided_steps="middle", method="hyper-cfg-8")
+    made_for_cfg = LcmOptions(True, steps=8, cfg=5.0, guided_steps="late", method="hyper-cfg-8")
     assert plan_of(loras, made_for_cfg, negative_prompt="blurry").first.guided.steps is None
-    at_one = LcmOptions(True, steps=4, cfg=1.0, guided_steps="middle")
+    at_one = LcmOptions(True, steps=4, cfg=1.0, guided_steps="late")
     assert plan_of(loras, at_one, negative_prompt="blurry").first.guided.ignores_negative_prompt
 
 
@@ -124,7 +139,7 @@ def test_given_values_are_used_and_others_are_clamped_and_told(loras):
     plan = plan_of(loras, LcmOptions(enabled=True))
     assert (plan.first.steps, plan.cfg) == (8, 2.0)
     assert plan.messages == (
-        "CFG 7 → 2, Steps 20 → 8: LCM works with 1 to 8 steps and a CFG scale of 1 to 2.",
+        "Steps 20 → 8, CFG 7 → 2: LCM works with 1 to 8 steps and a CFG scale of 1 to 2.",
     )
     assert plan_of(loras, LcmOptions(enabled=True), first=PassRequest(3), cfg=1.5).messages == ()
 

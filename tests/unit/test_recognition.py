@@ -655,7 +655,7 @@ def test_cfg_1_of_the_sliders_becomes_the_usual_one_of_a_cfg_keeping_file(tmp_pa
     plan = plan_of(loras, lora=name, steps=4, cfg=1.0, negative="blurry")
     assert plan.problem is None and plan.cfg == 5.0 and not plan.first.guided.ignores_negative_prompt
     assert plan.messages == (
-        f"CFG 1 → 5, Steps 4 → {needed}: Hyper-SD CFG works with {needed} steps and a CFG scale of 3 to 8.",
+        f"Steps 4 → {needed}, CFG 1 → 5: Hyper-SD CFG works with {needed} steps and a CFG scale of 3 to 8.",
     )
     for given in (3.0, 5.0, 8.0):
         assert plan_of(loras, lora=name, steps=needed, cfg=given).cfg == given
