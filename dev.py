@@ -6,6 +6,7 @@ it.
     python dev.py demo --check [...]        start it, make pictures, say what came out, end
     python dev.py test [pytest arguments]   run the tests; with --all the long ones too
     python dev.py bench [NAME] [...]        run a benchmark, `quality` without a name; `bench list` names them
+    python dev.py hosts [NAME ...] [...]    run the live tests on installed WebUIs, see tests/live/hosts.py
     python dev.py setup                     prepare .venv, nothing else
 
 The first call creates `.venv` beside this file (Python 3.10 or 3.11) and installs the pinned packages; later
@@ -558,8 +559,10 @@ def module_command(command, arguments, root):
         whole = WHOLE_SUITE if arguments in ([], ["--all"]) else ()
         # told which settings are its own: with `--webui DIR` it would look for them in that folder
         return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *whole, *arguments]
-    module = {"demo": "workbench", "bench": "benchmarks"}[command]
+    module = {"demo": "workbench", "bench": "benchmarks", "hosts": "tests.live.hosts"}[command]
     file = root / module / "__main__.py"
+    if command == "hosts":
+        file = root / "tests" / "live" / "hosts.py"
     if command == "demo" and "--check" in arguments:
         arguments = [argument for argument in arguments if argument != "--check"]
         module, file = "workbench.check", root / "workbench" / "check.py"
@@ -579,7 +582,7 @@ def main(arguments, environment=None):
     if command in ("-h", "--help"):
         print(__doc__)
         return 0
-    if command not in ("demo", "test", "bench", "setup") or (command == "setup" and rest):
+    if command not in ("demo", "test", "bench", "hosts", "setup") or (command == "setup" and rest):
         problem = f"there is no command `{' '.join(arguments)}`" if arguments else "a command is needed"
         print(f"dev.py: {problem}.\n\n{__doc__}", file=sys.stderr)
         return 2

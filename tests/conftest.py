@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME[@COMMIT]",
         help="add this run, of whole files of tests/live on the real WebUI NAME, to docs/hosts.json",
     )
+    group.addoption("--minutes", type=float, help="stop before the next test when so many are over")
+
+
+STARTED = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STARTED] = time.monotonic()
     if not config.getoption("--webui"):  # an installed WebUI would get the variable too
         # Before torch is imported. With all cores busy, threads that wait for each other cost more than they
         # save.
@@ -105,6 +111,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     items[:] = [item for item in items if item not in long]
     config.hook.pytest_deselected(items=list(long))
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    minutes = item.config.getoption("--minutes")
+    if minutes is not None and time.monotonic() - item.config.stash[STARTED] > 60 * minutes:
+        item.session.shouldstop = f"{minutes:g} minutes are over"
 
 
 @pytest.fixture(scope="session")
