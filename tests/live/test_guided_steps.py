@@ -106,6 +106,8 @@ class TestOnThePage:
         settle(page)
         assert offer.count() == 0 and number(page, "cfg").input_value() == "2.5"
         assert checked(page) == "Light"
+        slider = page.locator("#script_txt2img_lcm_cfg input[type=range]").first
+        assert (slider.get_attribute("max"), slider.input_value()) == ("2.5", "2.5")
         generate(page, webui)
         assert "LCM guided steps: Late" in infotext(page)
 

@@ -169,7 +169,15 @@ class Accordion:
         self._on(self.exchange.change, "heard", inputs=[self.exchange, *moving], outputs=moving)
         self._on(self.done.change, "done", inputs=[self.done])
         sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(settings.limits())}
-        negative = presets.negative_controls(settings.limits())
+        highest = settings.limits().max_cfg
+        negative = {
+            # a slider cannot be set beyond its range, which the answer changes too late
+            label: [
+                {"__type__": "update", "value": cfg, **({"maximum": cfg} if cfg > highest else {})},
+                guided,
+            ]
+            for label, (cfg, guided) in presets.negative_controls(settings.limits()).items()
+        }
         for name, preset, values, set_by_it in (
             ("preset", self.quality, sliders, ("steps", "cfg")),
             ("negative", self.negative, negative, ("cfg", "guided_steps")),
