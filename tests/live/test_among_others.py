@@ -70,7 +70,7 @@ def control(webui, picture, **unit) -> dict:
     ],
 )
 def test_controlnet_steers_an_lcm_picture_at_half_the_work(webui, unit, levels):
-    if unit.get("module") == "reference_only" and webui.name in ("forge", "reforge"):
+    if unit.get("module") == "reference_only" and webui.is_of_forge:
         pytest.skip("the ControlNet of Forge and reForge calls the UNet for its reference too")
     field = control(webui, webui.txt2img(OTHER, lcm=ON)[0].image, **unit)
     without, _ = webui.txt2img(PROMPT, lcm=ON, batch_size=2)

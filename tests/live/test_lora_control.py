@@ -216,7 +216,7 @@ class TestOnThePage:
 
     @pytest.mark.profiles("forge")
     def test_it_does_not_speak_of_a_checkpoint_that_is_no_longer_selected(self, page, webui):
-        if webui.name != "forge":
+        if not webui.is_new_forge:
             pytest.skip("this WebUI loads a checkpoint when it is selected")
         open_accordion(page)
         with webui.settings(sd_model_checkpoint=webui.sdxl):
@@ -259,7 +259,7 @@ class TestOnThePage:
         """Forge loads what is selected when a generation begins, and its page hears nothing of that: one that
         is refused, one that ends.
         """
-        if own.name != "forge":
+        if not own.is_new_forge:
             pytest.skip("this WebUI loads its checkpoint when it starts")
         path = folder(own) / f"{SD15}.safetensors"
         shutil.move(path, tmp_path)

@@ -171,9 +171,7 @@ def test_a_file_that_vanishes_after_the_plan_was_made(webui, batch, steps_before
         except ApiError as error:
             # where the WebUI leaves out all LoRAs if one is missing; A1111 if it has had that one before
             assert (
-                error.status == 422
-                and "'mine'" in error.body["detail"]
-                and (batch == 1 or webui.name in ("forge", "reforge"))
+                error.status == 422 and "'mine'" in error.body["detail"] and (batch == 1 or webui.is_of_forge)
             )
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, auto.image)
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
@@ -236,13 +234,13 @@ def test_a_lora_that_the_webui_fails_to_put_into_the_layers_is_not_passed_off_as
             for _ in range(2):  # the second time the WebUI takes the layers for done
                 with pytest.raises(ApiError) as error:
                     webui.txt2img(PROMPT, lcm=options)
-                if webui.name == "forge" and error.value.status == 500:
+                if webui.is_new_forge and error.value.status == 500:
                     continue  # its own error
                 assert (
                     error.value.status == 422
                     and "mine.safetensors did not take hold" in error.value.body["detail"]
                 )
-            if webui.name != "forge":
+            if not webui.is_new_forge:
                 webui.txt2img(PROMPT, lcm={**options, "weight": 0})  # at which it changes nothing
             path.write_bytes(whole)
             right, _ = webui.txt2img(PROMPT, lcm=options)

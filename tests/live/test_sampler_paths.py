@@ -470,7 +470,7 @@ def test_no_more_than_two_latents_beyond_the_hosts_own_sampler(webui, batch_size
 @one_profile
 def test_weights_stored_in_eight_bits(webui):
     """A1111's setting "FP8 weight": layers are kept in float8 and computed in the usual precision."""
-    if webui.name in ("forge", "reforge"):
+    if webui.is_of_forge:
         pytest.skip("the setting changes nothing in this WebUI")
     before, _ = webui.txt2img(PROMPT, lcm=ON)
     with webui.settings(fp8_storage="Enable"):

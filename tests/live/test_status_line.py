@@ -291,7 +291,7 @@ def test_a_list_of_loras_that_has_not_changed_is_not_sent_again(panel):
 
 def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_override(panel, webui):
     made, _ = webui.txt2img(PROMPT, webui.sdxl, steps=1)
-    label = "Model" if webui.name == "forge" else "Model hash"
+    label = "Model" if webui.is_new_forge else "Model hash"
     override = {"txt2img_override_settings": [f"{label}: {fields(made.infotext)[label]}"]}
     webui.loaded()
     waiting = panel.ask(**ON, host=override)

@@ -161,14 +161,24 @@ class WebUI:
     def txt2img_of_infotext(self, infotext: str, **fields) -> dict:
         """The API's answer to a request with the field `infotext`, for WebUIs that have it."""
         # it answers 500 where it has to read the styles out of an infotext, with or without extensions
-        if self.name == "forge":
+        if self.is_new_forge:
             fields["styles"] = []
         return self.client.post("/sdapi/v1/txt2img", {"infotext": infotext, **fields})
 
     @property
+    def is_of_forge(self) -> bool:
+        """Whether it is Forge or one of those that grew from it."""
+        return self.name in ("forge", "reforge", "neo")
+
+    @property
+    def is_new_forge(self) -> bool:
+        """Whether it is Forge as it was rewritten, with gradio 4, or Forge Neo."""
+        return self.name in ("forge", "neo")
+
+    @property
     def leaves_out_uncond(self) -> bool:
         """Whether this WebUI itself computes nothing of the negative prompt at CFG 1."""
-        return self.name in ("forge", "reforge")
+        return self.is_of_forge
 
     @property
     def survives_early_stop(self) -> bool:
@@ -179,7 +189,7 @@ class WebUI:
         """Of `rows` unconditional rows, how many it shows other extensions before the UNet at CFG 1; Forge
         shows them no tensor at all.
         """
-        return None if self.name == "forge" else rows
+        return None if self.is_new_forge else rows
 
     def shown_error(self, text: str) -> str:
         """What its page shows of an error with this text: reForge's main thread prints the error and gives
@@ -190,16 +200,19 @@ class WebUI:
     @property
     def hires(self) -> dict:
         """A request's fields for a hires pass in latent space to twice the size, at strength 0.5."""
-        fields = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.5}
-        # Forge's API fails without it, with or without extensions
-        return {**fields, "hr_additional_modules": ["Use same choices"]} if self.name == "forge" else fields
+        upscaler = "Lanczos" if self.name == "neo" else "Latent"  # it has none in latent space
+        fields = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": upscaler, "denoising_strength": 0.5}
+        # the API fails without it, with or without extensions
+        return {**fields, "hr_additional_modules": ["Use same choices"]} if self.is_new_forge else fields
 
     @property
     def own_lcm_timesteps(self) -> list[int]:
         """What that sampler tells the UNet in 4 steps; A1111 rounds to the distillation grid, the others do
         not.
         """
-        return [999, 672, 346, 19] if self.name in ("forge", "reforge") else [999, 679, 339, 19]
+        if self.name == "neo":
+            return [999, 666, 333, 0]
+        return [999, 672, 346, 19] if self.is_of_forge else [999, 679, 339, 19]
 
 
 def connect(client: Client, name: str | None, side: int, **started) -> WebUI:

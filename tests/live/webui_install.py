@@ -39,7 +39,11 @@ SETTINGS = {
     "show_progress_type": "Approx cheap",  # other previews download weights
     # reForge: each checkpoint's own, where by itself it draws with that of another checkpoint
     "sd_text_encoder": "None",
+    # Forge Neo waits for Enter where a file of settings has no such mark
+    "VERSION_UID": "PY313",
 }
+# a WebUI passes over arguments that it does not know
+ENVIRONMENT = {"IGNORE_CMD_ARGS_ERRORS": "1"}
 
 
 class InstallProblem(Exception):
@@ -150,6 +154,7 @@ def prepare_data_dir(data_dir: Path, models: Path) -> list[str]:
     first = names[pick_checkpoints(names.items())[SD15]]
     loras = data_dir / "models" / "Lora"
     copy_lcm_loras(models / "Lora", loras)
+    (data_dir / "tmp").mkdir()  # Forge Neo fails at pictures that are not saved without it
     extensions = data_dir / "extensions"
     extensions.mkdir(parents=True)
     link_folder(EXTENSION, extensions / "sd-webui-lcm")
@@ -193,4 +198,12 @@ class InstalledWebUI(HostProcess):
         command = [str(python), "launch.py", *FLAGS, *NO_DOWNLOADS, "--port", str(port), *places, *arguments]
         if auth:
             command += ["--api-auth", auth]
-        super().__init__(str(folder), command, folder=folder, port=port, auth=auth, timeout=timeout)
+        super().__init__(
+            str(folder),
+            command,
+            folder=folder,
+            port=port,
+            environment=ENVIRONMENT,
+            auth=auth,
+            timeout=timeout,
+        )

@@ -65,9 +65,11 @@ def _selected_checkpoint(override: str | None):
 
     # an override counts by one of a checkpoint's own names alone, and not at all by any other
     overriding = sd_models.checkpoint_aliases.get(override)
-    return overriding or sd_models.get_closet_checkpoint_match(
-        server.setting("sd_model_checkpoint", None) or ""
-    )
+    name = server.setting("sd_model_checkpoint", None)
+    if not overriding and not name:  # a preset that names none leaves this one to be loaded [neo]
+        loading = getattr(getattr(sd_models, "model_data", None), "forge_loading_parameters", {})
+        overriding = loading.get("checkpoint_info")
+    return overriding or sd_models.get_closet_checkpoint_match(name or "")
 
 
 def _unet(model):

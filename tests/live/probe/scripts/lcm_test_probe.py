@@ -9,7 +9,7 @@ GET /lcm-test-probe/scripts describes the scripts and their arguments, also wher
     at that.
 GET /lcm-test-probe/looks says how often the LoRA folder was listed so far.
 GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" |
-    "forge" | "reforge"}.
+    "forge" | "reforge" | "neo"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user
     who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}  in the UNet's second call; 0: before it
@@ -286,7 +286,7 @@ def host_name():
             return False
 
     if has("modules_forge"):
-        return "reforge" if has("ldm_patched") else "forge"
+        return "reforge" if has("ldm_patched") else "neo" if has("modules_forge.presets") else "forge"
     return next((name for name, module in HOSTS.items() if has(module)), "a1111-1.6")
 
 
