@@ -200,7 +200,7 @@ class WebUI:
     @property
     def hires(self) -> dict:
         """A request's fields for a hires pass in latent space to twice the size, at strength 0.5."""
-        upscaler = "Lanczos" if self.name == "neo" else "Latent"  # it has none in latent space
+        upscaler = "None" if self.name == "neo" else "Latent"  # it has none in latent space
         fields = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": upscaler, "denoising_strength": 0.5}
         # the API fails without it, with or without extensions
         return {**fields, "hr_additional_modules": ["Use same choices"]} if self.is_new_forge else fields
