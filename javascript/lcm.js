@@ -154,8 +154,11 @@
         },
 
         // A preset sets other controls when the user picks it, and not when an answer says which one they stand at: gradio 4 reports both.
-        picked(tab, name, values, picked, exchange) {
-            return (picked !== JSON.parse(exchange)[name] && values[picked]) || [UNCHANGED, UNCHANGED];
+        picked(tab, values, picked, exchange) {
+            return (picked !== JSON.parse(exchange).preset && values[picked]) || [UNCHANGED, UNCHANGED];
+        },
+        pickedNegative(tab, bySteps, picked, exchange, steps) {
+            return (picked !== JSON.parse(exchange).negative && bySteps[steps]?.[picked]) || [UNCHANGED, UNCHANGED];
         },
 
         // A picture made with LCM was pasted: what it has written into the WebUI's own controls is not the user's.

@@ -53,7 +53,7 @@ OFF, LIGHT, FULL = Text("Off"), Text("Light"), Text("Full")
 FULL_CFG = 1.5
 
 
-def negative_controls(limits: Limits) -> dict[str, tuple[float, str]]:
+def negative_controls(limits: Limits, steps: int) -> dict[str, tuple[float, str]]:
     """What the negative prompt may be to do -> CFG scale and guided steps, as the page has them. Light
     suppresses as much as Full and costs less: docs/small-models.md.
     """
@@ -61,7 +61,7 @@ def negative_controls(limits: Limits) -> dict[str, tuple[float, str]]:
         return {}
     return {
         OFF: (PRESET_CFG, GUIDED_LABELS[ALL]),
-        LIGHT: (highest_late_cfg(limits.max_cfg, limits.max_steps), GUIDED_LABELS[LATE]),
+        LIGHT: (highest_late_cfg(limits.max_cfg, steps), GUIDED_LABELS[LATE]),
         FULL: (min(FULL_CFG, limits.max_cfg), GUIDED_LABELS[ALL]),
     }
 

@@ -102,8 +102,10 @@ def late_steps(steps: int) -> tuple[int, ...]:
 
 
 def highest_late_cfg(highest: float, steps: int) -> float:
-    """The highest CFG scale that works in the late steps of so many, where `highest` does in all of them."""
-    factor = {1: 0.75, 2: 0.875}.get(steps, 1.25)
+    """The highest CFG scale that works in the late steps of so many, where `highest` does in all of them: the
+    fewer steps correct after it, the less. It is also the best one there.
+    """
+    factor = 0.75 if steps < 3 else 1.0 if steps < 6 else 1.25
     return max(1.0, round(highest * factor, 2))
 
 

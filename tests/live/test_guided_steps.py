@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
-from tests.live.page import generate, infotext, number, settle, status, wait_for_status
+from tests.live.page import generate, infotext, number, set_number, settle, status, wait_for_status
 from tests.live.profiles import every_profile, one_profile
 from tests.live.test_generation import TRAILING_4, fields, levels_apart, same
 from tests.live.test_xyz_plot import plot
@@ -102,12 +102,10 @@ class TestOnThePage:
         assert offer.count() == 0
         page.fill("#txt2img_neg_prompt textarea", "green circle")
         offer.click()
-        wait_for_status(page, "CFG 2.5 in steps 2–3: negative prompt used · 6 UNet rows")
+        wait_for_status(page, "CFG 2 in steps 2–3: negative prompt used · 6 UNet rows")
         settle(page)
-        assert offer.count() == 0 and number(page, "cfg").input_value() == "2.5"
+        assert offer.count() == 0 and number(page, "cfg").input_value() == "2"
         assert checked(page) == "Light"
-        slider = page.locator("#script_txt2img_lcm_cfg input[type=range]").first
-        assert (slider.get_attribute("max"), slider.input_value()) == ("2.5", "2.5")
         generate(page, webui)
         assert "LCM guided steps: Late" in infotext(page)
 
@@ -117,12 +115,25 @@ class TestOnThePage:
         assert checked(page) == "Off"
         for label, line in (
             ("Full", "CFG 1.5 · 8 UNet rows"),
-            ("Light", "CFG 2.5 in steps 2–3 · 6 UNet rows"),
+            ("Light", "CFG 2 in steps 2–3 · 6 UNet rows"),
         ):
             page.locator("#script_txt2img_lcm_negative label", has_text=label).first.click()
             wait_for_status(page, line)
             settle(page)
             assert checked(page) == label
+        set_number(page, "steps", 8)
+        page.locator("#script_txt2img_lcm_negative label", has_text="Full").first.click()
+        wait_for_status(page, "CFG 1.5 · 16 UNet rows")
+        settle(page)
+        page.locator("#script_txt2img_lcm_negative label", has_text="Light").first.click()
+        wait_for_status(page, "CFG 2.5 in steps 6–7 · 10 UNet rows")
+        settle(page)
+        slider = page.locator("#script_txt2img_lcm_cfg input[type=range]").first
+        assert (slider.get_attribute("max"), slider.input_value()) == ("2.5", "2.5")
+        set_number(page, "steps", 4)
+        wait_for_status(page, "CFG 2 in steps 2–3 · 6 UNet rows")
+        settle(page)
+        assert number(page, "cfg").input_value() == "2"
         number(page, "cfg").fill("1")
         number(page, "cfg").press("Tab")
         wait_for_status(page, "CFG 1 · 4 UNet rows")

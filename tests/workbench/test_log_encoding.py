@@ -17,4 +17,4 @@ def test_messages_that_the_log_cannot_hold_do_not_disturb_the_generation(profile
             "a big red cross on a blue mosaic", lcm={"enabled": True}, steps=20, cfg_scale=7
         )
         assert "Steps: 8" in made.infotext and "LCM LoRA: lcm_lora_sd15" in made.infotext
-        assert any(line.startswith("LCM: CFG 7 ? 2, Steps 20 ? 8") for line in server.log)
+        assert any(line.startswith("LCM: Steps 20 ? 8, CFG 7 ? 2") for line in server.log)

@@ -14,7 +14,7 @@ import gradio as gr
 
 from lib_lcm.families import family_named
 from lib_lcm.methods import LCM
-from lib_lcm.options import OPTION, OPTIONS, Boolean, Choice, Number, Option, OwnNumber
+from lib_lcm.options import OPTION, OPTIONS, Boolean, Choice, Limits, Number, Option, OwnNumber
 from lib_lcm.plan import presets
 from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.request import PROMPTS
@@ -60,7 +60,7 @@ class Accordion:
             for row in (*ROWS, *((name,) for name in OPTION if name not in in_rows)):
                 by_name |= self._row(row)
                 if "cfg" in row:
-                    negative = list(presets.negative_controls(settings.limits()))
+                    negative = list(presets.negative_controls(settings.limits(), OPTION["steps"].first))
                     self.negative = gr.Radio(
                         negative, label=Text("Negative prompt"), elem_id=elem_id("negative")
                     )
@@ -168,22 +168,21 @@ class Accordion:
         )
         self._on(self.exchange.change, "heard", inputs=[self.exchange, *moving], outputs=moving)
         self._on(self.done.change, "done", inputs=[self.done])
-        sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(settings.limits())}
-        highest = settings.limits().max_cfg
-        negative = {
-            # a slider cannot be set beyond its range, which the answer changes too late
-            label: [
-                {"__type__": "update", "value": cfg, **({"maximum": cfg} if cfg > highest else {})},
-                guided,
-            ]
-            for label, (cfg, guided) in presets.negative_controls(settings.limits()).items()
+        limits = settings.limits()
+        sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(limits)}
+        by_steps = {
+            steps: {
+                label: _picked(*values, limits)
+                for label, values in presets.negative_controls(limits, steps).items()
+            }
+            for steps in range(limits.min_steps, limits.max_steps + 1)
         }
-        for name, preset, values, set_by_it in (
-            ("preset", self.quality, sliders, ("steps", "cfg")),
-            ("negative", self.negative, negative, ("cfg", "guided_steps")),
-        ):
-            outputs = [self.by_name[option] for option in set_by_it]
-            self._on(preset.input, "picked", name, values, inputs=[preset, self.exchange], outputs=outputs)
+        steps, cfg, guided = (self.by_name[name] for name in ("steps", "cfg", "guided_steps"))
+        self._on(
+            self.quality.input, "picked", sliders, inputs=[self.quality, self.exchange], outputs=[steps, cfg]
+        )
+        inputs = [self.negative, self.exchange, steps]
+        self._on(self.negative.input, "pickedNegative", by_steps, inputs=inputs, outputs=[cfg, guided])
         for component in [self.enabled, *overruled]:
             self._on(component.change, "held", inputs=[self.enabled, *overruled])
         self._on(self.pasted.change, "pasted", len(overruled), outputs=overruled)
@@ -229,6 +228,10 @@ class Accordion:
             moved |= of_method
             value |= of_method
             said = say()
+        plan = said.plan
+        if plan is not None and plan.first.guided.steps is not None and plan.cfg < value["cfg"]:
+            moved["cfg"] = value["cfg"] = plan.cfg  # of more steps
+            said = say()
         method = known.get("method") if said.plan is None else said.plan.method.name
         ranges = slider_ranges(said.plan)
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
@@ -257,6 +260,14 @@ class Accordion:
             json.dumps(answer), status_panel.render(said, tab), preset, negative, *sliders, dropdown,
             remember_button(value["lora"]), download, correct_button(said.plan), more,
         )  # fmt: skip
+
+
+def _picked(cfg: float, guided: str, limits: Limits) -> list:
+    """What the page sets where a preset of the negative prompt is picked: CFG scale and guided steps."""
+    if cfg <= limits.max_cfg:
+        return [cfg, guided]
+    # a slider cannot be set beyond its range, which the answer changes too late
+    return [{"__type__": "update", "value": cfg, "maximum": cfg}, guided]
 
 
 def _first_exchange() -> dict:

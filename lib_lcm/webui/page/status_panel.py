@@ -98,7 +98,7 @@ def answer(asked: Asked) -> Answer:
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg_scale"))
     noted += _translated(_notes(plan, asked, is_switched_on), words)
     is_refusal = plan.problem is not None
-    is_light_possible = LIGHT in negative_controls(settings.limits(plan.method))
+    is_light_possible = LIGHT in negative_controls(settings.limits(plan.method), plan.first.steps)
     offer = None
     if plan.first.guided.ignores_negative_prompt and is_light_possible and not is_switched_on:
         offer = translated(Text("Use it in the late steps"), words)
