@@ -84,8 +84,13 @@ def few_step_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[FewStepTa
     """The tags of a prompt that mean a LoRA for few steps, by the content of the file they name or, where
     there is none, by the usual name of an LCM-LoRA.
     """
-    found = []
-    for tag in find_tags(tags) if isinstance(tags, str) else tags:
+    return _read_tags(find_tags(tags) if isinstance(tags, str) else tags, loras)[0]
+
+
+def _read_tags(tags: Iterable[LoraTag], loras: Loras) -> tuple[list[FewStepTag], list[LoraTag]]:
+    """The tags that mean a LoRA for few steps, and those that mean no file at all."""
+    found, unknown = [], []
+    for tag in tags:
         file = loras.find(tag.name)
         if file is not None and file.problem is None:
             method, _ = loras.method_of(file)
@@ -95,7 +100,9 @@ def few_step_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[FewStepTa
             family = conventional_family(tag.name)
             if family is not None or means_any_lcm_lora(tag.name):
                 found.append(FewStepTag(tag, LCM, None, family))
-    return found
+            elif file is None:
+                unknown.append(tag)
+    return found, unknown
 
 
 def lcm_tags(tags: str | Iterable[LoraTag], loras: Loras) -> list[FewStepTag]:
@@ -130,7 +137,7 @@ def lora_for(
         return LoraUse(problem=unreadable)
     # for callers without settings
     weight = float(FIRST["weight"] if options.weight is None else options.weight)
-    typed = few_step_tags(tags, loras)
+    typed, unknown = _read_tags(tags, loras)
     fitting = [item.file for item in typed if item.file is not None and item.family is family]
     if options.lora == NONE or (options.lora == AUTO and remembered == NONE):
         # what was typed is left to the WebUI, and sampled as it was made for
@@ -153,6 +160,11 @@ def lora_for(
         )
     if found.problem:
         return found
+    for name in dict.fromkeys(tag.name for tag in unknown):
+        message = Text(
+            "The LoRA {lora} in the prompt is not in the LoRA folder: its tag does nothing.", lora=name
+        )
+        found = replace(found, messages=(*found.messages, message))
     return _with_tags(replace(found, weight=weight), tags, typed, family, loras)
 
 

@@ -132,8 +132,8 @@ class _Planner:
         if any(one.guided.ignores_negative_prompt for one in passes):
             self.messages.append(
                 Text(
-                    "The negative prompt is ignored at CFG scale 1; raise CFG to {cfg:g} at most to use it,"
-                    " in the late steps alone for less work.",
+                    "The negative prompt is ignored at CFG scale 1: raise CFG to {cfg:g} at most to use it,"
+                    " or guide the late steps alone (Light), which costs less.",
                     cfg=limits.max_cfg,
                 )
             )

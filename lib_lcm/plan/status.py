@@ -7,7 +7,7 @@ from typing import Any
 from lib_lcm.lora.file import BY_HASH, BY_LAYERS, BY_METADATA, BY_NAME, BY_YOU
 from lib_lcm.lora.use import REMEMBERED
 from lib_lcm.methods import LCM
-from lib_lcm.options import SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
+from lib_lcm.options import AUTO, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
 from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.text import Text, Translations, term, translated
 
@@ -19,6 +19,7 @@ HOW_KNOWN = {
     BY_LAYERS: "by its layers",
     BY_NAME: "by its name",
 }
+AS_ASKED = "as asked"
 
 
 def status_line(plan: Plan, translations: Translations | None = None) -> str:
@@ -38,7 +39,7 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "problem": plan.problem,
         "family": plan.family.name,
         "method": plan.method.name,
-        "method_known_by": None if lora is None or lora.known_by is None else HOW_KNOWN[lora.known_by],
+        "method_known_by": _known_by(plan),
         "sampler": plan.sampler,
         "gamma": first.gamma,
         "lora": None if lora is None else lora.name,
@@ -56,6 +57,14 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "messages": list(plan.messages),
         "hints": list(plan.hints),
     }
+
+
+def _known_by(plan: Plan) -> str | None:
+    """How the method of the first pass is known."""
+    if plan.options.method != AUTO:
+        return AS_ASKED
+    lora = plan.first.lora
+    return None if lora is None or lora.known_by is None else HOW_KNOWN[lora.known_by]
 
 
 def _parts(plan: Plan) -> list[str]:

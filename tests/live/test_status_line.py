@@ -273,13 +273,13 @@ def test_a_wrong_guess_is_corrected_for_the_very_file(panel, webui):
         assert panel.ask(**ON, lora=guessed).correct is None
         picked = panel.ask(**ON, lora=guessed, method="DMD2")
         assert "(DMD2) · 4 steps: 999 749" in picked.line
-        assert picked.correct == f"Take {guessed} for DMD2 from now on"
+        assert picked.correct == f"Always treat {guessed} as DMD2"
         assert panel.press("correct", picked, method="DMD2") is None
         assert f"{guessed} (DMD2) · 4 steps: 999 749 499 249" in panel.ask(**ON, lora=guessed).line
     with files(webui, metadata=False, **{renamed: SD15}):
         corrected = panel.ask(**ON, lora=renamed)
         assert f"{renamed} (DMD2)" in corrected.line
-        assert corrected.correct == f"Take {renamed} for what it was taken for"
+        assert corrected.correct == f"Forget that {renamed} is DMD2"
         assert panel.press("correct", corrected) is None
         assert f"{renamed} · 4 steps: 999 759" in panel.ask(**ON, lora=renamed).line
 

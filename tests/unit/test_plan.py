@@ -109,6 +109,20 @@ def test_where_the_late_steps_cannot_be_guided_alone_all_are(loras):
     assert plan_of(loras, at_one, negative_prompt="blurry").first.guided.ignores_negative_prompt
 
 
+def test_a_tag_that_means_no_file_is_told_once_and_a_usual_name_is_none_such(loras):
+    tag = "<lora:Hyper-SD15-8steps-lora:1>"
+    assert plan_of(loras, prompt=f"a star {tag} {tag} <lora:lcm:1>").messages[:1] == (
+        "The LoRA Hyper-SD15-8steps-lora in the prompt is not in the LoRA folder: its tag does nothing.",
+    )
+    assert plan_of(loras, prompt="a star <lora:lcm_lora_sd15:1>").messages == ()
+
+
+def test_a_method_picked_by_hand_is_known_as_that(loras):
+    plan = plan_of(loras, LcmOptions(True, steps=4, cfg=1.0, method="dmd2"))
+    assert as_dict(plan)["method_known_by"] == "as asked"
+    assert as_dict(plan_of(loras))["method_known_by"] == "by its layers"
+
+
 def test_one_tick_says_everything_in_one_line(loras):
     plan = plan_of(loras)
     assert status_line(plan) == "SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · CFG 1 · 4 UNet rows"

@@ -72,8 +72,8 @@ LANGUAGES = {
             " UNet-Zeilen"
         ),
         (
-            "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet; damit er wirkt, CFG erhöhen, höchstens"
-            " auf 2, für weniger Rechenaufwand nur in den späten Schritten."
+            "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet: damit er wirkt, CFG erhöhen, höchstens"
+            " auf 2, oder nur die späten Schritte führen (Leicht), was weniger kostet."
         ),
     ),
     "ja_JP": (
@@ -82,13 +82,16 @@ LANGUAGES = {
             " 行"
         ),
         (
-            "CFG スケール 1 ではネガティブプロンプトは無視されます。使うには CFG を上げてください（最大 2）。"
-            "後半のステップだけなら計算量が少なく済みます。"
+            "CFG スケール 1 ではネガティブプロンプトは無視されます。使うには CFG を上げるか（最大 2）、"
+            "後半のステップだけをガイドしてください（ライト、計算が少なく済みます）。"
         ),
     ),
     "zh_CN": (
         "SD 1.5 · lcm_lora_sd15 · 4 步：999 759 499 259 · CFG 1：忽略反向提示词 · UNet 4 行",
-        "CFG 系数为 1 时会忽略反向提示词；要使用它，请提高 CFG（最高 2），只在后段的步生效则计算量更少。",
+        (
+            "CFG 系数为 1 时会忽略反向提示词：要使用它，请提高 CFG（最高 2），"
+            "或只引导后段的步（轻，计算量更少）。"
+        ),
     ),
 }
 """The status line and the warning of a negative prompt at CFG 1."""

@@ -274,11 +274,15 @@ def correct_button(plan: Plan | None):
         return gr.update(visible=False)
     if plan.options.method == AUTO:
         forgets = lora.known_by == BY_YOU
-        text = _named("Take {lora} for what it was taken for", lora=lora.name) if forgets else ""
+        text = (
+            _named("Forget that {lora} is {method}", lora=lora.name, method=plan.method.label)
+            if forgets
+            else ""
+        )
         return gr.update(visible=forgets, **({"value": text} if forgets else {}))
     if plan.method is lora.method:
         return gr.update(visible=False)
-    text = _named("Take {lora} for {method} from now on", lora=lora.name, method=plan.method.label)
+    text = _named("Always treat {lora} as {method}", lora=lora.name, method=plan.method.label)
     return gr.update(visible=True, value=text)
 
 

@@ -101,7 +101,7 @@ def answer(asked: Asked) -> Answer:
     is_light_possible = LIGHT in negative_controls(settings.limits(plan.method), plan.first.steps)
     offer = None
     if plan.first.guided.ignores_negative_prompt and is_light_possible and not is_switched_on:
-        offer = translated(Text("Use it in the late steps"), words)
+        offer = translated(Text("Use it (Light)"), words)
     return Answer(
         line, _shown(warnings, words), covered, noted, is_refusal=is_refusal, plan=plan, offer=offer
     )
