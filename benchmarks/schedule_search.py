@@ -2,12 +2,14 @@
 on every model here?
 
     python dev.py bench schedule_search [--steps 2 3 4] [--rounds 40]
+    python dev.py bench schedule_search --timesteps 999 679 359 79 --seed 13
 
 Searches on one set of prompts and seeds and measures what it found on another, prompts held out of training
 included, next to the reference's timesteps and the WebUI's own. The search climbs: each round moves one
 timestep, or the amount of noise, of the best so far, and keeps what draws more prompts right, all models
 counted together. A candidate is only believed after twice as many prompts as it was found with. It is not
 told what the answer is judged by afterwards, so an advantage that was luck in the search does not last.
+`--timesteps` measures given ones instead, by the same rivals.
 """
 
 from __future__ import annotations
@@ -125,7 +127,9 @@ def search(
     return kept
 
 
-def final(measure: Measure, found: Candidate, steps: int, prompts: int) -> dict[str, Any]:
+def final(
+    measure: Measure, found: Candidate, steps: int, prompts: int, seed: int = FINAL_SEED
+) -> dict[str, Any]:
     """What was found against the reference and the WebUI's timesteps, on prompts and seeds that the search
     never saw.
     """
@@ -135,12 +139,12 @@ def final(measure: Measure, found: Candidate, steps: int, prompts: int) -> dict[
         "webui": Candidate(tuple(evenly_to_lowest(steps))),
     }
     sets = {
-        "seen": prompts_of(prompts, FINAL_SEED),
-        "held_out": prompts_of(prompts // 2, FINAL_SEED, held_out=True),
+        "seen": prompts_of(prompts, seed),
+        "held_out": prompts_of(prompts // 2, seed, held_out=True),
     }
     result: dict[str, Any] = {}
     for kind, scenes in sets.items():
-        right = {name: measure(candidate, scenes, FINAL_SEED) for name, candidate in rivals.items()}
+        right = {name: measure(candidate, scenes, seed) for name, candidate in rivals.items()}
         result[kind] = {name: _share(flags) for name, flags in right.items()}
         for rival in ("reference", "webui"):
             mean, half = paired_difference(right["found"], right[rival])
@@ -187,6 +191,14 @@ def main(arguments: list[str] | None = None) -> None:
         help="prompts for each model that a candidate is found with",
     )
     parser.add_argument("--final-prompts", type=int, default=FINAL_PROMPTS)
+    parser.add_argument("--seed", type=int, default=FINAL_SEED, help="of the final prompts and their noise")
+    parser.add_argument(
+        "--timesteps",
+        type=int,
+        nargs="+",
+        action="append",
+        help="measure these and search for nothing; may be given several times",
+    )
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
@@ -201,7 +213,19 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             print(f"Absent: there is no {checkpoint.name} with {lora.name}.")
     results: dict[str, Any] = {}
-    for steps in options.steps if measures else ():
+
+    def compare(key: str, found: Candidate, **more: Any) -> None:
+        results[key] = {"timesteps": list(found.timesteps), "noise": found.noise, **more, "models": {}}
+        for name, measure in measures.items():
+            row = final(measure, found, len(found.timesteps), options.final_prompts, options.seed)
+            results[key]["models"][name] = row
+            print(f"  small-{name}: {told(row)}", flush=True)
+
+    for timesteps in options.timesteps or ():
+        key = " ".join(map(str, timesteps))
+        print(f"timesteps {key}", flush=True)
+        compare(key, Candidate(tuple(timesteps)))
+    for steps in options.steps if measures and not options.timesteps else ():
         kept = search(Together(measures.values()), steps, options.rounds, options.prompts)
         found = kept[-1]
         print(
@@ -209,16 +233,9 @@ def main(arguments: list[str] | None = None) -> None:
             " improvements",
             flush=True,
         )
-        results[str(steps)] = {
-            "timesteps": list(found.timesteps),
-            "noise": found.noise,
-            "improvements": len(kept) - 1,
-            "models": {},
-        }
-        for name, measure in measures.items():
-            results[str(steps)]["models"][name] = final(measure, found, steps, options.final_prompts)
-            print(f"  small-{name}: {told(results[str(steps)]['models'][name])}", flush=True)
+        compare(str(steps), found, improvements=len(kept) - 1)
     settings = {"rounds": options.rounds, "prompts": options.prompts, "final_prompts": options.final_prompts}
+    settings["seed"] = options.seed
     path = clock.save("schedule_search", {"settings": settings, "steps": results})
     print(f"Written to {path}.")
 

@@ -163,6 +163,18 @@ def test_the_search_measures_what_it_found_on_each_model(models, tmp_path, monke
     )
 
 
+def test_given_timesteps_are_measured_by_the_same_rivals(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clock, "RESULTS", tmp_path)
+    given = ["--timesteps", "999", "299", "--timesteps", "999"]
+    options = [*given, "--seed", "13", "--final-prompts", "8", "--models", str(models)]
+    assert bench.main(["schedule_search", *options]) == 0
+    found = json.loads((tmp_path / "schedule_search.json").read_text())
+    assert list(found["steps"]) == ["999 299", "999"] and found["settings"]["seed"] == 13
+    # in one step all three are at 999
+    alone = found["steps"]["999"]["models"]["sd15"]["seen"]
+    assert alone["found minus webui"] == alone["found minus reference"] == {"points": 0.0, "interval": 0.0}
+
+
 def test_recipes_are_the_extension_s_timesteps_and_noise_levels():
     levels = [float(t + 1) for t in range(1000)]
     assert recipes.sampler_of("LCM", levels)[0] == [1000, 760, 500, 260, 0]
