@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from benchmarks import __main__ as bench
-from benchmarks import clock, quality, recipes, schedule_search
+from benchmarks import clock, frontier, guidance, quality, recipes, schedule_search
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
+from benchmarks.unwanted import TASKS, wishes
 from lib_lcm.distill import LoraAdapter, save_lora
+from workbench.scenes import COLOURS
+from workbench.scenes.judge import Judge
+from workbench.scenes.render import render, to_uint8
 from workbench.small_models import build_model, save_checkpoint
+from workbench.train.sampling import load_for_cut_captions, sample_lcm
 
 
 def test_wilson_interval():
@@ -195,6 +203,97 @@ def test_recipes_compare_each_lora_on_the_same_prompts(models, tmp_path, monkeyp
     assert "- LCM-LoRA, LCM against trailing-4 LoRA, trailing: " in printed
     bench.main(["recipes", "--prompts", "8", "--models", str(models), "--lora", str(tmp_path / "no")])
     assert f"Absent: there is no {tmp_path / 'no'}." in capsys.readouterr().out
+
+
+def _judge_renders(scenes):
+    pictures = render(scenes, np.random.default_rng(3))
+    return Judge()(to_uint8(pictures))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_negative_prompt_names_what_the_picture_shows(task, held_out):
+    """Of pictures of the very scene the prompt leaves open what the negative prompt then names."""
+    asked = wishes(task, 24, seed=1, held_out=held_out)
+    verdicts = _judge_renders([wish.scene for wish in asked])
+    told = [wish.seen_in(verdict) for wish, verdict in zip(asked, verdicts, strict=True)]
+    assert told == asked
+    for wish, verdict in zip(asked, verdicts, strict=True):
+        assert wish.judged(verdict) == {"unwanted": True, "right": True, "flat": False}
+        assert wish.value not in wish.prompt and wish.value in wish.negative
+        assert wish.scene.held_out == held_out
+
+
+def test_another_value_is_not_unwanted_and_another_background_is_not_right():
+    wish = wishes("colour", 1, seed=1)[0]
+    thing = wish.scene.things[0]
+    others = [name for name in COLOURS if name not in (thing.colour, wish.scene.background)]
+    recoloured = replace(wish.scene, things=(replace(thing, colour=others[0]),))
+    moved = replace(wish.scene, background=others[0])
+    first, second = _judge_renders([recoloured, moved])
+    assert wish.judged(first) == {"unwanted": False, "right": True, "flat": False}
+    assert wish.judged(second) == {"unwanted": True, "right": False, "flat": False}
+    assert wish.seen_in(first).negative == f"a {others[0]} {thing.shape}"
+
+
+def test_guided_steps_are_what_the_workbench_s_own_sampler_draws(models):
+    """In every step with an empty negative prompt, after other rows have left their predictions behind."""
+    model = load_for_cut_captions(models / "Stable-diffusion" / "small-sd15.safetensors")
+    captions = ["a big red cross on a blue mosaic", "a small circle on a green mosaic"]
+    predictions = guidance.Predictions(model, captions)
+    predictions.against(["", ""])
+
+    def drawn(*scales):
+        generator = torch.Generator().manual_seed(5)
+        return guidance.sample(predictions, scales, [999, 679, 339], generator)
+
+    rows = {scales: drawn(*scales) for scales in ((1, 1, 1), (1, 2, 1), (1, 2, 2), (1.5, 1.5, 1.5))}
+    for cfg in (1, 1.5):
+        expected = sample_lcm(model, captions, [999, 679, 339], cfg, torch.Generator().manual_seed(5))
+        torch.testing.assert_close(rows[(cfg,) * 3], expected, rtol=1e-4, atol=1e-4)
+    assert len({float(latents.sum()) for latents in rows.values()}) == 4
+    assert len(predictions._known) == 3 + 2 + 1 + 5  # what each row adds
+
+
+def test_guidance_compares_rows_on_the_same_prompts(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clock, "RESULTS", tmp_path)
+    assert bench.main(["guidance", "--prompts", "8", "--models", str(models), "--steps", "4"]) == 0
+    found = json.loads((tmp_path / "guidance.json").read_text())["cells"]
+    assert [len(rows) for models in found.values() for rows in models.values()] == [6] * 4
+    first = found["colour, 4 steps"]["sd15"][0]
+    assert (first["scales"], first["rows"], first["prompts"]) == ("1 1 1 1", 4, 8)
+    assert {row["scales"]: row["rows"] for row in found["colour, 4 steps"]["sd15"]}["1 2.5 2.5 1"] == 6
+    printed = capsys.readouterr().out
+    assert "## colour, 4 steps, held out" in printed and "| 1.5 1.5 1.5 1.5 | 8 |" in printed
+    with Image.open(tmp_path / "guidance.png") as plot:
+        assert plot.mode == "RGBA" and plot.getpixel((0, 0))[3] == 0
+    assert bench.main(["guidance", "--search", "4", "--models", str(models), "--steps", "3"]) == 0
+    rows = json.loads((tmp_path / "guidance_search.json").read_text())["cells"]["colour, 3 steps"]["sd15"]
+    assert {"1 1 1", "1.5 1.5 1.5", "3 1 1", "1 3 1", "1 1 3"} <= {row["scales"] for row in rows}
+
+
+def test_what_is_left_is_counted_of_what_was_there_without_a_negative_prompt():
+    def judged(named, unwanted, right):
+        return [
+            {"named": a == "1", "unwanted": b == "1", "right": c == "1", "flat": False}
+            for a, b, c in zip(named, unwanted, right, strict=True)
+        ]
+
+    rows = {
+        (1.0, 1.0): judged("1110", "1110", "1100"),
+        (1.5, 1.5): judged("1110", "0001", "1100"),
+        (1.0, 2.0): judged("1110", "1000", "1111"),
+    }
+    plain, whole, light = guidance.summary(rows)
+    assert [row["unwanted"] for row in (plain, whole, light)] == [100.0, 0.0, 33.3]
+    assert (light["named"], light["right"], light["more_right"][0], light["more_left"][0]) == (
+        3,
+        100.0,
+        50.0,
+        33.3,
+    )
+    kinds = [frontier.kind_of(row["scales"]) for row in (plain, whole, light)]
+    assert kinds == ["off", "full", "light"]
 
 
 def test_a_difference_within_its_interval_is_said_to_be_none():
