@@ -102,10 +102,10 @@ def late_steps(steps: int) -> tuple[int, ...]:
 
 
 def highest_late_cfg(highest: float, steps: int) -> float:
-    """The highest CFG scale that works in the late steps of so many, where `highest` does in all of them: the
-    fewer steps correct after it, the less. It is also the best one there.
+    """The highest CFG scale that works in the late steps of so many, where `highest` does in all of them. It
+    is also the best one there, as docs/small-models.md has it: of three steps, one alone is guided.
     """
-    factor = 0.75 if steps < 3 else 1.0 if steps < 6 else 1.25
+    factor = 0.75 if steps < 3 else 1.0 if steps in (4, 5) else 1.25
     return max(1.0, round(highest * factor, 2))
 
 

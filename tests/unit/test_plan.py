@@ -94,7 +94,7 @@ def test_how_high_the_cfg_scale_of_late_steps_may_be_goes_by_their_number(loras)
     assert (plan(2.5, 4).cfg, plan(2.5, 4).problem) == (2.0, None)
     assert plan(2.5, 4).messages == ("CFG 2.5 → 2: LCM works with 1 to 8 steps and a CFG scale of 1 to 2.",)
     assert plan(2.0, 4, hires=PassRequest(2, 0.5)).cfg == 1.5
-    assert [plan(None, steps, cfg=7.0).cfg for steps in (1, 3, 6)] == [1.5, 2.0, 2.5]
+    assert [plan(None, steps, cfg=7.0).cfg for steps in (1, 3, 5, 6)] == [1.5, 2.5, 2.0, 2.5]
 
 
 def test_where_the_late_steps_cannot_be_guided_alone_all_are(loras):
