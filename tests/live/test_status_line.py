@@ -118,8 +118,16 @@ def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(panel):
 
 def test_the_hires_pass_is_told_with_its_own_steps_and_timesteps(panel):
     for given, text, note in (
-        ({}, "hires 4 steps at strength 0.7: 699 539 359 179", "LCM: 4"),
-        ({"txt2img_hires_steps": 2}, "hires 2 steps at strength 0.7: 699 359 · ", None),
+        (
+            {"txt2img_denoising_strength": 0.7},
+            "hires 4 steps at strength 0.7: 699 539 359 179",
+            "LCM: 4",
+        ),
+        (
+            {"txt2img_hires_steps": 2, "txt2img_denoising_strength": 0.7},
+            "hires 2 steps at strength 0.7: 699 359 · ",
+            None,
+        ),
         (
             {"txt2img_hires_steps": 2, "txt2img_denoising_strength": 0.5},
             "hires 2 steps at strength 0.5: 499 259",
