@@ -38,6 +38,8 @@ FULL = 1.5
 """The CFG scale of a guided run as it was before: LCM's default with a negative prompt, in every step."""
 SCALES = (1.5, 2.0, 2.5, 3.0)
 STEPS, CLAIMED = (2, 3, 4, 6, 8), (2, 4, 8)
+LOWER = (999, 299)
+"""Two timesteps of which the second is lower than the reference's 499; see `schedule_search`."""
 Scales = tuple[float, ...]
 """The CFG scale of each step."""
 
@@ -105,16 +107,22 @@ def sample(
 
 
 def measure(
-    model: SmallModel, judge: Judge, asked: Sequence[Wish], rows: Sequence[Scales], seed: int
+    model: SmallModel,
+    judge: Judge,
+    asked: Sequence[Wish],
+    rows: Sequence[Scales],
+    seed: int,
+    timesteps: Sequence[int] = (),
 ) -> dict[Scales, list[dict[str, bool]]]:
-    """Of each row what is judged of each picture. Every row has the same number of steps.
+    """Of each row what is judged of each picture. Every row has the same number of steps, at the reference's
+    timesteps unless others are given.
 
     The negative prompt names what the picture without one shows, as by a person who does not want that; a
     value by chance where nothing can be told. "named" says which it was.
     """
     plain = (1.0,) * len(rows[0])
     found: dict[Scales, list[dict[str, bool]]] = {scales: [] for scales in rows}
-    timesteps = lcm_timesteps(len(plain))
+    timesteps = timesteps or lcm_timesteps(len(plain))
     for start in range(0, len(asked), BATCH):
         batch = list(asked[start : start + BATCH])
         predictions = Predictions(model, [wish.prompt for wish in batch])
@@ -145,24 +153,49 @@ def full(steps: int) -> Scales:
     return (FULL,) * steps
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One table: a task and a number of steps, on so many prompts for each checkpoint."""
+
+    task: str
+    steps: int
+    prompts: int
+    held_out: bool = False
+    timesteps: tuple[int, ...] = ()
+    """The reference's where there are none."""
+
+    @property
+    def name(self) -> str:
+        at = f" at {' '.join(map(str, self.timesteps))}" if self.timesteps else ""
+        return f"{self.task}, {self.steps} steps{at}" + (", held out" if self.held_out else "")
+
+
 def candidates(steps: int) -> list[Scales]:
-    """What the search compares: none, all, each two steps in a row but the first, and in short runs each step
-    alone, at every one of SCALES.
+    """What the search compares: none, all, each two steps in a row but the first, in short runs each step
+    alone and in long ones three in a row, at every one of SCALES.
     """
-    runs = [(first,) for first in range(steps if steps <= 4 else 0)]
+    runs: list[Collection[int]] = [(first,) for first in range(steps if steps <= 4 else 0)]
     runs += [(first, first + 1) for first in range(1, steps - 1)]
+    runs += [range(first, first + 3) for first in range(1, steps - 3 if steps > 4 else 0)]
     found = [guided(steps, run, scale) for run in runs for scale in SCALES]
     return list(dict.fromkeys([guided(steps, (), 1.0), full(steps), *found]))
 
 
-def final_rows(steps: int) -> list[Scales]:
-    """None, all, and what came out of the search: the steps before the last one. Of two steps, the last."""
-    if steps < 3:
+def final_rows(cell: Cell) -> list[Scales]:
+    """None, all, and what came out of the search: the steps before the last one, in longer runs also three
+    in the middle; of two steps, the last.
+    """
+    steps = cell.steps
+    if cell.timesteps:
+        chosen = [guided(steps, (steps - 1,), scale) for scale in (2.0, 2.25, 2.5)]
+    elif steps < 3:
         chosen = [guided(steps, (steps - 1,), scale) for scale in (1.5, 1.75, 2.0)]
     else:
         chosen = [guided(steps, (steps - 2,), scale) for scale in (2.5, 3.0)]
     if steps > 3:
         chosen += [guided(steps, (steps - 3, steps - 2), scale) for scale in (2.0, 2.5)]
+    if steps > 5:
+        chosen.append(guided(steps, range(steps // 2 - 1, steps // 2 + 2), 2.5))
     return list(dict.fromkeys([guided(steps, (), 1.0), full(steps), *chosen]))
 
 
@@ -210,28 +243,18 @@ def _points(ours: list[bool], theirs: list[bool]) -> list[float]:
     return [round(100 * value, 1) for value in paired_difference(ours, theirs)] if ours else [0.0, 100.0]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One table: a task and a number of steps, on so many prompts for each checkpoint."""
-
-    task: str
-    steps: int
-    prompts: int
-    held_out: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.task}, {self.steps} steps" + (", held out" if self.held_out else "")
-
-
 def cells(steps: Sequence[int], prompts: int) -> list[Cell]:
-    """Colours in CLAIMED steps get all prompts; other numbers of steps, and at 4 steps other tasks and what
-    was held out of training, fewer.
+    """Colours in CLAIMED steps get all prompts; other numbers of steps, other tasks and what was held out of
+    training, fewer.
     """
     found = [Cell("colour", count, prompts if count in CLAIMED else prompts // 2) for count in steps]
+    if 2 in steps:
+        found.append(Cell("colour", 2, prompts, timesteps=LOWER))
     if 4 in steps:
         found += [Cell(task, 4, prompts // 4) for task in TASKS[1:]]
         found.append(Cell("colour", 4, prompts // 4, held_out=True))
+    if 8 in steps:
+        found += [Cell("size", 8, prompts // 4), Cell("colour", 8, prompts // 8, held_out=True)]
     return found
 
 
@@ -253,7 +276,9 @@ class Models:
         """{checkpoint: its `summary`}"""
         asked = wishes(cell.task, cell.prompts, seed, held_out=cell.held_out)
         return {
-            name: summary(measure(model, Judge(LOOK_OF.get(name, "plain")), asked, rows, seed))
+            name: summary(
+                measure(model, Judge(LOOK_OF.get(name, "plain")), asked, rows, seed, cell.timesteps)
+            )
             for name, model in self.loaded.items()
         }
 
@@ -306,17 +331,19 @@ def main(arguments: list[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     if options.search:
         todo = [Cell("colour", steps, options.search) for steps in options.steps]
-        name, rows, seed = "guidance_search", candidates, SEARCH_SEED
+        name, seed = "guidance_search", SEARCH_SEED
     else:
-        todo, name, rows, seed = cells(options.steps, options.prompts), "guidance", final_rows, FINAL_SEED
+        todo, name, seed = cells(options.steps, options.prompts), "guidance", FINAL_SEED
     models = Models(options.models, torch.device(options.device))
     found: dict[str, Any] = {}
     for cell in tqdm(todo, desc=name, mininterval=bar_interval()):
-        found[cell.name] = models.measure(cell, rows(cell.steps), seed)
+        rows = candidates(cell.steps) if options.search else final_rows(cell)
+        found[cell.name] = models.measure(cell, rows, seed)
         path = clock.save(name, {"seed": seed, "cells": found})  # what there is, if it is stopped
         path.with_suffix(".md").write_text(table(found), encoding="utf-8")
-    claimed = [cell for cell in todo if cell.task == "colour" and not cell.held_out and cell.steps in CLAIMED]
-    frontier.plot({cell.steps: found[cell.name] for cell in claimed}, path.with_suffix(".png"))
+    claimed = [cell for cell in todo if cell == Cell("colour", cell.steps, cell.prompts)]
+    drawn = {cell.steps: found[cell.name] for cell in claimed if cell.steps in CLAIMED}
+    frontier.plot(drawn, path.with_suffix(".png"))
     print(table(found))
     print(f"Written to {path.parent}: {name}.json, {name}.md, {name}.png.")
 

@@ -26,8 +26,8 @@ ENTRY_SEPARATOR = "\u00a0\u00b7\u00a0"
 
 TRAILING, WEBUI = "trailing", "webui"
 SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
-ALL, LATE = "all", "late"
-GUIDED_LABELS = {ALL: "All", LATE: "Late"}
+ALL, MIDDLE = "all", "middle"
+GUIDED_LABELS = {ALL: "All", MIDDLE: "Middle"}
 METHOD_LABELS = {AUTO: OWN_LABEL, **{method.name: method.label for method in METHODS if method.recipe}}
 SAMPLER_LABELS = {"lcm": "LCM", "tcd": "TCD", "euler": "Euler trailing", "ddim": "DDIM trailing"}
 """Option "sampler" -> the sampler's name on the page, in the WebUI's list of samplers and in its infotext."""
@@ -400,8 +400,8 @@ class LcmOptions:
     )
     guided_steps: str = row(
         "Guided steps",
-        "In which steps a CFG scale above 1 acts, and with it the negative prompt: in the two before the"
-        " last alone, it costs less.",
+        "In which steps a CFG scale above 1 acts, and with it the negative prompt: in the middle ones"
+        " alone, it costs less.",
         Choice(GUIDED_LABELS),
         ALL,
         infotext="LCM guided steps",

@@ -19,8 +19,8 @@ from lib_lcm.options import (
     ALL,
     AUTO_LABEL,
     DEFAULT_LIMITS,
-    LATE,
     METHOD_LABELS,
+    MIDDLE,
     NO_LORA,
     NONE,
     OPTION,
@@ -52,7 +52,7 @@ def parameters(plan: Plan, lora: LoraUse, loras: Loras) -> dict[str, str]:
         "schedule": plan.schedule,
         "gamma": plan.gamma,
         "method": None if plan.method is LCM else plan.method.name,
-        "guided_steps": LATE if any(one.guided.steps is not None for one in plan.passes) else None,
+        "guided_steps": MIDDLE if any(one.guided.steps is not None for one in plan.passes) else None,
     }
     rest = {
         option.infotext: option.kind.written(values[option.name])

@@ -14,7 +14,7 @@ from lib_lcm.options import (
     AUTO,
     DEFAULT_LIMITS,
     FIRST,
-    LATE,
+    MIDDLE,
     OPTION,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
@@ -29,7 +29,7 @@ from lib_lcm.options import (
 from lib_lcm.plan.plan import Plan, PlannedPass
 from lib_lcm.plan.request import PassRequest, Request
 from lib_lcm.plan.status import steps_text
-from lib_lcm.sampling.guidance import edits_image, guided, highest_late_cfg, is_cfg_one
+from lib_lcm.sampling.guidance import edits_image, guided, highest_middle_cfg, is_cfg_one
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
     TRAIN_STEPS,
@@ -104,9 +104,9 @@ class _Planner:
             hires = self.sampled(hires_method)
             limits_of_hires = self.host.limits(hires_method)
             hires_steps = self.hires_steps(steps, request.hires.steps, limits_of_hires, hires_method)
-        if self.in_late(method):
+        if self.in_middle(method):
             limits, most = (
-                self.in_late_steps(limits, count) for count in (min(steps, hires_steps), limits.max_steps)
+                self.in_middle_steps(limits, count) for count in (min(steps, hires_steps), limits.max_steps)
             )
             cfg = self.cfg(limits, method, most)
         else:
@@ -133,7 +133,7 @@ class _Planner:
             self.messages.append(
                 Text(
                     "The negative prompt is ignored at CFG scale 1: raise CFG to {cfg:g} at most to use it,"
-                    " or guide the late steps alone (Light), which costs less.",
+                    " or guide the middle steps alone (Light), which costs less.",
                     cfg=limits.max_cfg,
                 )
             )
@@ -190,13 +190,13 @@ class _Planner:
             gamma = _recipe(TCD).gamma if gamma is None else gamma
         return PlannedPass(0, method, SAMPLER_LABELS[sampler], gamma)
 
-    def in_late(self, method: Method) -> bool:
-        """Whether the CFG scale acts in the late steps alone."""
-        return self.options.guided_steps == LATE and not method.keeps_cfg
+    def in_middle(self, method: Method) -> bool:
+        """Whether the CFG scale acts in the middle steps alone."""
+        return self.options.guided_steps == MIDDLE and not method.keeps_cfg
 
-    def in_late_steps(self, limits: Limits, steps: int) -> Limits:
-        """The range where the CFG scale acts in the late steps alone, of so many."""
-        return replace(limits, max_cfg=highest_late_cfg(limits.max_cfg, steps))
+    def in_middle_steps(self, limits: Limits, steps: int) -> Limits:
+        """The range where the CFG scale acts in the middle steps alone, of so many."""
+        return replace(limits, max_cfg=highest_middle_cfg(limits.max_cfg, steps))
 
     def cfg(self, limits: Limits, method: Method, most: Limits) -> float:
         """The CFG scale of the options, else the request's own, brought into the range; `most` is that of
@@ -321,12 +321,12 @@ class _Planner:
         """The pass with what its prompts decide: its LoRA, rows and the negative prompt."""
         first, host = self.request.first, self.host
         is_handed_over = schedule == WEBUI and one.sampler in host.own_samplers
-        in_late = self.in_late(one.method)
-        if in_late and is_handed_over and not is_cfg_one(cfg):
+        in_middle = self.in_middle(one.method)
+        if in_middle and is_handed_over and not is_cfg_one(cfg):
             self.messages.append(
                 Text(
                     'The WebUI\'s own sampler guides all steps; choose schedule "{trailing}" to guide the'
-                    " late ones alone.",
+                    " middle ones alone.",
                     trailing=term(SCHEDULE_LABELS[TRAILING]),
                 )
             )
@@ -339,7 +339,7 @@ class _Planner:
                 asked.prompt or first.prompt,
                 asked.negative_prompt or first.negative_prompt,
                 one.steps,
-                in_late=in_late and not is_handed_over,
+                in_middle=in_middle and not is_handed_over,
                 is_editing=edits_image(host.is_image_editing, self.request.image_cfg),
                 leaves_out_uncond=host.leaves_out_uncond,
                 is_ours=not is_handed_over,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lib_lcm.options import ALL, GUIDED_LABELS, LATE, Limits
-from lib_lcm.sampling.guidance import highest_late_cfg, is_cfg_one
+from lib_lcm.options import ALL, GUIDED_LABELS, MIDDLE, Limits
+from lib_lcm.sampling.guidance import highest_middle_cfg, is_cfg_one
 from lib_lcm.text import Text
 
 CUSTOM = Text("Custom")
@@ -61,7 +61,7 @@ def negative_controls(limits: Limits, steps: int) -> dict[str, tuple[float, str]
         return {}
     return {
         OFF: (PRESET_CFG, GUIDED_LABELS[ALL]),
-        LIGHT: (highest_late_cfg(limits.max_cfg, steps), GUIDED_LABELS[LATE]),
+        LIGHT: (highest_middle_cfg(limits.max_cfg, steps), GUIDED_LABELS[MIDDLE]),
         FULL: (min(FULL_CFG, limits.max_cfg), GUIDED_LABELS[ALL]),
     }
 
@@ -70,4 +70,4 @@ def negative_of(cfg: float, guided: str) -> str:
     """The preset that the CFG scale and the guided steps of the page amount to."""
     if is_cfg_one(cfg):
         return OFF
-    return LIGHT if guided == GUIDED_LABELS[LATE] else FULL
+    return LIGHT if guided == GUIDED_LABELS[MIDDLE] else FULL

@@ -66,12 +66,12 @@ def guided(
     negative_prompt: str,
     steps: int,
     *,
-    in_late: bool,
+    in_middle: bool,
     is_editing: bool,
     leaves_out_uncond: bool,
     is_ours: bool,
 ) -> Guided:
-    """A pass of so many steps. `in_late`: the CFG scale acts in the late steps alone.
+    """A pass of so many steps. `in_middle`: the CFG scale acts in the middle steps alone.
     `leaves_out_uncond`: the host itself computes nothing of the negative prompt at CFG 1, whatever the
     prompt. `is_ours`: our sampler runs, which leaves it out where the conditional prediction is enough.
     """
@@ -84,26 +84,32 @@ def guided(
     def rows_at(scale: float) -> int:
         return len(weights) + (0 if is_left_out(scale) else 2 if is_editing else 1)
 
-    late = late_steps(steps) if in_late and not is_cfg_one(cfg) else None
-    rows = [rows_at(cfg if late is None or index in late else 1.0) for index in range(steps)]
+    middle = middle_steps(steps) if in_middle and not is_cfg_one(cfg) else None
+    rows = [rows_at(cfg if middle is None or index in middle else 1.0) for index in range(steps)]
     # of parts whose weights add up to 1 it cancels out too, though it is computed
     cancels_out = is_left_out(cfg) or (is_cfg_one(cfg) and is_cfg_one(sum(weights)) and not is_editing)
     has_negative = bool(negative_prompt.strip())
-    return Guided(tuple(rows), late, has_negative, has_negative and cancels_out)
+    return Guided(tuple(rows), middle, has_negative, has_negative and cancels_out)
 
 
-def late_steps(steps: int) -> tuple[int, ...]:
-    """The indices of the steps that are worth guiding most, of so many: the two before the last.
+def middle_steps(steps: int) -> tuple[int, ...]:
+    """The indices of the steps that are worth guiding most, of so many: one, two or three in the middle; of
+    two, the last.
 
-    The first step is the worst one to guide; the last suppresses as well, at a price in everything else.
-    docs/small-models.md has the figures.
+    The first step is the worst one to guide; the last flattens the picture; what is large is decided before
+    the late ones. docs/small-models.md has the figures.
     """
-    return tuple(range(max(steps - 3, 1), steps - 1)) if steps > 2 else (steps - 1,)
+    if steps < 3:
+        return (steps - 1,)
+    if steps < 6:
+        return tuple(range((steps - 1) // 2, steps - 1))
+    first = steps // 2 - 1
+    return (first, first + 1, first + 2)
 
 
-def highest_late_cfg(highest: float, steps: int) -> float:
-    """The highest CFG scale that works in the late steps of so many, where `highest` does in all of them. It
-    is also the best one there, as docs/small-models.md has it: of three steps, one alone is guided.
+def highest_middle_cfg(highest: float, steps: int) -> float:
+    """The highest CFG scale that works in the middle steps of so many, where `highest` does in all of them.
+    It is also the best one there, as docs/small-models.md has it: of three steps, one alone is guided.
     """
     factor = 0.75 if steps < 3 else 1.0 if steps in (4, 5) else 1.25
     return max(1.0, round(highest * factor, 2))

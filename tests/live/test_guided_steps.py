@@ -1,4 +1,4 @@
-"""A CFG scale, and with it the negative prompt, in the late steps alone."""
+"""A CFG scale, and with it the negative prompt, in the middle steps alone."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from tests.live.test_xyz_plot import plot
 from tests.prompts import OTHER, PROMPT
 from workbench.client import decode_image
 
-LIGHT = {"enabled": True, "steps": 4, "cfg": 2, "guided_steps": "late"}
+LIGHT = {"enabled": True, "steps": 4, "cfg": 2, "guided_steps": "middle"}
 FULL, OFF = {**LIGHT, "guided_steps": "all"}, {**LIGHT, "cfg": 1}
 NEGATIVE = {"negative_prompt": "green circle"}
 
@@ -26,10 +26,10 @@ def rows_at(calls) -> dict[int, int]:
 
 
 @every_profile
-def test_the_late_steps_alone_compute_both_halves(webui):
+def test_the_middle_steps_alone_compute_both_halves(webui):
     light, calls = webui.txt2img(PROMPT, lcm=LIGHT, **NEGATIVE)
     assert rows_at(calls) == dict(zip(TRAILING_4, (1, 2, 2, 1), strict=True))
-    assert fields(light.infotext)["LCM guided steps"] == "Late"
+    assert fields(light.infotext)["LCM guided steps"] == "Middle"
     full, off = (webui.txt2img(PROMPT, lcm=lcm, **NEGATIVE)[0] for lcm in (FULL, OFF))
     without, _ = webui.txt2img(PROMPT, lcm=LIGHT)
     for other in (full, off, without):
@@ -47,12 +47,12 @@ def test_at_cfg_one_nothing_is_guided_and_the_picture_is_the_same(webui):
 
 
 @pytest.mark.parametrize("method", ["tcd", "lightning-4", "dmd2"])
-def test_other_methods_are_guided_in_late_steps_too(webui, method):
+def test_other_methods_are_guided_in_middle_steps_too(webui, method):
     _, calls = webui.txt2img(PROMPT, lcm={**LIGHT, "lora": "none", "method": method}, **NEGATIVE)
     assert list(rows_at(calls).values()) == [1, 2, 2, 1]
 
 
-def test_each_pass_has_its_own_late_steps(webui):
+def test_each_pass_has_its_own_middle_steps(webui):
     _, calls = webui.txt2img(PROMPT, lcm=LIGHT, hr_second_pass_steps=2, **NEGATIVE, **webui.hires)
     expected = Counter(dict(zip(TRAILING_4, (1, 2, 2, 1), strict=True)))
     assert rows_at(calls) == expected + Counter({499: 1, 259: 2})
@@ -87,7 +87,7 @@ def test_a_picture_comes_back_from_its_infotext(webui):
 
 
 def test_the_axis_of_the_plot(webui):
-    images, _, calls = plot(webui, LIGHT, ("[LCM] Guided steps", "All, Late"), **NEGATIVE)
+    images, _, calls = plot(webui, LIGHT, ("[LCM] Guided steps", "All, Middle"), **NEGATIVE)
     assert sum(rows_at(calls).values()) == 8 + 6
     assert same(images[0], webui.txt2img(PROMPT, lcm=FULL, **NEGATIVE)[0].image)
 
@@ -107,7 +107,7 @@ class TestOnThePage:
         assert offer.count() == 0 and number(page, "cfg").input_value() == "2"
         assert checked(page) == "Light"
         generate(page, webui)
-        assert "LCM guided steps: Late" in infotext(page)
+        assert "LCM guided steps: Middle" in infotext(page)
 
     def test_one_control_sets_what_the_negative_prompt_does(self, page):
         open_accordion(page)
@@ -126,7 +126,7 @@ class TestOnThePage:
         wait_for_status(page, "CFG 1.5 · 16 UNet rows")
         settle(page)
         page.locator("#script_txt2img_lcm_negative label", has_text="Light").first.click()
-        wait_for_status(page, "CFG 2.5 in steps 6–7 · 10 UNet rows")
+        wait_for_status(page, "CFG 2.5 in steps 4–6 · 11 UNet rows")
         settle(page)
         slider = page.locator("#script_txt2img_lcm_cfg input[type=range]").first
         assert (slider.get_attribute("max"), slider.input_value()) == ("2.5", "2.5")

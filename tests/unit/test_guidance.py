@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from lib_lcm.sampling.guidance import in_some_steps, late_steps
+from lib_lcm.sampling.guidance import in_some_steps, middle_steps
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 
 SIGMAS = torch.tensor([14.0, 5.0, 2.0, 0.7, 0.0])
@@ -39,5 +39,13 @@ def test_the_scale_acts_in_those_steps_alone(sample):
 
 def test_the_first_of_several_steps_is_never_one_of_them():
     for steps in range(1, 17):
-        late = late_steps(steps)
-        assert set(late) <= set(range(steps > 1, steps)) and late == tuple(sorted(late))
+        middle = middle_steps(steps)
+        assert set(middle) <= set(range(steps > 1, steps)) and middle == tuple(sorted(middle))
+
+
+def test_the_last_is_one_of_them_only_where_there_are_no_more_than_two():
+    chosen = {steps: middle_steps(steps) for steps in range(1, 9)}
+    assert {steps: steps - 1 in middle for steps, middle in chosen.items()} == {
+        steps: steps < 3 for steps in chosen
+    }
+    assert [len(middle) for middle in chosen.values()] == [1, 1, 1, 2, 2, 3, 3, 3]

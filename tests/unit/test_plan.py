@@ -63,7 +63,8 @@ def plan_of(
         (2, "a", {}, "CFG 1.5 in step 2: negative prompt used · 3 UNet rows"),
         (3, "a", {}, "CFG 2 in step 2: negative prompt used · 4 UNet rows"),
         (4, "a", {}, "CFG 2 in steps 2–3: negative prompt used · 6 UNet rows"),
-        (8, "a", {}, "CFG 2 in steps 6–7: negative prompt used · 10 UNet rows"),
+        (6, "a", {}, "CFG 2 in steps 3–5: negative prompt used · 9 UNet rows"),
+        (8, "a", {}, "CFG 2 in steps 4–6: negative prompt used · 11 UNet rows"),
         (4, "a AND b", {}, "CFG 2 in steps 2–3: negative prompt used · 12 UNet rows"),
         (
             4,
@@ -73,8 +74,8 @@ def plan_of(
         ),
     ],
 )
-def test_cfg_in_the_late_steps_alone_costs_that_much_less(loras, steps, prompt, host, said):
-    options = LcmOptions(True, steps=steps, cfg=2.0, guided_steps="late")
+def test_cfg_in_the_middle_steps_alone_costs_that_much_less(loras, steps, prompt, host, said):
+    options = LcmOptions(True, steps=steps, cfg=2.0, guided_steps="middle")
     plan = plan_of(loras, options, prompt=prompt, negative_prompt="blurry", host=host)
     assert status_line(plan).endswith(said)
     assert [str(message) for message in plan.messages] == [
@@ -83,9 +84,9 @@ def test_cfg_in_the_late_steps_alone_costs_that_much_less(loras, steps, prompt, 
     ]
 
 
-def test_how_high_the_cfg_scale_of_late_steps_may_be_goes_by_their_number(loras):
+def test_how_high_the_cfg_scale_of_middle_steps_may_be_goes_by_their_number(loras):
     def plan(given, steps, **fields):
-        return plan_of(loras, LcmOptions(True, steps=steps, cfg=given, guided_steps="late"), **fields)
+        return plan_of(loras, LcmOptions(True, steps=steps, cfg=given, guided_steps="middle"), **fields)
 
     most = plan(2.5, 8)
     assert (most.cfg, most.problem, most.messages) == (2.5, None, ())
@@ -97,15 +98,15 @@ def test_how_high_the_cfg_scale_of_late_steps_may_be_goes_by_their_number(loras)
     assert [plan(None, steps, cfg=7.0).cfg for steps in (1, 3, 5, 6)] == [1.5, 2.5, 2.0, 2.5]
 
 
-def test_where_the_late_steps_cannot_be_guided_alone_all_are(loras):
-    options = LcmOptions(True, steps=4, cfg=2.0, guided_steps="late", schedule="webui")
+def test_where_the_middle_steps_cannot_be_guided_alone_all_are(loras):
+    options = LcmOptions(True, steps=4, cfg=2.0, guided_steps="middle", schedule="webui")
     plan = plan_of(loras, options, negative_prompt="blurry", host={"own_samplers": frozenset({"LCM"})})
     assert plan.first.guided.steps is None and plan.unet_rows == 8
     (message,) = plan.messages
     assert message.startswith("The WebUI's own sampler guides all steps")
-    made_for_cfg = LcmOptions(True, steps=8, cfg=5.0, guided_steps="late", method="hyper-cfg-8")
+    made_for_cfg = LcmOptions(True, steps=8, cfg=5.0, guided_steps="middle", method="hyper-cfg-8")
     assert plan_of(loras, made_for_cfg, negative_prompt="blurry").first.guided.steps is None
-    at_one = LcmOptions(True, steps=4, cfg=1.0, guided_steps="late")
+    at_one = LcmOptions(True, steps=4, cfg=1.0, guided_steps="middle")
     assert plan_of(loras, at_one, negative_prompt="blurry").first.guided.ignores_negative_prompt
 
 

@@ -73,7 +73,7 @@ LANGUAGES = {
         ),
         (
             "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet: damit er wirkt, CFG erhöhen, höchstens"
-            " auf 2, oder nur die späten Schritte führen (Leicht), was weniger kostet."
+            " auf 2, oder nur die mittleren Schritte führen (Leicht), was weniger kostet."
         ),
     ),
     "ja_JP": (
@@ -83,14 +83,14 @@ LANGUAGES = {
         ),
         (
             "CFG スケール 1 ではネガティブプロンプトは無視されます。使うには CFG を上げるか（最大 2）、"
-            "後半のステップだけをガイドしてください（ライト、計算が少なく済みます）。"
+            "中間のステップだけをガイドしてください（ライト、計算が少なく済みます）。"
         ),
     ),
     "zh_CN": (
         "SD 1.5 · lcm_lora_sd15 · 4 步：999 759 499 259 · CFG 1：忽略反向提示词 · UNet 4 行",
         (
             "CFG 系数为 1 时会忽略反向提示词：要使用它，请提高 CFG（最高 2），"
-            "或只引导后段的步（轻，计算量更少）。"
+            "或只引导中段的步（轻，计算量更少）。"
         ),
     ),
 }

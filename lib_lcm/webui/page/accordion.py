@@ -18,7 +18,7 @@ from lib_lcm.options import OPTION, OPTIONS, Boolean, Choice, Limits, Number, Op
 from lib_lcm.plan import presets
 from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.request import PROMPTS
-from lib_lcm.sampling.guidance import highest_late_cfg
+from lib_lcm.sampling.guidance import highest_middle_cfg
 from lib_lcm.text import Text
 from lib_lcm.webui import facts, loras, settings
 from lib_lcm.webui.host import models, page
@@ -84,7 +84,7 @@ class Accordion:
         page.set_tooltip(
             self.negative,
             Text(
-                "Off: CFG scale 1, the fastest. Light: used in the two steps before the last. Full: in every"
+                "Off: CFG scale 1, the fastest. Light: used in the middle steps. Full: in every"
                 " step, at twice the work."
             ),
         )
@@ -317,7 +317,7 @@ def slider_ranges(plan: Plan | None) -> list[list[float]]:
     limits = usual if plan is None else settings.limits(plan.method)
     highest = limits.max_cfg
     if plan is not None and plan.first.guided.steps is not None:
-        highest = highest_late_cfg(highest, limits.max_steps)
+        highest = highest_middle_cfg(highest, limits.max_steps)
     steps = [min(usual.min_steps, limits.min_steps), max(usual.max_steps, limits.max_steps)]
     return [steps, [limits.min_cfg, highest]]
 

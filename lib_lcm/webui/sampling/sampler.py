@@ -10,7 +10,7 @@ import torch
 from lib_lcm.methods import EVEN, GRID, TCD
 from lib_lcm.options import SAMPLER_LABELS, WEBUI
 from lib_lcm.plan.plan import PlannedPass
-from lib_lcm.sampling.guidance import in_some_steps, late_steps
+from lib_lcm.sampling.guidance import in_some_steps, middle_steps
 from lib_lcm.sampling.samplers import sample_lcm, sample_tcd
 from lib_lcm.sampling.schedules import (
     ORIGINAL_STEPS,
@@ -108,7 +108,7 @@ class FewStepSampler(samplers.KDiffusionSampler):
             self.p.extra_generation_params["ENSD"] = delta
         planned, steps = self._planned(self.p), len(sigmas) - 1
         if planned is not None and planned.guided.steps is not None:
-            model = in_some_steps(model, samplers.at_cfg_one(model, self.p), late_steps(steps))
+            model = in_some_steps(model, samplers.at_cfg_one(model, self.p), middle_steps(steps))
         return self._take_steps(
             model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
         )
