@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -157,7 +158,8 @@ class _Activate:
     def __call__(self, p, extra_network_data):
         if self.replacement is None:
             return self.original(p, extra_network_data)
-        return self.replacement(self.original, p, extra_network_data)
+        with _counting():
+            return self.replacement(self.original, p, extra_network_data)
 
 
 _wrapper: _Activate | None = None
@@ -187,6 +189,63 @@ def unwrap_activate() -> None:
         _wrapper = None
 
 
+_fitting: dict[Path, int] = {}
+"""To how many layers a file was applied, when the host last read it [neo]."""
+
+
+@contextmanager
+def _counting():
+    """While inside, what the host applies is counted, where it does not tell afterwards which layer is of
+    which file [neo].
+    """
+    networks = _networks()
+    original = getattr(networks, "load_lora_for_models", None)
+    if original is None:
+        yield
+        return
+
+    def counted(model, clip, *args, **kwargs):
+        before = [_patches(one) for one in (model, clip)]
+        applied = original(model, clip, *args, **kwargs)
+        if "filename" in kwargs:
+            both = zip(applied, before, strict=True)
+            _fitting[_canonical(kwargs["filename"])] = sum(_fits(one, old) for one, old in both)
+        return applied
+
+    networks.load_lora_for_models = counted
+    try:
+        yield
+    finally:
+        networks.load_lora_for_models = original
+
+
+def _patcher(one):
+    """The patcher of a UNet, or of the text encoders."""
+    return getattr(one, "patcher", one)
+
+
+def _patches(one) -> dict[object, int]:
+    """Layer -> how many LoRAs are applied to it."""
+    return {key: len(patches) for key, patches in getattr(_patcher(one), "patches", {}).items()}
+
+
+def _fits(one, before: dict[object, int]) -> int:
+    """How many layers have got a patch since that has as many weights as the layer: of another, the host says
+    when it computes the layer, and goes on without it.
+    """
+    patcher, found = _patcher(one), 0
+    for key, patches in getattr(patcher, "patches", {}).items():
+        for patch in patches[before.get(key, 0) :]:
+            weights = getattr(patch[1], "weights", None)
+            up, down = weights[:2] if isinstance(weights, (tuple, list)) else (None, None)
+            if not (torch.is_tensor(up) and torch.is_tensor(down)) or not isinstance(key, str):
+                found += 1  # of a kind, or for a part of a layer, that is not looked into
+                continue
+            layer = attrgetter(key)(patcher.model)
+            found += up.shape[0] * down[0].numel() == layer.numel()
+    return found
+
+
 def is_loaded(path: Path) -> bool:
     """Whether the host reports the file among the networks that are applied right now."""
     return bool(_loaded_networks(path))
@@ -211,6 +270,8 @@ def layers_matched(model, path: Path) -> int | None:
         wanted = _canonical(path)
         every = [item for patcher in patchers for item in getattr(patcher, "lora_patches", {}).items()]
         return sum(len(patches) for key, patches in every if _canonical(key[0]) == wanted)
+    if _canonical(path) in _fitting:
+        return _fitting[_canonical(path)]
     # by layer, whichever file they are of [reforge]
     if hasattr(forge.unet, "patches") and not forge.unet.patches:
         return 0
