@@ -137,7 +137,9 @@ class ScriptRunner:
         groups = [script.group for script in self.selectable_scripts]
         if groups:
             dropdown.change(
-                fn=lambda chosen: [gr.update(visible=i + 1 == (chosen or 0)) for i in range(len(groups))],
+                fn=lambda chosen: {
+                    group: gr.update(visible=place == chosen) for place, group in enumerate(groups, start=1)
+                },
                 inputs=[dropdown],
                 outputs=groups,
             )

@@ -20,6 +20,12 @@ from modules.shared import cmd_opts, opts
 from modules.ui_common import create_output_panel, create_toprow, plaintext_to_html
 
 DISCLAIMER = "LCM workbench: a small stand-in for the WebUI"
+KNOWN = "The small models know four shapes in eight colours on a mosaic, and nothing else. Prompts to try:"
+EXAMPLES = (
+    "a big red cross on a blue mosaic",
+    "a small yellow circle on a purple mosaic",
+    "a green triangle above a white square on a black mosaic",
+)
 
 
 def _create_txt2img_tab():
@@ -32,6 +38,7 @@ def _create_txt2img_tab():
         table.add("prompt", toprow.prompt, "Prompt")
         table.add("negative_prompt", toprow.negative_prompt, "Negative prompt")
         table.add("styles", toprow.styles)
+        gr.Examples([[example] for example in EXAMPLES], [toprow.prompt], label=KNOWN)
         with gr.Row():
             with gr.Column(variant="compact", elem_id=f"{tab}_settings"):
                 runner.prepare_ui()
