@@ -9,6 +9,9 @@ from pathlib import Path
 from lib_lcm.text import Translations, is_same_language
 from lib_lcm.webui.host import languages, server
 
+_of_page: str | None = None
+"""The localisation that the page was made in; another one that is set counts after "Reload UI"."""
+
 OWN_DIR = Path(__file__).parents[2] / "localizations"
 
 
@@ -17,7 +20,7 @@ def translations() -> Translations:
 
     Ours first, under the language of any pack ("zh_CN", "zh-Hans (Stable)"), then what the pack says itself.
     """
-    name = server.setting("localization", "None")
+    name = server.setting("localization", "None") if _of_page is None else _of_page
     if name in (None, "", "None"):
         return {}
     found: dict[str, str] = {}
@@ -31,7 +34,14 @@ def _own_files(name: str) -> list[Path]:
     return sorted(path for path in OWN_DIR.glob("*.json") if is_same_language(path.stem, name))
 
 
-def lend_to_packs() -> None:
+def begin_page() -> None:
+    """A page is about to be made, in the language that is set now."""
+    global _of_page
+    _of_page = server.setting("localization", "None")
+    _lend_to_packs()
+
+
+def _lend_to_packs() -> None:
     """Gives our texts to the language packs of others, whose names are their own ("zh-Hans (Stable)"): the
     page reads files by name.
 

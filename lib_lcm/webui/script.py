@@ -97,7 +97,7 @@ def install() -> None:
     activation.install()
     scripts.call(
         ui_settings=settings.register,
-        before_ui=language.lend_to_packs,
+        before_ui=language.begin_page,
         infotext_pasted=paste.undo_guess,
         app_started=_app_started,
         script_unloaded=_script_unloaded,

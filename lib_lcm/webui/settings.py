@@ -57,26 +57,12 @@ class Setting:
 STEPS_RANGE, CFG_RANGE = Number(1, 50, 1), Number(1.0, 10.0, 0.1)
 """What bounds and defaults can be set to, whatever the bounds are."""
 
-MIN_STEPS = Setting(
-    "lcm_min_steps",
-    DEFAULT_LIMITS.min_steps,
-    "Fewest steps of an LCM generation",
-    "a request's own steps below it are raised",
-    STEPS_RANGE,
-)
 MAX_STEPS = Setting(
     "lcm_max_steps",
     DEFAULT_LIMITS.max_steps,
     "Most steps of an LCM generation",
     "a request's own steps above it are lowered; LCM gains nothing beyond 8",
     STEPS_RANGE,
-)
-MIN_CFG = Setting(
-    "lcm_min_cfg",
-    DEFAULT_LIMITS.min_cfg,
-    "Lowest CFG scale of an LCM generation",
-    "a request's own CFG scale below it is raised; 1 is the fastest",
-    CFG_RANGE,
 )
 MAX_CFG = Setting(
     "lcm_max_cfg",
@@ -88,7 +74,7 @@ MAX_CFG = Setting(
 AUTO_MEANS = Setting(
     "lcm_auto",
     LCM_LORA,
-    "LCM-LoRA: what Auto takes",
+    "What Auto takes as few-step LoRA",
     "the LCM-LoRA that fits the checkpoint, or the best LoRA for few steps that is installed for it",
     Choice({choice: choice for choice in (LCM_LORA, BEST_INSTALLED)}),
 )
@@ -148,42 +134,46 @@ def of_option(option: Option, family: Family | None = None) -> Setting:
     return Setting(name, first, label, info, kind)
 
 
-def rows() -> list[Setting]:
-    """The section, in its order."""
-    of_families = [
-        of_option(option, family) for family in families() for option in OPTIONS if option.is_of_family
-    ]
-    others = [of_option(option) for option in OPTIONS if option.setting and not option.is_of_family]
-    bounds = [MIN_STEPS, MAX_STEPS, MIN_CFG, MAX_CFG]
+def rows() -> list[Setting | Text]:
+    """The section, in its order, with its headings."""
+    options = [option for option in OPTIONS if option.setting]
     return [
-        *bounds,
-        *of_families,
-        *others,
+        Text("Ranges of the sliders, and of what a request may ask for"),
+        MAX_STEPS,
+        MAX_CFG,
+        Text("What the accordion starts with"),
+        *(of_option(option, family) for family in families() for option in options if option.is_of_family),
+        *(of_option(option) for option in options if not option.is_of_family),
+        Text("LoRAs"),
         AUTO_MEANS,
         TYPED_TAG,
         TRAILING_BY_HAND,
+        DOWNLOAD_MIRROR,
+        Text("Live"),
         LIVE_DEBOUNCE,
         LIVE_PATIENCE,
-        DOWNLOAD_MIRROR,
     ]
 
 
 def register() -> None:
     """Adds the section to the Settings page."""
-    for row in rows():
-        server.add_setting(SECTION, row.name, row.default, row.label, row.info, row.component)
+    for place, row in enumerate(rows()):
+        if isinstance(row, Text):
+            server.add_heading(SECTION, f"lcm_heading_{place}", str(row))
+        else:
+            server.add_setting(SECTION, row.name, row.default, row.label, row.info, row.component)
 
 
 def limits(method: Method = LCM) -> Limits:
     """The bounds of steps and CFG: those of the settings for methods that work in LCM's range, else the
-    method's own; a pair in the wrong order counts as the method's.
+    method's own.
     """
-    own = limits_of(method)
+    own, usual = limits_of(method), DEFAULT_LIMITS
     steps, cfg = (own.min_steps, own.max_steps), (own.min_cfg, own.max_cfg)
-    if steps == (MIN_STEPS.default, MAX_STEPS.default) and MIN_STEPS.value() <= MAX_STEPS.value():
-        steps = MIN_STEPS.value(), MAX_STEPS.value()
-    if cfg == (MIN_CFG.default, MAX_CFG.default) and MIN_CFG.value() <= MAX_CFG.value():
-        cfg = MIN_CFG.value(), MAX_CFG.value()
+    if steps == (usual.min_steps, usual.max_steps):
+        steps = steps[0], MAX_STEPS.value()
+    if cfg == (usual.min_cfg, usual.max_cfg):
+        cfg = cfg[0], MAX_CFG.value()
     return Limits(*steps, *cfg)
 
 

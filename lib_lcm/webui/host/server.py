@@ -102,6 +102,13 @@ def add_setting(section: tuple[str, str], name: str, default, label: str, info: 
     shared.opts.add_option(name, option.info(info))
 
 
+def add_heading(section: tuple[str, str], name: str, text: str) -> None:
+    """Adds a line of text to a section of the Settings page, in bold."""
+    option = shared.OptionHTML(f"<b>{text}</b>")
+    option.section = section
+    shared.opts.add_option(name, option)
+
+
 def setting(name: str, default):
     """A setting's value; `default` where this WebUI does not have it (yet)."""
     return getattr(shared.opts, name, default)
