@@ -31,6 +31,7 @@
             this.moving = null; // what the sliders held that follow the checkpoint's family, when it was asked
             this.problem = null; // of a button, to be shown with the next answer
             this.kept = null; // what the WebUI's own controls held while LCM was off
+            this.isRefused = false; // by the last answer: a generation would fail
         }
 
         part(name) {
@@ -81,7 +82,7 @@
 
         // An answer: the sliders' new values, save for those that were moved since the question.
         heard(exchange, ...sliders) {
-            const { token, known, moved, pending, offer } = JSON.parse(exchange);
+            const { token, known, moved, pending, refused, offer } = JSON.parse(exchange);
             const isOurs = token === this.question;
             const isUntouched = (place) => isOurs && sliders[place] === this.moving[place];
             const values = moved.map((value, place) => (value !== null && isUntouched(place) ? value : UNCHANGED));
@@ -89,9 +90,17 @@
                 this.known = known;
                 this.isPending = pending;
                 this.offerNegative(offer);
+                if (refused && !this.isRefused) this.unfold();
+                this.isRefused = refused;
                 this.answered();
             }
             return values;
+        }
+
+        // Why nothing can be drawn is not to be missed because the accordion is folded.
+        unfold() {
+            const header = this.part("enabled")?.querySelector(".label-wrap");
+            if (header && !header.classList.contains("open")) header.click();
         }
 
         // A button at the negative prompt, while it is ignored; `text` null takes it away.
@@ -154,8 +163,8 @@
         },
 
         // A preset sets other controls when the user picks it, and not when an answer says which one they stand at: gradio 4 reports both.
-        picked(tab, values, picked, exchange) {
-            return (picked !== JSON.parse(exchange).preset && values[picked]) || [UNCHANGED, UNCHANGED];
+        picked(tab, steps, picked, exchange) {
+            return (picked !== JSON.parse(exchange).preset && steps[picked]) || UNCHANGED;
         },
         pickedNegative(tab, bySteps, picked, exchange, steps) {
             return (picked !== JSON.parse(exchange).negative && bySteps[steps]?.[picked]) || [UNCHANGED, UNCHANGED];
@@ -224,9 +233,8 @@
     // Screen readers are told what the accordion says when that has changed, and not after every picture: it is put into the page anew
     // with each answer.
     function announce(tab) {
-        const status = tab.part("status");
         const accordion = tab.part("enabled");
-        if (!status || !accordion) return;
+        if (!accordion) return;
         let region = accordion.querySelector(".lcm-announced");
         if (!region) {
             region = document.createElement("div");
@@ -234,7 +242,7 @@
             region.setAttribute("aria-live", "polite");
             accordion.append(region);
         }
-        const parts = status.querySelectorAll(".lcm-plan, .lcm-warnings > li");
+        const parts = accordion.querySelectorAll(".lcm-plan, .lcm-warnings > li");
         const text = Array.from(parts, (part) => part.textContent).join(" ");
         if (accordion.offsetParent !== null && region.textContent !== text) region.textContent = text;
     }
@@ -273,6 +281,10 @@
             if (!label) continue;
             label.id = label.id || `${slider.id}_label`;
             number.setAttribute("aria-labelledby", label.id);
+        }
+        for (const group of accordion.querySelectorAll("fieldset")) { // of radio buttons, which gradio gives no name
+            const label = group.querySelector("[data-testid=block-info]");
+            if (label) group.setAttribute("aria-label", label.textContent.trim());
         }
         const button = tab.part("refresh");
         if (button && button.title) button.setAttribute("aria-label", button.title); // its text is a symbol

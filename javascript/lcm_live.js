@@ -23,6 +23,7 @@
     const TEXT = {
         unavailable: "Live does not work in this WebUI: its page lacks functions that Live needs.",
         needsLcm: "Live waits: tick LCM.",
+        refused: "Live waits: no picture can be made, for the reason above.",
         script: "Live waits: a script is chosen.",
         picture: "Live waits for a picture.",
         batch: "Live waits: it does not draw batches.",
@@ -31,7 +32,7 @@
         drawing: "Live is drawing.",
         failed: "No picture came; see below the gallery.",
         press: "Generate did not answer.",
-        ready: "Live",
+        ready: "Live: not saved; Generate keeps it",
         seed: "seed",
     };
 
@@ -177,6 +178,7 @@
             if (!FUNCTIONS.every((name) => typeof window[name] === "function")) return "unavailable";
             const lcm = $(`#script_${this.name}_lcm_enabled-checkbox input`);
             if (!lcm || !lcm.checked) return "needsLcm";
+            if ($(`#script_${this.name}_lcm_status .lcm-refusal`)) return "refused";
             const script = $(`#tab_${this.name} #script_list input`);
             if (script && script.value && script.value !== "None") return "script";
             if (this.name === "img2img") {

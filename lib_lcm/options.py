@@ -356,7 +356,7 @@ class LcmOptions:
         ),
     )
     lora: str = row(
-        "LCM-LoRA",
+        "Few-step LoRA",
         "Auto takes the LCM-LoRA that fits the checkpoint; Best installed the best LoRA for few steps that is"
         " there; None is for checkpoints that are made for few steps themselves.",
         LoraName(),

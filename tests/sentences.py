@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lib_lcm.lora.catalog import PUBLISHED
-from lib_lcm.options import GUIDED_LABELS, OPTIONS, OWN_LABEL, SAMPLER_LABELS, SCHEDULE_LABELS, Limits
-from lib_lcm.plan.presets import preset_labels
+from lib_lcm.options import GUIDED_LABELS, OPTIONS, OWN_LABEL, SAMPLER_LABELS, SCHEDULE_LABELS
+from lib_lcm.plan.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 MAKERS = ("Text", "problem", "_named")
@@ -55,7 +55,10 @@ def page_texts() -> set[str]:
     """Every text of ours that stands on the page."""
     options = {text for option in OPTIONS for text in (option.label, option.help)}
     labels = (SCHEDULE_LABELS, SAMPLER_LABELS, GUIDED_LABELS)
-    choices = {label for some in labels for label in some.values()} | {*preset_labels(Limits()), OWN_LABEL}
+    choices = {label for some in labels for label in some.values()} | {
+        *(preset.label for preset in PRESETS),
+        OWN_LABEL,
+    }
     script = (ROOT / "javascript" / "lcm_live.js").read_text(encoding="utf-8")
     live = set(re.findall(r'\w+: "(.*)",', script.split("const TEXT = {")[1].split("};")[0]))
     assert len(live) >= 10 and len(settings()) >= 10

@@ -194,7 +194,7 @@ def choose(
             family,
             problem=Text(
                 "There is no LCM-LoRA for {family} checkpoints; switch LCM off, load one of another family"
-                ' ({known}), or choose LCM-LoRA "None" if the checkpoint is itself an LCM.',
+                ' ({known}), or choose Few-step LoRA "None" if the checkpoint is itself an LCM.',
                 family=family.label,
                 known=", ".join(known),
             ),
@@ -207,14 +207,15 @@ def choose(
     if misses:
         problem = Text(
             "No LCM-LoRA for {family} was found ({misses}): correct that, or download it with the LCM"
-            " panel's button or with `python install.py --download {short}`.",
+            " panel's button or with `python install.py --download {short}` in the extension's folder.",
             misses=listed(misses[:3]),
             **said,
         )
     else:
         problem = Text(
             "No LCM-LoRA for {family} was found: download it with the LCM panel's button or with `python"
-            " install.py --download {short}`, or put {file} from {url} into {folder} as {name}.safetensors.",
+            " install.py --download {short}` in the extension's folder, or put {file} from {url} into"
+            " {folder} as {name}.safetensors.",
             file=official.filename,
             url=official.url,
             folder=str(lora_dirs[0]) if lora_dirs else Text("the LoRA folder"),

@@ -234,7 +234,7 @@ def _of_options(
         return LoraUse(
             problem=Text(
                 "The kind of the loaded checkpoint was not recognised, so no LCM-LoRA can be chosen for it;"
-                ' switch LCM off, or choose LCM-LoRA "None" if the checkpoint is itself an LCM.'
+                ' switch LCM off, or choose Few-step LoRA "None" if the checkpoint is itself an LCM.'
             )
         )
     if options.lora not in (AUTO, BEST):

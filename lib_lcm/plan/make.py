@@ -87,7 +87,8 @@ class _Planner:
         self.host = host
         self.messages: list[str] = []
         self.problems: list[str] = []
-        self.changes: list[str] = []
+        self.changes: dict[str, tuple[Text, float, float]] = {}
+        """What was brought into its range, by name: before and after."""
 
     def plan(self) -> Plan:
         options, request = self.options, self.request
@@ -111,11 +112,11 @@ class _Planner:
             cfg = self.cfg(limits, method, most)
         else:
             cfg = self.cfg(limits, method, limits)
-        self.tell_changes(limits, method)
         schedule = self.schedule(first.sampler)
         first = self.timed(first, steps, request.first, schedule, Text("steps"))
         if hires is not None and request.hires is not None:
             hires = self.timed(hires, hires_steps, request.hires, schedule, Text("hires steps"))
+        self.tell_changes(limits, method)
         if request.scheduler is not None:
             self.messages.append(
                 Text(
@@ -129,14 +130,6 @@ class _Planner:
         if hires is not None and request.hires is not None:
             hires = self.with_prompts(hires, request.hires, cfg, hires_lora, schedule)
         passes = [one for one in (first, hires) if one is not None]
-        if any(one.guided.ignores_negative_prompt for one in passes):
-            self.messages.append(
-                Text(
-                    "The negative prompt is ignored at CFG scale 1: raise CFG to {cfg:g} at most to use it,"
-                    " or guide the middle steps alone (Light), which costs less.",
-                    cfg=limits.max_cfg,
-                )
-            )
         if request.refiner is not None:
             self.messages.append(
                 Text(
@@ -241,7 +234,7 @@ class _Planner:
                 except OptionsError as error:
                     self.problems.append(sentence_of(error))
                     return inside
-        self.changes.append(_change(name, value, inside))
+        self.changes[str(name).lower()] = (name, value, inside)
         return inside
 
     def tell_changes(self, limits: Limits, method: Method) -> None:
@@ -249,7 +242,7 @@ class _Planner:
             self.messages.append(
                 Text(
                     "{changes}: {method} works with {steps} steps and a CFG scale of {cfg}.",
-                    changes=joined(self.changes),
+                    changes=joined([_change(*change) for change in self.changes.values()]),
                     method=method.group,
                     steps=(
                         range_text(limits.min_steps, limits.max_steps)
@@ -297,6 +290,7 @@ class _Planner:
         timesteps = timesteps_by(rule, steps, strength=strength)
         if len(timesteps) < steps:
             points = len(timesteps) if rule == EVEN else usable_steps(strength=strength)
+            _, before, _ = self.changes.pop(str(name), (name, steps, steps))  # told here, in one
             self.messages.append(
                 Text(
                     "Denoising strength {strength:g} leaves only {points} of the schedule's timesteps:"
@@ -304,7 +298,7 @@ class _Planner:
                     strength=strength,
                     points=points,
                     name=name,
-                    before=steps,
+                    before=before,
                     after=len(timesteps),
                 )
             )
@@ -357,8 +351,8 @@ class _Planner:
         is_chosen = use is not None and use.file is not None and use.reason not in (FROM_TAG, FROM_OPTION)
         if said is not None and is_chosen:
             yield Text(
-                "The checkpoint's name says {method}: if it was made for few steps itself, choose LCM-LoRA"
-                ' "None" and that method.',
+                "The checkpoint's name says {method}: if it was made for few steps itself, choose Few-step"
+                ' LoRA "None" and that method.',
                 method=said.group,
             )
         for one, asked in ((first, self.request.first), (hires, self.request.hires)):

@@ -1,5 +1,5 @@
-"""The presets of the page: names for a number of steps at CFG scale 1, and for what the negative prompt is to
-do. They set other controls and are nothing more.
+"""The presets of the page: names for a number of steps, and for what the negative prompt is to do. They set
+other controls and are nothing more.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from lib_lcm.options import ALL, GUIDED_LABELS, MIDDLE, Limits
 from lib_lcm.sampling.guidance import highest_middle_cfg, is_cfg_one
 from lib_lcm.text import Text
-
-CUSTOM = Text("Custom")
-PRESET_CFG = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,38 +26,32 @@ class Preset:
 PRESETS = (Preset("Preview", 1), Preset("Draft", 2), Preset("Standard", 4), Preset("Final", 8))
 
 
-def preset_labels(limits: Limits) -> list[str]:
-    """What the page offers: the presets that lie within the limits, and "Custom" for everything else."""
-    if not limits.min_cfg <= PRESET_CFG <= limits.max_cfg:
-        return [CUSTOM]
-    return [
-        *(preset.label for preset in PRESETS if limits.min_steps <= preset.steps <= limits.max_steps),
-        CUSTOM,
-    ]
+def steps_by_preset(limits: Limits) -> dict[str, int]:
+    """What the page offers, the presets that lie within the limits: label -> steps."""
+    return {
+        preset.label: preset.steps
+        for preset in PRESETS
+        if limits.min_steps <= preset.steps <= limits.max_steps
+    }
 
 
-def preset_of(steps: float, cfg: float) -> str:
-    """The label of the preset that the sliders stand at."""
-    return next((preset.label for preset in PRESETS if (preset.steps, PRESET_CFG) == (steps, cfg)), CUSTOM)
-
-
-def sliders_of(label: str) -> tuple[int, float] | None:
-    """Steps and CFG scale of a preset; None for "Custom", which leaves the sliders where they are."""
-    return next(((preset.steps, PRESET_CFG) for preset in PRESETS if preset.label == label), None)
+def preset_of(steps: float) -> str | None:
+    """The label of the preset that the slider stands at."""
+    return next((preset.label for preset in PRESETS if preset.steps == steps), None)
 
 
 OFF, LIGHT, FULL = Text("Off"), Text("Light"), Text("Full")
-FULL_CFG = 1.5
+OFF_CFG, FULL_CFG = 1.0, 1.5
 
 
 def negative_controls(limits: Limits, steps: int) -> dict[str, tuple[float, str]]:
     """What the negative prompt may be to do -> CFG scale and guided steps, as the page has them. Light
     suppresses as much as Full and costs less: docs/small-models.md.
     """
-    if not limits.min_cfg <= PRESET_CFG < limits.max_cfg:
+    if not limits.min_cfg <= OFF_CFG < limits.max_cfg:
         return {}
     return {
-        OFF: (PRESET_CFG, GUIDED_LABELS[ALL]),
+        OFF: (OFF_CFG, GUIDED_LABELS[ALL]),
         LIGHT: (highest_middle_cfg(limits.max_cfg, steps), GUIDED_LABELS[MIDDLE]),
         FULL: (min(FULL_CFG, limits.max_cfg), GUIDED_LABELS[ALL]),
     }

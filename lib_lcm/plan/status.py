@@ -22,11 +22,11 @@ HOW_KNOWN = {
 AS_ASKED = "as asked"
 
 
-def status_line(plan: Plan, translations: Translations | None = None) -> str:
+def status_line(plan: Plan, translations: Translations | None = None, *, is_short: bool = False) -> str:
     """What a generation will do, or the sentence that says why it cannot; in English without
-    `translations`.
+    `translations`. `is_short` leaves out timesteps, rows and what the negative prompt does.
     """
-    parts = [plan.problem] if plan.problem else _parts(plan)
+    parts = [plan.problem] if plan.problem else _parts(plan, is_short)
     return SEPARATOR.join(translated(part, translations or {}) for part in parts)
 
 
@@ -67,22 +67,22 @@ def _known_by(plan: Plan) -> str | None:
     return None if lora is None or lora.known_by is None else HOW_KNOWN[lora.known_by]
 
 
-def _parts(plan: Plan) -> list[str]:
+def _parts(plan: Plan, is_short: bool) -> list[str]:
     parts = [plan.family.label, _lora(plan.first)]
     if plan.gamma is not None:
         parts.append(Text("{sampler} gamma {gamma:g}", sampler=plan.sampler, gamma=plan.gamma))
     elif plan.sampler != SAMPLER_LABELS["lcm"]:
         parts.append(plan.sampler)
-    parts.append(_steps(plan.first))
+    parts.append(_steps(plan.first, is_short))
     if plan.hires is not None:
-        parts.append(_hires(plan.hires, plan.first))
+        parts.append(_hires(plan.hires, plan.first, is_short))
     if plan.host_scheduler:
         parts.append(Text("schedule {schedule}", schedule=term(plan.host_scheduler)))
     elif plan.schedule != TRAILING:
         parts.append(Text("schedule {schedule}", schedule=SCHEDULE_LABELS[plan.schedule]))
-    parts.append(_cfg(plan))
+    parts.append(_cfg(plan, is_short))
     rows = plan.unet_rows
-    if rows is not None:
+    if rows is not None and not is_short:
         parts.append(Text("1 UNet row") if rows == 1 else Text("{rows} UNet rows", rows=rows))
     return parts
 
@@ -111,8 +111,8 @@ def _method(one: PlannedPass) -> str:
     return one.method.label
 
 
-def _hires(hires: PlannedPass, first: PlannedPass) -> Text:
-    steps, own, before = _steps(hires), hires.lora, first.lora
+def _hires(hires: PlannedPass, first: PlannedPass, is_short: bool) -> Text:
+    steps, own, before = _steps(hires, is_short), hires.lora, first.lora
     if own is None or before is None or (own.name, own.weight) == (before.name, before.weight):
         return Text("hires {steps}", steps=steps)
     lora = (
@@ -128,17 +128,17 @@ def steps_text(steps: int) -> Text:
     return Text("1 step") if steps == 1 else Text("{steps} steps", steps=steps)
 
 
-def _steps(one: PlannedPass) -> Text:
+def _steps(one: PlannedPass, is_short: bool) -> Text:
     text = steps_text(one.steps)
     if one.strength < 1.0:
         text = Text("{steps} at strength {strength:g}", steps=text, strength=one.strength)
-    if one.timesteps:
+    if one.timesteps and not is_short:
         visited = " ".join(f"{timestep:.0f}" for timestep in one.timesteps)
         text = Text("{steps}: {timesteps}", steps=text, timesteps=visited)
     return text
 
 
-def _cfg(plan: Plan) -> Text:
+def _cfg(plan: Plan, is_short: bool) -> Text:
     guided = plan.first.guided
     cfg = Text("CFG {cfg:g}", cfg=plan.cfg)
     if guided.steps is not None:
@@ -147,7 +147,7 @@ def _cfg(plan: Plan) -> Text:
         if len(numbers) > 1:
             steps = Text("steps {first}–{last}", first=numbers[0], last=numbers[-1])
         cfg = Text("{cfg} in {steps}", cfg=cfg, steps=steps)
-    if not guided.has_negative_prompt:
+    if is_short or not guided.has_negative_prompt:
         return cfg
     if guided.ignores_negative_prompt:
         return Text("{cfg}: negative prompt ignored", cfg=cfg)

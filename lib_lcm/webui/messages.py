@@ -24,6 +24,9 @@ class LcmRefusal(HTTPException):
         return self.detail
 
 
+LcmRefusal.__name__ = "LCM"  # the WebUI's page puts it before the sentence
+
+
 def tell(p, sentence: str) -> None:
     """Shows a sentence under the picture and in the log, once."""
     if generations.comment(p, _worded(p, sentence)):
@@ -52,4 +55,4 @@ def _worded(p, sentence: str) -> str:
     is_for_api = any(generations.is_for_api(one) for one in (p, current.processing()) if one is not None)
     if is_for_api:
         return without_folders(str(sentence), networks.lora_dirs(), server.private_folders())
-    return translated(sentence, language.translations())
+    return translated(sentence, language.translations()).replace("`", '"')  # the page shows plain text

@@ -13,6 +13,7 @@ KNOWN_PAGE_ERRORS = ("reading 'props'", "ForgeCanvas is not defined")
 arrives later than gradio is ready.
 """
 STATUS = "#script_txt2img_lcm_status"
+MESSAGES = "#script_txt2img_lcm_messages .lcm-warnings"
 
 
 def settle(page) -> None:
@@ -132,22 +133,29 @@ def set_number(page, name: str, value) -> None:
     number(page, name).press("Tab")
 
 
-def status(page) -> str:
+def status(page, tab="txt2img") -> str:
+    """The status line with all its details, which are its tooltip."""
+    line = page.locator(f"#script_{tab}_lcm_status .lcm-status").first
+    return line.get_attribute("title") or line.inner_text()
+
+
+_DETAILS = "(line => line.title || line.innerText)(document.querySelector('.lcm-status'))"
+
+
+def short_status(page) -> str:
     return page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text()
 
 
 def wait_for_status(page, text: str) -> None:
-    """Until txt2img's status line holds it."""
-    page.wait_for_function("text => document.querySelector('.lcm-status').innerText.includes(text)", arg=text)
+    """Until txt2img's status line, with its details, holds it."""
+    page.wait_for_function(f"text => ({_DETAILS}).includes(text)", arg=text)
 
 
 def wait_for_status_to_begin(page, text: str) -> None:
     """As `wait_for_status`: the line of a LCM that is off holds what would be done with it, and only its
     beginning says that it is on.
     """
-    page.wait_for_function(
-        "text => document.querySelector('.lcm-status').innerText.startsWith(text)", arg=text
-    )
+    page.wait_for_function(f"text => ({_DETAILS}).startsWith(text)", arg=text)
 
 
 def infotext(page) -> str:
@@ -227,12 +235,17 @@ def choose_lora(page, text: str | re.Pattern) -> None:
     settle(page)
 
 
-def wait_for_preset(page, label: str) -> None:
-    page.locator("#script_txt2img_lcm_quality label:has(input:checked)", has_text=label).first.wait_for()
+def wait_for_preset(page, label: str | None) -> None:
+    """Until that one is shown as picked; None for none."""
+    picked = page.locator("#script_txt2img_lcm_quality label:has(input:checked)")
+    if label is None:
+        picked.wait_for(state="detached")
+    else:
+        picked.filter(has_text=label).first.wait_for()
 
 
 def warnings(page) -> list[str]:
-    return page.locator(f"{STATUS} .lcm-warnings li").all_text_contents()
+    return page.locator(f"{MESSAGES} li").all_text_contents()
 
 
 def note_at(page, element_id: str) -> str:

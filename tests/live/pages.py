@@ -21,7 +21,7 @@ STATE = """() => {
     const fields = within("textarea, input:not([type=file])")
         .filter((field) => !isBookkeeping(field))
         .map((field) => `${id(field)} ${field.type}: ${value(field)}`);
-    const said = within("[id^=html_], [id$=_lcm_status], .lcm-live-status")
+    const said = within("[id^=html_], [id$=_lcm_status], [id$=_lcm_messages], .lcm-live-status")
         .map((part) => `${part.id}: ${part.textContent}`);
     return {
         fields, said,

@@ -24,13 +24,17 @@ class Answer:
     exchange: str
     """What the server says in the hidden box."""
     line: str
+    """The status line with all its details."""
+    short: str
+    state: str | None
+    """What the title of the accordion says."""
     is_refusal: bool
     warnings: list[str]
     covered: dict[str, str]
     """Element id -> the value that covers one of the WebUI's controls."""
     noted: dict[str, str]
     """Element id -> the note at one of the WebUI's controls."""
-    preset: str
+    preset: str | None
     negative: str
     ranges: dict[str, tuple[float, float]]
     """Options whose sliders get another range."""
@@ -147,7 +151,8 @@ class Panel:
     def _read(
         exchange: str,
         status: str,
-        preset: str,
+        messages: str,
+        preset: str | None,
         negative: str,
         steps: dict,
         cfg: dict,
@@ -160,14 +165,21 @@ class Panel:
         said = json.loads(exchange)
         assert said["token"] == "a token"
 
+        shown = re.search(
+            r'<div class="lcm-status[^"]*"(?: title="(.*?)")?><span class="lcm-plan">(.*?)</span>', status
+        )
+        details, line = (html.unescape(text or "") for text in shown.groups())
+
         def button(update: dict) -> str | None:
             return update["value"] if update.get("visible") else None
 
         return Answer(
             exchange=exchange,
-            line=html.unescape(re.search(r'<span class="lcm-plan">(.*?)</span>', status)[1]),
+            line=details or line,
+            short=line,
+            state=next(iter(re.findall(r'span:not\(.icon\)::after\{content:" · (.*?)"', status)), None),
             is_refusal="lcm-refusal" in status,
-            warnings=[html.unescape(text) for text in re.findall(r"<li>(.*?)</li>", status)],
+            warnings=[html.unescape(text) for text in re.findall(r"<li>(.*?)</li>", messages)],
             covered=_rules(r'^#(\S+)\{--lcm-value:"(.*)"\}$', status),
             noted=_rules(r'^#(\S+)::after\{content:"(.*)"\}$', status),
             preset=preset,

@@ -85,7 +85,7 @@ class Live:
     def wait_for(self, *prompts: str) -> None:
         """Until pictures of these prompts are drawn and Live is ready; fails where others were drawn."""
         wait_until(self.page, lambda: self.drawn()[: len(prompts)] == list(prompts))
-        self.wait_for_line("Live")
+        self.wait_for_line("Live: not saved; Generate keeps it")
         assert self.drawn() == list(prompts)
 
     def switch_off(self) -> None:
@@ -157,7 +157,7 @@ def test_ticking_live_draws_a_picture_without_saving_it_and_what_is_typed_follow
     live.prompt.fill("")
     live.prompt.press_sequentially(OTHER, delay=20)
     wait_until(page, lambda: live.drawn()[-1] == OTHER)  # on a slow machine, the typing has pauses too
-    live.wait_for_line("Live")
+    live.wait_for_line("Live: not saved; Generate keeps it")
     assert live.shown() > first and live.saved() == []
     assert gallery_picture(page).info["parameters"].startswith(OTHER)
 
@@ -284,7 +284,7 @@ def test_the_infotext_of_a_live_picture_draws_it_again(live):
     live.prompt.fill(OTHER)
     wait_until(live.page, lambda: live.drawn()[-1:] == [OTHER])
     live.page.locator("#html_info_txt2img", has_text=OTHER).first.wait_for()
-    live.wait_for_line("Live")
+    live.wait_for_line("Live: not saved; Generate keeps it")
     assert {len(event["prompts"]) for event in live.events("process")} == {1} and live.saved() == []
     shown, text = gallery_picture(live.page), infotext(live.page)
     seed = live.page.locator("#txt2img_seed :is(input, textarea)").first.input_value()

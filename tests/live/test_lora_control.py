@@ -185,7 +185,7 @@ class TestOnThePage:
         assert "is for SDXL" in status(page) and not remember_button(page).is_visible()
         # as one who has pressed it before the page's answer has come
         remember_button(page).evaluate("button => button.click()")
-        page.locator("#script_txt2img_lcm_status .lcm-warnings li", has_text="is for SDXL").first.wait_for()
+        page.locator("#script_txt2img_lcm_messages .lcm-warnings li", has_text="is for SDXL").first.wait_for()
         assert "remembered" not in plan(webui)["status"]
 
     def test_an_open_list_stays_as_it_is_while_the_page_asks_for_news(self, page):

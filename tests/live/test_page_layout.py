@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tests.browser import needs_chromium, open_accordion
-from tests.live.page import STATUS, accordion, choose, choose_lora, settle, status, untick, warnings
+from tests.live.page import MESSAGES, STATUS, accordion, choose, choose_lora, settle, status, untick, warnings
 from tests.live.profiles import one_profile
 from tests.live.test_loras import SD15, SDXL, files, folder
 
@@ -60,9 +60,9 @@ def page(pages, webui, theme, width):
         assert page.evaluate("document.querySelector('.dark') !== null") == (theme == "dark")
         page.set_viewport_size({"width": width, "height": 1400})
         open_accordion(page)
-        page.fill("#txt2img_neg_prompt textarea", "blurry")
+        page.fill("#txt2img_prompt textarea", "a star <lora:Hyper-SD15-8steps-lora:1>")  # of no file
         settle(page)
-        assert "negative prompt ignored" in status(page)
+        assert "4 steps" in status(page)
         yield page
 
 
@@ -72,7 +72,7 @@ def shown(page) -> list:
     assert warnings(page) != [] and len(presets) >= 4
     return [
         page.locator(f"{STATUS} .lcm-status").first,
-        *page.locator(f"{STATUS} .lcm-warnings li").all(),
+        *page.locator(f"{MESSAGES} li").all(),
         *presets,
     ]
 

@@ -42,17 +42,16 @@ def test_it_follows_the_controls_of_both(page):
     assert status(page).startswith("SD 1.5 · lcm_lora_sd15 · 2 steps: 999 499 · CFG 1.5")
 
 
-def test_presets_set_the_sliders_and_moving_one_makes_them_custom(page):
+def test_presets_set_the_steps_alone_and_those_of_none_show_none(page):
     open_accordion(page)
     wait_for_preset(page, "Standard 4")
     set_number(page, "cfg", 1.5)
-    wait_for_preset(page, "Custom")
     for label, steps in (("Preview 1", "1"), ("Final 8", "8"), ("Draft 2", "2")):
         page.locator("#script_txt2img_lcm_quality label", has_text=label).first.click()
         wait_for_status(page, f"{steps} step")
-        assert number(page, "steps").input_value() == steps and number(page, "cfg").input_value() == "1"
+        assert number(page, "steps").input_value() == steps and number(page, "cfg").input_value() == "1.5"
     set_number(page, "steps", 5)
-    wait_for_preset(page, "Custom")
+    wait_for_preset(page, None)
     set_number(page, "steps", 4)
     wait_for_preset(page, "Standard 4")
 
@@ -66,7 +65,7 @@ def test_of_many_quick_changes_the_last_one_is_shown(page, latency):
         settle(page)
     assert "3 steps: 999 679 339" in status(page)
     assert number(page, "steps").input_value() == "3"
-    wait_for_preset(page, "Custom")
+    wait_for_preset(page, None)
 
 
 def test_it_neither_fades_nor_moves_what_is_below_while_it_is_asked_for(page):
@@ -117,14 +116,14 @@ def test_both_tabs_are_answered_where_both_change_at_once(page):
         } }""")
     settle(page)
     for tab in ("txt2img", "img2img"):
-        assert "3 steps" in page.locator(f"#script_{tab}_lcm_status .lcm-status").text_content()
+        assert "3 steps" in status(page, tab)
 
 
 def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_counts(page, webui):
     data = io.BytesIO()
     Image.new("RGB", (512, 384), "white").save(data, "PNG")
     hint = page.locator(
-        "#script_img2img_lcm_status .lcm-warnings li", has_text="SDXL at 1024 pixels in 4 steps"
+        "#script_img2img_lcm_messages .lcm-warnings li", has_text="SDXL at 1024 pixels in 4 steps"
     )
     with webui.settings(sd_model_checkpoint=webui.sdxl):
         webui.txt2img(PROMPT, webui.sdxl, steps=1)  # so that it is loaded, on Forge too

@@ -76,7 +76,7 @@ def test_saved_defaults_come_up_and_settings_count_beside_them(saves_ticks, own,
         "getComputedStyle(document.getElementById('txt2img_steps')).getPropertyValue('--lcm-value')"
     )
     assert note_at(page, "txt2img_steps") != "none"
-    wait_for_preset(page, "Custom")
+    wait_for_preset(page, None)
     over_api = own.client.txt2img(PROMPT, steps=3, cfg_scale=3, width=own.side, height=own.side)
     assert "Steps: 3" in over_api.infotext and "LCM" not in over_api.infotext, (
         "a request that says nothing of LCM was made with it"
@@ -137,7 +137,7 @@ def test_where_ticks_are_not_saved_the_sliders_are(own, browser):
     settle(page)
     assert status(page).startswith(f"SD 1.5 · {STATUS_OF_SAVED}")
     assert [number(page, name).input_value() for name in ("steps", "weight", "cfg")] == ["6", "0.8", "2"]
-    wait_for_preset(page, "Custom")
+    wait_for_preset(page, None)
     untick(page)
     settle(page)
     assert note_at(page, "txt2img_steps") == "none" and host_value(page, "txt2img_steps") == "33"

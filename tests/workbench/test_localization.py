@@ -65,36 +65,25 @@ def wait_for_label(page, name: str, text: str) -> None:
     wait_until(page, lambda: label.inner_text().strip() == text)
 
 
+UNKNOWN_TAG = "a star <lora:Hyper-SD15-8steps-lora:1>"
 LANGUAGES = {
     "de_DE": (
-        (
-            "SD 1.5 · lcm_lora_sd15 · 4 Schritte: 999 759 499 259 · CFG 1: negativer Prompt unbeachtet · 4"
-            " UNet-Zeilen"
-        ),
-        (
-            "Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet: damit er wirkt, CFG erhöhen, höchstens"
-            " auf 2, oder nur die mittleren Schritte führen (Leicht), was weniger kostet."
-        ),
+        "SD 1.5 · lcm_lora_sd15 · 4 Schritte · CFG 1",
+        "Die LoRA Hyper-SD15-8steps-lora im Prompt ist nicht im LoRA-Ordner: Ihr Tag bewirkt nichts.",
     ),
     "ja_JP": (
+        "SD 1.5 · lcm_lora_sd15 · 4 ステップ · CFG 1",
         (
-            "SD 1.5 · lcm_lora_sd15 · 4 ステップ: 999 759 499 259 · CFG 1: ネガティブプロンプト無効 · UNet 4"
-            " 行"
-        ),
-        (
-            "CFG スケール 1 ではネガティブプロンプトは無視されます。使うには CFG を上げるか（最大 2）、"
-            "中間のステップだけをガイドしてください（ライト、計算が少なく済みます）。"
+            "プロンプトの LoRA Hyper-SD15-8steps-lora は LoRA フォルダーにありません。"
+            "このタグは効果がありません。"
         ),
     ),
     "zh_CN": (
-        "SD 1.5 · lcm_lora_sd15 · 4 步：999 759 499 259 · CFG 1：忽略反向提示词 · UNet 4 行",
-        (
-            "CFG 系数为 1 时会忽略反向提示词：要使用它，请提高 CFG（最高 2），"
-            "或只引导中段的步（轻，计算量更少）。"
-        ),
+        "SD 1.5 · lcm_lora_sd15 · 4 步 · CFG 1",
+        "提示词中的 LoRA Hyper-SD15-8steps-lora 不在 LoRA 文件夹中：它的标签不起作用。",
     ),
 }
-"""The status line and the warning of a negative prompt at CFG 1."""
+"""The status line and a message."""
 
 
 @with_chromium
@@ -132,9 +121,10 @@ def test_a_pack_of_the_same_name_keeps_all_that_it_says(browser, tmp_path, profi
 
 
 def _look_for_english(page, language, line, warning):
-    page.fill("#txt2img_neg_prompt textarea", "blurry")
+    page.fill("#txt2img_prompt textarea", UNKNOWN_TAG)
     wait_for_line(page, line)
-    assert page.locator("#script_txt2img_lcm_status .lcm-status").first.inner_text() == line
+    page.locator("#script_txt2img_lcm_messages li", has_text=warning).wait_for()
+    details = page.locator("#script_txt2img_lcm_status .lcm-status").first.get_attribute("title")
     translations = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))
     found = page.evaluate("""() => {
             const accordion = document.getElementById('script_txt2img_lcm_enabled');
@@ -147,7 +137,7 @@ def _look_for_english(page, language, line, warning):
             const titles = [...accordion.querySelectorAll('[title]')].map(element => element.title);
             return [...found, ...titles, accordion.title];
         }""")
-    known = set(translations.values()) | {line, warning} | NAMES
+    known = set(translations.values()) | {line, details, warning} | NAMES
     assert [text for text in found if re.search("[a-z]", text, re.IGNORECASE) and text not in known] == []
     assert len([text for text in found if text in known]) > 25 and warning in found
     page.close()
@@ -173,20 +163,17 @@ def test_the_settings_are_in_german_too(german, browser):
 
 @with_chromium
 def test_messages_are_in_german_on_the_page_and_in_english_over_the_api_and_in_the_log(german, browser):
-    asked = {"negative_prompt": "blurry", "lcm": {"enabled": True, "steps": 1, "cfg": 1}}
     before = len(german.log)
-    german.client.txt2img("a star", **asked)
+    german.client.txt2img(UNKNOWN_TAG, lcm={"enabled": True, "steps": 1, "cfg": 1})
     page = opened(browser, german)
-    page.fill("#txt2img_neg_prompt textarea", "blurry")
+    page.fill("#txt2img_prompt textarea", UNKNOWN_TAG)
     page.click("#txt2img_generate")
     below = page.locator("#html_log_txt2img").first
-    below.filter(has_text="Bei CFG-Skala 1 bleibt der negative Prompt unbeachtet").wait_for()
-    assert "The negative prompt" not in below.inner_text()
+    below.filter(has_text="ist nicht im LoRA-Ordner").wait_for()
+    assert "is not in the LoRA folder" not in below.inner_text()
     log = "".join(german.log[before:])
-    assert (
-        log.count("LCM: The negative prompt is ignored at CFG scale 1") == 2
-        and "bleibt der negative Prompt" not in log
-    )
+    assert log.count("LCM: The LoRA Hyper-SD15-8steps-lora in the prompt is not") == 2
+    assert "ist nicht im LoRA-Ordner" not in log
     page.close()
 
 
@@ -214,7 +201,7 @@ def test_a_refusal_is_in_german_on_the_page_and_in_english_over_the_api_and_in_t
             server.log
         )
         page.locator("#script_txt2img_lcm_download").first.click()
-        below = page.locator("#script_txt2img_lcm_status").first
+        below = page.locator("#script_txt2img_lcm_messages").first
         below.filter(has_text="aber nicht die veröffentlichte").wait_for()
         page.close()
 

@@ -53,7 +53,10 @@ class Accordion:
         label = OPTION["enabled"].label
         with page.components.InputAccordion(False, label=label, elem_id=elem_id("enabled")) as self.enabled:
             self.status = gr.HTML("", elem_id=elem_id("status"))
-            labels = presets.preset_labels(settings.limits())
+            self.lora = LoraControl(elem_id)
+            self.lora.draw_download()
+            live.create_controls(elem_id)
+            labels = list(presets.steps_by_preset(settings.limits()))
             self.quality = gr.Radio(labels, label=Text("Quality"), elem_id=elem_id("quality"))
             by_name = {"enabled": self.enabled}
             in_rows = {"enabled", *(name for row in (*ROWS, *ADVANCED) for name in row)}
@@ -64,11 +67,13 @@ class Accordion:
                     self.negative = gr.Radio(
                         negative, label=Text("Negative prompt"), elem_id=elem_id("negative")
                     )
+            self.more = MoreLoras(elem_id)
             with gr.Accordion(Text("Advanced"), open=False, elem_id=elem_id("advanced")):
                 for row in ADVANCED:
                     by_name |= self._row(row)
-                self.lora.draw_correction(elem_id)
-            live.create_controls(elem_id)
+                self.lora.draw_correction()
+            # last, where what comes and goes moves nothing
+            self.messages = gr.HTML("", elem_id=elem_id("messages"))
             hidden = {"visible": False, "show_label": False}
             self.ask = gr.Button("", visible=False, elem_id=elem_id("ask"))
             self.exchange = gr.Textbox("", elem_id=elem_id("exchange"), **hidden)
@@ -80,7 +85,7 @@ class Accordion:
         first_values.only_on_page(self.enabled)
         for name, control in self.by_name.items():
             page.set_tooltip(control, OPTION[name].help)
-        page.set_tooltip(self.quality, Text("Sets steps and CFG scale. Moving a slider makes it Custom."))
+        page.set_tooltip(self.quality, Text("Sets the steps."))
         page.set_tooltip(
             self.negative,
             Text(
@@ -120,9 +125,7 @@ class Accordion:
         elif isinstance(kind, Boolean):
             return gr.Checkbox(first, **given)
         else:
-            self.lora = LoraControl(self._elem_id)
-            self.more = MoreLoras(self._elem_id)
-            return self.lora.dropdown
+            return self.lora.draw()
 
         def setting():
             defaults = settings.defaults(facts.loaded_family())
@@ -151,7 +154,7 @@ class Accordion:
         places = {"overruled": overruled, "moving": moving}
         lora = self.lora
         self.answered = [
-            self.exchange, self.status, self.quality, self.negative, self.by_name["steps"],
+            self.exchange, self.status, self.messages, self.quality, self.negative, self.by_name["steps"],
             self.by_name["cfg"],
             lora.dropdown, lora.remember, lora.download, lora.correct,
             self.more.lora,
@@ -169,7 +172,6 @@ class Accordion:
         self._on(self.exchange.change, "heard", inputs=[self.exchange, *moving], outputs=moving)
         self._on(self.done.change, "done", inputs=[self.done])
         limits = settings.limits()
-        sliders = {label: presets.sliders_of(label) for label in presets.preset_labels(limits)}
         by_steps = {
             steps: {
                 label: _picked(*values, limits)
@@ -179,7 +181,11 @@ class Accordion:
         }
         steps, cfg, guided = (self.by_name[name] for name in ("steps", "cfg", "guided_steps"))
         self._on(
-            self.quality.input, "picked", sliders, inputs=[self.quality, self.exchange], outputs=[steps, cfg]
+            self.quality.input,
+            "picked",
+            presets.steps_by_preset(limits),
+            inputs=[self.quality, self.exchange],
+            outputs=[steps],
         )
         inputs = [self.negative, self.exchange, steps]
         self._on(self.negative.input, "pickedNegative", by_steps, inputs=inputs, outputs=[cfg, guided])
@@ -228,15 +234,16 @@ class Accordion:
             moved |= of_method
             value |= of_method
             said = say()
-        plan = said.plan
-        if plan is not None and plan.first.guided.steps is not None and plan.cfg < value["cfg"]:
-            moved["cfg"] = value["cfg"] = plan.cfg  # of more steps
+        light = light_cfg(said.plan)
+        is_higher = light is not None and value["cfg"] > light
+        if light is not None and value["cfg"] != light and (is_higher or value["cfg"] == known.get("light")):
+            moved["cfg"] = value["cfg"] = light  # of other steps
             said = say()
         method = known.get("method") if said.plan is None else said.plan.method.name
         ranges = slider_ranges(said.plan)
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
         offers, more = list_for(None if model is None else family_named(family), known.get("offers"))
-        preset = presets.preset_of(value["steps"], value["cfg"])
+        preset = presets.preset_of(value["steps"])
         negative = presets.negative_of(value["cfg"], value["guided_steps"])
         answer = {
             "token": asked["token"],
@@ -244,10 +251,11 @@ class Accordion:
             "negative": negative,
             "offer": said.offer,
             "pending": said.is_waiting,
+            "refused": said.is_refusal,
             "moved": [moved.get(name) for name in FOLLOWING],
             "known": {
                 "family": family, "entries": entries, "method": method, "kept": kept, "ranges": ranges,
-                "offers": offers,
+                "offers": offers, "light": light,
             },
             "lora": lora_in_use(said.plan),
         }  # fmt: skip
@@ -257,7 +265,7 @@ class Accordion:
             for now, before in zip(ranges, known.get("ranges") or ranges, strict=True)
         ]
         return (
-            json.dumps(answer), status_panel.render(said, tab), preset, negative, *sliders, dropdown,
+            json.dumps(answer), *status_panel.render(said, tab), preset, negative, *sliders, dropdown,
             remember_button(value["lora"]), download, correct_button(said.plan), more,
         )  # fmt: skip
 
@@ -307,6 +315,15 @@ def suited(
     new = {"steps": steps, "cfg": cfg}
     moved = {name: value for name, value in new.items() if values[name] != value}
     return moved, None if new == asked else asked
+
+
+def light_cfg(plan: Plan | None) -> float | None:
+    """The CFG scale of Light for the steps that are planned; None where the middle steps are not guided
+    alone.
+    """
+    if plan is None or plan.first.guided.steps is None:
+        return None
+    return highest_middle_cfg(settings.limits(plan.method).max_cfg, plan.first.steps)
 
 
 def slider_ranges(plan: Plan | None) -> list[list[float]]:

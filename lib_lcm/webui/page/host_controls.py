@@ -72,11 +72,16 @@ class HostControls:
 # --- the style sheet ----------------------------------------------------------------------------------------
 
 
-def style_sheet(controls: HostControls, covered: Mapping[str, str], noted: Mapping[str, str]) -> str:
+def style_sheet(
+    controls: HostControls, covered: Mapping[str, str], noted: Mapping[str, str], state: str | None = None
+) -> str:
     """CSS that covers controls with the value that will be used, and puts a note at others; both are role ->
-    text.
+    text. `state` is what the title of the accordion says.
     """
     rules = []
+    if state is not None:
+        title = f"#script_{controls.tab}_lcm_enabled>.label-wrap>span:not(.icon)"
+        rules.append(f"{title}::after{{content:{css_string(' · ' + state)} var(--lcm-live, '')}}")
     for role, text in covered.items():
         control = f"#{controls.element_ids[role]}"
         rules.append(f"{control}{{--lcm-value:{css_string(text)}}}")
@@ -101,7 +106,7 @@ _COVER = (
     "CONTROL [data-testid=block-info]{visibility:visible}",
     "CONTROL{cursor:not-allowed}",
     (
-        "CONTROL::after{content:var(--lcm-value);position:absolute;left:.6em;right:.6em;bottom:.5em;padding:.1em"
+        "CONTROL::after{content:var(--lcm-value);position:absolute;left:0;right:0;bottom:.3em;padding:.1em"
         " .6em;overflow:hidden;"
         "white-space:nowrap;text-overflow:ellipsis;line-height:1.5;border:1px dashed"
         " var(--border-color-primary);"

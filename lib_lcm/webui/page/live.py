@@ -42,7 +42,10 @@ def create_controls(elem_id) -> None:
     """The tick and the line beside it, which javascript/lcm_live.js fills in. Neither is an argument of the
     script.
     """
-    tick = gr.Checkbox(False, label=Text("Live"), elem_id=elem_id("live"))
+    with gr.Row(elem_id=elem_id("live_row")):
+        tick = gr.Checkbox(False, label=Text("Live"), elem_id=elem_id("live"), container=False)
+        mark = " data-lcm-holds-back" if page.gradio_holds_back_presses() else ""
+        gr.HTML(f'<div class="lcm-live-status"{mark}></div>', elem_id=elem_id("live_status"))
     tick.do_not_save_to_config = True  # a page must not begin to draw when it is opened
     page.set_tooltip(
         tick,
@@ -51,8 +54,6 @@ def create_controls(elem_id) -> None:
             " to keep one."
         ),
     )
-    mark = " data-lcm-holds-back" if page.gradio_holds_back_presses() else ""
-    gr.HTML(f'<div class="lcm-live-status"{mark}></div>', elem_id=elem_id("live_status"))
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,12 @@ class LoraControl:
     """`dropdown` is the script's argument; the rest of the row serves it."""
 
     def __init__(self, elem_id: Callable[[str], str]):
-        """Draws the row. `elem_id` makes an element id from a short name."""
+        """`elem_id` makes an element id from a short name. `draw` and the other two draw the parts."""
+        self._elem_id = elem_id
+
+    def draw(self) -> gr.Dropdown:
+        """Draws the row; returns the script's argument."""
+        elem_id = self._elem_id
         with page.components.FormRow():
             # As long as the page has not asked what they mean, the entries say what is always so: saved
             # defaults are compared with them.
@@ -59,10 +64,7 @@ class LoraControl:
                 elem_id=elem_id("lora"),
             )
             self.refresh = page.components.ToolButton(value=REFRESH_SYMBOL, elem_id=elem_id("refresh"))
-        with page.components.FormRow():
-            self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
-            self.download = gr.Button("Download", visible=False, elem_id=elem_id("download"))
-        self.progress = gr.HTML("", elem_id=elem_id("progress"))  # gradio shows none on a button
+        self.remember = gr.Button("Remember", visible=False, elem_id=elem_id("remember"))
         page.set_tooltip(self.refresh, Text("Look for LoRA files again, and update the status line."))
         page.set_tooltip(
             self.remember,
@@ -71,6 +73,15 @@ class LoraControl:
                 " API, until you press it again."
             ),
         )
+        for component in (self.refresh, self.remember):
+            component.do_not_save_to_config = True
+        return self.dropdown
+
+    def draw_download(self) -> None:
+        """Draws the button that downloads what is missing, and its progress."""
+        self.download = gr.Button("Download", visible=False, elem_id=self._elem_id("download"))
+        self.progress = gr.HTML("", elem_id=self._elem_id("progress"))  # gradio shows none on a button
+        self.download.do_not_save_to_config = True
         page.set_tooltip(
             self.download,
             Text(
@@ -78,12 +89,10 @@ class LoraControl:
                 " download that broke off goes on from there."
             ),
         )
-        for component in (self.refresh, self.remember, self.download):
-            component.do_not_save_to_config = True
 
-    def draw_correction(self, elem_id: Callable[[str], str]) -> None:
+    def draw_correction(self) -> None:
         """Draws the button that corrects what a file's method is taken for."""
-        self.correct = gr.Button("Correct", visible=False, elem_id=elem_id("correct"))
+        self.correct = gr.Button("Correct", visible=False, elem_id=self._elem_id("correct"))
         self.correct.do_not_save_to_config = True
         page.set_tooltip(
             self.correct,

@@ -18,12 +18,14 @@ from lib_lcm.plan.make import make_plan
 from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.presets import LIGHT, negative_controls
 from lib_lcm.plan.request import Request, read_request
-from lib_lcm.plan.status import status_line
+from lib_lcm.plan.status import status_line, steps_text
 from lib_lcm.plan.typed_tag import NOTHING, last_few_step_tag, unfit_pass
 from lib_lcm.text import Text, Translations, sentence_of, translated
 from lib_lcm.webui import facts, language, loras, settings
 from lib_lcm.webui.host import generations, models, prompts, samplers
 from lib_lcm.webui.page import host_controls
+
+CANNOT_DRAW = Text("cannot draw")
 
 Texts = tuple[tuple[str, str], ...]
 """(role, text) of controls of the WebUI."""
@@ -46,9 +48,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the page is to show, in its language."""
+    """What the page is to show, in its language. `line` is the status line, `details` the same with all that
+    is known.
+    """
 
     line: str
+    details: str = ""
+    state: str | None = None
+    """A word for the title of the accordion, which counts while it is folded."""
     warnings: tuple[str, ...] = ()
     covered: Texts = ()
     """The WebUI's controls that have no say, with the value that is used instead."""
@@ -76,7 +83,8 @@ def answer(asked: Asked) -> Answer:
             options = options_from_args([True, *asked.args[1:]], settings.limits)
     except OptionsError as error:
         noted = _translated([_warning(request, is_switched_on=False)] if not is_ticked else [], words)
-        return Answer(translated(sentence_of(error), words), noted=noted, is_refusal=is_ticked)
+        state = translated(CANNOT_DRAW, words) if is_ticked else None
+        return Answer(translated(sentence_of(error), words), state=state, noted=noted, is_refusal=is_ticked)
     is_switched_on = is_on and not is_ticked
     warning = None if is_ticked else _warning(request, is_switched_on)
     warnings, noted = [asked.problem, warning and warning[1]], _translated([warning], words)
@@ -85,12 +93,21 @@ def answer(asked: Asked) -> Answer:
         line = Text("The checkpoint is not loaded yet; the LCM-LoRA is chosen when the generation starts.")
         sampler = SAMPLER_LABELS.get(options.sampler, OWN_LABEL)
         covered = _covered(options.steps, options.cfg, sampler, None, asked) if is_ticked else ()
-        return Answer(translated(line, words), _shown(warnings, words), covered, noted, is_waiting=True)
+        return Answer(
+            translated(line, words),
+            warnings=_shown(warnings, words),
+            covered=covered,
+            noted=noted,
+            is_waiting=True,
+        )
     plan = make_plan(options, request, facts.host_facts(model))
-    line = status_line(plan, words)
+    line, details = status_line(plan, words, is_short=True), status_line(plan, words)
     if not is_on:
-        line = translated(Text("LCM is off. With it: {status}", status=line), words)
-        return Answer(line, _shown(warnings, words), noted=noted, plan=plan)
+        line, details = (
+            translated(Text("LCM is off. With it: {status}", status=status), words)
+            for status in (line, details)
+        )
+        return Answer(line, details, warnings=_shown(warnings, words), noted=noted, plan=plan)
     if plan.problem is None:
         warnings += [*plan.messages, *plan.hints]
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, plan.host_scheduler, asked)
@@ -103,24 +120,50 @@ def answer(asked: Asked) -> Answer:
     if plan.first.guided.ignores_negative_prompt and is_light_possible and not is_switched_on:
         offer = translated(Text("Use it (Light)"), words)
     return Answer(
-        line, _shown(warnings, words), covered, noted, is_refusal=is_refusal, plan=plan, offer=offer
+        line,
+        details,
+        translated(_state(plan), words),
+        _shown(warnings, words),
+        covered,
+        noted,
+        is_refusal=is_refusal,
+        plan=plan,
+        offer=offer,
     )
 
 
-def render(given: Answer, controls: host_controls.HostControls) -> str:
-    """The answer as HTML."""
+def render(given: Answer, controls: host_controls.HostControls) -> tuple[str, str]:
+    """The answer as HTML: the status line, with the style sheet, and the messages."""
     here = controls.components
     covered = {role: text for role, text in given.covered if role in here}
     noted = {role: text for role, text in given.noted if role in here}
-    sheet = host_controls.style_sheet(controls, covered, noted)
+    sheet = host_controls.style_sheet(controls, covered, noted, given.state)
     kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
-    warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in given.warnings)
+    details = "" if given.is_refusal or not given.details else f' title="{html.escape(given.details)}"'
+    line = _with_links(given.line) if given.is_refusal else html.escape(given.line)
+    warnings = "".join(f"<li>{_with_links(warning)}</li>" for warning in given.warnings)
     # javascript/lcm.js tells screen readers of what is new in it
     return (
         (f"<style>{sheet}</style>" if sheet else "")
-        + f'<div class="{kind}"><span class="lcm-plan">{html.escape(given.line)}</span></div>'
-        + (f'<ul class="lcm-warnings">{warnings}</ul>' if warnings else "")
+        + f'<div class="{kind}"{details}><span class="lcm-plan">{line}</span></div>',
+        f'<ul class="lcm-warnings">{warnings}</ul>' if warnings else "",
     )
+
+
+def _with_links(sentence: str) -> str:
+    """As HTML, with addresses as links and what stands between backticks as code."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(sentence))
+    return re.sub(
+        r"https://[^\s<>&()]*[\w/]", r'<a href="\g<0>" target="_blank" rel="noopener">\g<0></a>', text
+    )
+
+
+def _state(plan: Plan) -> Text:
+    """What the title of the accordion says."""
+    if plan.problem is None:
+        return steps_text(plan.first.steps)
+    lora = plan.first.lora
+    return Text("no LoRA") if lora is not None and lora.problem == plan.problem else CANNOT_DRAW
 
 
 def request_of(asked: Asked) -> Request:

@@ -146,12 +146,11 @@ def test_a_slider_follows_the_checkpoint_unless_it_was_moved_since_the_question(
 
 def test_a_preset_sets_the_sliders_when_it_is_picked_and_not_when_an_answer_shows_it(page):
     picked = (
-        "label => lcmPage.picked('txt2img', {'Standard 4': [4, 1], 'Final 8': [8, 1], 'Custom': null}, label,"
-        " gradio.exchange.txt2img)"
+        "label => lcmPage.picked('txt2img', {'Standard 4': 4, 'Final 8': 8}, label, gradio.exchange.txt2img)"
     )
-    assert page.run(picked, "Standard 4") == [UNCHANGED, UNCHANGED]
-    assert page.run(picked, "Final 8") == [8, 1]
-    assert page.run(picked, "Custom") == [UNCHANGED, UNCHANGED]
+    assert page.run(picked, "Standard 4") == UNCHANGED
+    assert page.run(picked, "Final 8") == 8
+    assert page.run(picked, None) == UNCHANGED
 
 
 # --- the WebUI's own controls -------------------------------------------------------------------------------

@@ -20,7 +20,10 @@ def test_ticking_live_draws_a_picture(page):
     assert page.drawn() == ["a star"] and page.line == f"Live is drawing. · seed {page.seed}"
     page.pass_time(300)
     page.finish()
-    assert page.shown[0].startswith("lcm-live-") and page.line == f"Live · seed {page.seed} · 0.3 s"
+    assert (
+        page.shown[0].startswith("lcm-live-")
+        and page.line == f"Live: not saved; Generate keeps it · seed {page.seed} · 0.3 s"
+    )
     page.pass_time(10_000)
     assert page.drawn() == ["a star"]
 

@@ -22,7 +22,7 @@ def test_generate_makes_the_same_picture_and_saves_it(live):
     assert live.line.startswith("Live waits for another picture to finish. · seed") and not live.is_announced
     finish_ordinary(live)
     live.pass_time(2000)
-    assert live.drawn() == [] and live.shown == ["00001.png"] and live.line.startswith("Live · ")
+    assert live.drawn() == [] and live.shown == ["00001.png"] and live.line.startswith("Live: not saved")
 
 
 def test_a_press_that_gradio_does_not_listen_to_is_not_done_some_time_later(live):

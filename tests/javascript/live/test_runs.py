@@ -62,7 +62,7 @@ def test_a_run_that_was_interrupted_for_nothing_has_not_failed(live):
     live.type("x")
     live.finish()
     live.pass_time(2100)
-    assert live.drawn() == ["x"] and live.line.startswith("Live · ")
+    assert live.drawn() == ["x"] and live.line.startswith("Live: not saved")
 
 
 @pytest.mark.parametrize("patience, seconds", [(1, 1), (None, 4)])
@@ -121,7 +121,7 @@ def test_a_failing_run_is_reported_and_not_repeated(live):
     assert live.drawn() == ["x"] and live.stops() == []
     begin(live, "y")
     live.finish()
-    assert live.line.startswith("Live · ") and not live.is_announced
+    assert live.line.startswith("Live: not saved") and not live.is_announced
 
 
 def test_the_picture_of_a_run_that_is_over_is_waited_for(live):
@@ -135,7 +135,9 @@ def test_the_picture_of_a_run_that_is_over_is_waited_for(live):
     requests[0].fulfill(path=PICTURE)
     live.js("webui.server.arrival")
     live.page.unroute("**/slow")
-    assert live.line.startswith("Live · seed") and live.line.endswith(" · 1.0 s")
+    assert live.line.startswith("Live: not saved; Generate keeps it · seed") and live.line.endswith(
+        " · 1.0 s"
+    )
 
 
 @pytest.mark.parametrize("gradio", [3, 4])
@@ -209,7 +211,7 @@ def test_a_server_that_does_not_answer_for_a_moment_is_waited_for(live):
         live.pass_time(1000)
     assert live.line.startswith("Live is drawing.")
     live.finish()
-    assert live.line.startswith("Live · ")
+    assert live.line.startswith("Live: not saved")
 
 
 def test_a_run_that_the_server_has_forgotten_is_over(live):

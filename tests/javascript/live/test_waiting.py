@@ -36,7 +36,7 @@ def test_a_list_of_scripts_that_is_looked_into_is_not_waited_for(live, nothing):
     live.change_by_itself(SCRIPTS, nothing)
     live.click(SCRIPTS)
     live.pass_time(1000)
-    assert live.drawn() == [] and live.line.startswith("Live · ")
+    assert live.drawn() == [] and live.line.startswith("Live: not saved")
 
 
 def test_a_script_of_the_other_tab_is_not_waited_for(live):
@@ -77,7 +77,10 @@ def test_the_line_is_left_alone_while_it_says_the_same(live):
 def test_each_text_of_the_line_is_on_its_own(live):
     """So that the WebUI's localization finds it."""
     texts = live.element(LINE, "line => Array.from(line.children, (part) => part.textContent)")
-    assert texts == ["Live", "seed", live.seed, "0.0 s"] and live.line == f"Live · seed {live.seed} · 0.0 s"
+    assert (
+        texts == ["Live: not saved; Generate keeps it", "seed", live.seed, "0.0 s"]
+        and live.line == f"Live: not saved; Generate keeps it · seed {live.seed} · 0.0 s"
+    )
 
 
 def test_the_progress_of_each_picture_is_not_announced(live):
@@ -85,7 +88,7 @@ def test_the_progress_of_each_picture_is_not_announced(live):
     live.pass_time(live.PAUSE)
     assert live.line.startswith("Live is drawing.") and not live.is_announced
     live.finish()
-    assert live.line.startswith("Live · ") and not live.is_announced
+    assert live.line.startswith("Live: not saved") and not live.is_announced
 
 
 def test_a_line_says_nothing_of_the_time_before_live_was_ticked(live):
@@ -99,7 +102,7 @@ def test_a_line_says_nothing_of_the_time_before_live_was_ticked(live):
     assert live.line == ""
     live.tick()
     live.pass_time(1)
-    assert live.line == f"Live · seed {live.seed}"
+    assert live.line == f"Live: not saved; Generate keeps it · seed {live.seed}"
 
 
 def test_a_tab_without_live_is_left_alone(open_page):
