@@ -72,6 +72,16 @@ def test_it_follows_the_accordions_controls(panel):
         assert text in panel.ask(**{**ON, **options}).line
 
 
+def test_the_line_is_short_and_the_title_says_how_many_steps(panel):
+    answer = panel.ask(**ON, host={**HIRES, "txt2img_neg_prompt": "blurry"})
+    assert answer.short == "SD 1.5 · lcm_lora_sd15 · 4 steps · hires 4 steps at strength 0.7 · CFG 1"
+    assert answer.line.startswith("SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · hires 4 steps")
+    assert answer.state == "4 steps" and panel.ask(enabled=True, steps=1, cfg=1).state == "1 step"
+    assert panel.ask(enabled=False, steps=4, cfg=1).state is None
+    assert panel.ask(**{**ON, "steps": 9}).state == "cannot draw"
+    assert panel.ask(**ON, lora=SDXL).state == "no LoRA"
+
+
 def test_presets_follow_the_sliders_and_gamma_the_sampler(panel):
     presets = {
         (4, 1): "Standard 4",

@@ -689,3 +689,10 @@ def test_a_lora_that_fails_in_many_layers_is_not_passed_off_as_lcm(loras, failed
     assert (problem is None) == holds
     if not holds:
         assert f"{failed} of its 278 layers" in problem and "lcm_lora_sd15.safetensors" in problem
+
+
+def test_steps_of_the_hires_pass_that_are_changed_twice_are_told_once(loras):
+    plan = plan_of(loras, LcmOptions(True, steps=4, cfg=1.0), hires=PassRequest(20, 0.1))
+    told = [str(message) for message in plan.messages]
+    assert plan.hires.steps == 5
+    assert told == ["Denoising strength 0.1 leaves only 5 of the schedule's timesteps: hires steps 20 → 5."]

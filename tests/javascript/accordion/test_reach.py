@@ -56,6 +56,24 @@ def test_tick_arrow_field_and_button_have_names(page):
     assert attribute(page, "[id$=_refresh]", "aria-label") == "Look again"
 
 
+def test_the_accordion_unfolds_when_a_refusal_is_known_and_may_be_folded_again(page):
+    page.run(
+        """() => { window.header = document.querySelector('#script_txt2img_lcm_enabled .label-wrap');
+        header.addEventListener('click', () => header.classList.toggle('open')); }"""
+    )
+
+    def is_open_after(refused: bool) -> bool:
+        page.changed()
+        page.pass_time(200)
+        page.answer(refused=refused)
+        return page.run("header.classList.contains('open')")
+
+    assert not is_open_after(False) and is_open_after(True)
+    page.run("header.click()")
+    assert not is_open_after(True)
+    assert not is_open_after(False) and is_open_after(True) and is_open_after(False)
+
+
 def test_the_arrow_folds_the_accordion_by_enter_and_space_and_says_how_it_stands(page):
     page.run(
         """() => { const header = document.querySelector('#script_txt2img_lcm_enabled .label-wrap');

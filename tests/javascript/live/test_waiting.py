@@ -31,6 +31,18 @@ def test_live_waits_while_a_script_is_chosen(live):
     assert live.drawn() == ["x"]
 
 
+def test_live_waits_while_a_generation_would_be_refused(live):
+    line = '<div id="script_txt2img_lcm_status"><div class="lcm-status lcm-refusal">No LoRA</div></div>'
+    live.js("line => document.body.insertAdjacentHTML('beforeend', line)", line)
+    live.type("x")
+    live.pass_time(2000)
+    assert live.drawn() == [] and live.is_announced
+    assert live.line == "Live waits: no picture can be made, for the reason above."
+    live.js("() => document.querySelector('.lcm-refusal').classList.remove('lcm-refusal')")
+    live.pass_time(2 * live.PAUSE)  # no event says it
+    assert live.drawn() == ["x"]
+
+
 @pytest.mark.parametrize("nothing", ["None", ""])
 def test_a_list_of_scripts_that_is_looked_into_is_not_waited_for(live, nothing):
     live.change_by_itself(SCRIPTS, nothing)
