@@ -139,7 +139,7 @@ def status(page, tab="txt2img") -> str:
     return line.get_attribute("title") or line.inner_text()
 
 
-_DETAILS = "(line => line.title || line.innerText)(document.querySelector('.lcm-status'))"
+_DETAILS = "(line => line?.title || line?.innerText || '')(document.querySelector('.lcm-status'))"
 
 
 def short_status(page) -> str:

@@ -68,10 +68,7 @@ def test_on_img2img_the_status_line_is_that_of_the_tab(page):
     open_accordion(page, "img2img")
     set_host_number(page, "img2img_denoising_strength", 0.5)
     settle(page)
-    assert (
-        "4 steps at strength 0.5: 499 379 259 139"
-        in page.locator("#script_img2img_lcm_status .lcm-status").inner_text()
-    )
+    assert "4 steps at strength 0.5: 499 379 259 139" in status(page, "img2img")
 
 
 def test_reload_ui_leaves_one_sampler_and_a_working_extension(browser, own):

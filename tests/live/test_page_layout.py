@@ -21,7 +21,8 @@ LEAST_CONTRAST = 4.5
 OVERFLOWING = """accordion => {
     const edge = accordion.getBoundingClientRect().right + 1;
     const seen = [accordion, ...accordion.querySelectorAll('*')]
-        .filter(element => element.checkVisibility({ visibilityProperty: true }));
+        .filter(element => element.checkVisibility({ visibilityProperty: true }))
+        .filter(element => !element.closest('.lcm-status:not(.lcm-refusal)')); // it is cut off, and has a tooltip
     const isRow = 'div.row, div.form, .lcm-status, .lcm-warnings';
     const rows = seen.filter(element => element === accordion || element.matches(isRow));
     const wide = rows.filter(element => element.scrollWidth > element.clientWidth);
@@ -80,7 +81,7 @@ def shown(page) -> list:
 def look(page, width, elements) -> None:
     """Nothing of the accordion overflows, and the elements are there to be seen."""
     found = accordion(page).evaluate(OVERFLOWING)
-    assert found["overflowing"] == [] and found["rows"] > 5
+    assert found["overflowing"] == [] and found["rows"] >= 5
     for element in elements:
         box = element.bounding_box()
         assert element.is_visible() and box["width"] > 20 and box["height"] > 10
