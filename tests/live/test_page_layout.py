@@ -22,7 +22,7 @@ OVERFLOWING = """accordion => {
     const edge = accordion.getBoundingClientRect().right + 1;
     const seen = [accordion, ...accordion.querySelectorAll('*')]
         .filter(element => element.checkVisibility({ visibilityProperty: true }))
-        .filter(element => !element.closest('.lcm-status:not(.lcm-refusal)')); // it is cut off, and has a tooltip
+        .filter(element => !element.closest('.lcm-status:not(.lcm-refusal)')); // cut off, with a tooltip
     const isRow = 'div.row, div.form, .lcm-status, .lcm-warnings';
     const rows = seen.filter(element => element === accordion || element.matches(isRow));
     const wide = rows.filter(element => element.scrollWidth > element.clientWidth);

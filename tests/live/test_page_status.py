@@ -11,6 +11,7 @@ from PIL import Image
 from tests.browser import needs_chromium, open_accordion
 from tests.live.page import (
     STATUS,
+    accordion,
     choose,
     editor,
     number,
@@ -189,3 +190,22 @@ def test_a_pasted_picture_is_spoken_of_with_the_checkpoint_that_its_settings_ove
         ).first.click()
         wait_for_status(page, "The checkpoint is not loaded yet")
     webui.loaded()
+
+
+def test_nothing_moves_while_sliders_are_dragged(page):
+    open_accordion(page)
+    page.fill("#txt2img_neg_prompt textarea", "blurry")
+    settle(page)
+    assert page.locator("#txt2img_neg_prompt .lcm-offer").is_visible()
+    script = "element => element.getBoundingClientRect().top + scrollY"
+
+    def height() -> float:
+        return accordion(page).locator("[id$=_lcm_cfg]").first.evaluate(script)
+
+    before = height()
+    for name, values in (("cfg", (1.5, 2, 1)), ("steps", (5, 6, 1))):
+        for value in values:
+            set_number(page, name, value)
+            settle(page)
+            assert page.locator("#txt2img_neg_prompt .lcm-offer").count() == (name == "steps" or value == 1)
+            assert height() == before

@@ -114,12 +114,17 @@ def test_the_settings_bounds_count(panel, webui):
     assert "8 steps" in panel.ask(**{**ON, "steps": 8}).line
 
 
-def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(panel):
+def test_the_negative_prompt_is_called_ignored_only_where_there_is_one(panel, webui):
     field = {"txt2img_neg_prompt": "blurry"}
     assert panel.ask(**ON).warnings == []
     answer = panel.ask(**ON, host=field)
     assert "CFG 1: negative prompt ignored" in answer.line
-    assert "ignored at CFG 1" in answer.noted["txt2img_neg_prompt"] and answer.warnings == []
+    assert json.loads(answer.exchange)["offer"] == "LCM: ignored at CFG 1. Use it (Light)"
+    assert (answer.noted, answer.warnings) == ({}, [])
+    with webui.settings(lcm_max_cfg=1):  # nothing to offer
+        answer = panel.ask(**ON, host=field)
+        assert json.loads(answer.exchange)["offer"] is None
+        assert "ignored at CFG 1" in answer.noted["txt2img_neg_prompt"]
     answer = panel.ask(**{**ON, "cfg": 1.5}, host=field)
     assert "CFG 1.5: negative prompt used · 8 UNet rows" in answer.line
     assert (answer.noted, answer.warnings) == ({}, [])

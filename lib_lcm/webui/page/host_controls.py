@@ -48,6 +48,9 @@ _HIRES_IDS = {
     "hr_negative_prompt": "hires_neg_prompt",
 }
 
+MOVING = ("negative_prompt", "hr_negative_prompt")
+"""The roles whose notes come and go with the CFG scale."""
+
 OVERRULED = ("steps", "cfg_scale", "sampler_name", "hr_sampler_name", "hr_scheduler", "hr_cfg")
 """The roles in which LCM decides alone, and which a pasted picture of LCM must not change."""
 
@@ -92,6 +95,12 @@ def style_sheet(
         rules += [rule.replace("CONTROL", _any_of(controls, covered)) for rule in _COVER]
     if noted:
         rules += [rule.replace("CONTROL", _any_of(controls, noted)) for rule in _NOTE]
+    rules += [
+        rule.replace("CONTROL", _any_of(controls, [role]))
+        for role in noted
+        if role in MOVING
+        for rule in _CORNER
+    ]
     return "\n".join(rules)
 
 
@@ -119,6 +128,13 @@ _NOTE = (
         " .6em;line-height:1.4;font-size:var(--text-sm);color:var(--body-text-color);border-left:3px solid"
         " var(--color-accent);background:var(--background-fill-secondary)}"
     ),
+)
+
+
+# A note that comes and goes while a slider is dragged must not move what stands below.
+_CORNER = (
+    "CONTROL{position:relative}",
+    "CONTROL::after{position:absolute;right:1.6em;bottom:.5em;z-index:1}",
 )
 
 

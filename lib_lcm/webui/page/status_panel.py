@@ -113,12 +113,12 @@ def answer(asked: Asked) -> Answer:
     covered = _covered(plan.first.steps, plan.cfg, plan.sampler, plan.host_scheduler, asked)
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg_scale"))
-    noted += _translated(_notes(plan, asked, is_switched_on), words)
     is_refusal = plan.problem is not None
     is_light_possible = LIGHT in negative_controls(settings.limits(plan.method), plan.first.steps)
     offer = None
     if plan.first.guided.ignores_negative_prompt and is_light_possible and not is_switched_on:
-        offer = translated(Text("Use it (Light)"), words)
+        offer = translated(Text("LCM: ignored at CFG 1. Use it (Light)"), words)
+    noted += _translated(_notes(plan, asked, is_switched_on, is_offered=offer is not None), words)
     return Answer(
         line,
         details,
@@ -215,13 +215,13 @@ def _covered(
     return tuple((role, text) for role, text in values.items() if text is not None)
 
 
-def _notes(plan: Plan, asked: Asked, is_switched_on: bool) -> list[tuple[str, str]]:
+def _notes(plan: Plan, asked: Asked, is_switched_on: bool, is_offered: bool) -> list[tuple[str, str]]:
     """What the WebUI's controls that keep their say need a word about: their value is not quite what will be
-    used.
+    used. `is_offered`: a button says it of the negative prompt.
     """
     notes: list[tuple[str, str]] = []
     controls, ignored = asked.controls, Text("LCM: ignored at CFG 1")
-    if plan.first.guided.ignores_negative_prompt:
+    if plan.first.guided.ignores_negative_prompt and not is_offered:
         notes.append(("negative_prompt", ignored))
     if plan.hires is not None:
         has_own = (controls.get("hr_negative_prompt") or "").strip()
