@@ -7,11 +7,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import reduce
 from typing import Any
 
 from lib_lcm.methods import LCM, METHODS, Method, method_named
-from lib_lcm.text import Text
+from lib_lcm.text import Text, joined
 
 SCRIPT_TITLE = "LCM"
 """The always-on script on the page, and the key of its arguments in the API's `alwayson_scripts`."""
@@ -24,8 +23,8 @@ OWN_LABEL = "As the LoRA wants"
 ENTRY_SEPARATOR = "\u00a0\u00b7\u00a0"
 """Between the option and the note in an entry of the LoRA drop-down: no file's name holds it by chance."""
 
-TRAILING, WEBUI = "trailing", "webui"
-SCHEDULE_LABELS = {TRAILING: "Trailing", WEBUI: "WebUI"}
+TRAILING, FINER, WEBUI = "trailing", "finer", "webui"
+SCHEDULE_LABELS = {TRAILING: "Trailing", FINER: "Finer", WEBUI: "WebUI"}
 ALL, MIDDLE = "all", "middle"
 GUIDED_LABELS = {ALL: "All", MIDDLE: "Middle"}
 METHOD_LABELS = {AUTO: OWN_LABEL, **{method.name: method.label for method in METHODS if method.recipe}}
@@ -157,7 +156,8 @@ class Choice(Kind):
 
     def allowed(self, limits: Limits) -> str:
         quoted = (f'"{choice}"' for choice in self.labels)
-        return reduce(lambda one, other: Text("{one} or {other}", one=one, other=other), quoted)
+        *others, last = quoted
+        return Text("{one} or {other}", one=joined(others), other=last) if others else last
 
     def read(self, value: Any, limits: Limits) -> str:
         key = self._key(value) if isinstance(value, str) else None
@@ -367,8 +367,8 @@ class LcmOptions:
     )
     schedule: str | None = row(
         "Schedule",
-        "Trailing visits the timesteps that the LoRA was distilled on; WebUI hands over to the WebUI's own"
-        " LCM sampler.",
+        "Trailing visits the timesteps that the LoRA was distilled on; Finer ends lower in 2 to 4 steps, to"
+        " be tried where details are wrong; WebUI hands over to the WebUI's own LCM sampler.",
         Choice(SCHEDULE_LABELS),
         first=TRAILING,
         infotext="LCM schedule",

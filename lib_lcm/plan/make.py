@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from lib_lcm.families import SDXL, Family
 from lib_lcm.lora.choice import Wish
 from lib_lcm.lora.use import FROM_OPTION, FROM_TAG, Loras, LoraUse, lora_for
-from lib_lcm.methods import EVEN, LCM, TCD, Method, Recipe, method_named, named_in
+from lib_lcm.methods import EVEN, GRID, LCM, TCD, Method, Recipe, method_named, named_in
 from lib_lcm.options import (
     AUTO,
     DEFAULT_LIMITS,
+    FINER,
     FIRST,
     MIDDLE,
     OPTION,
@@ -31,6 +32,7 @@ from lib_lcm.plan.request import PassRequest, Request
 from lib_lcm.plan.status import steps_text
 from lib_lcm.sampling.guidance import edits_image, guided, highest_middle_cfg, is_cfg_one
 from lib_lcm.sampling.schedules import (
+    FINER_TIMESTEPS,
     ORIGINAL_STEPS,
     TRAIN_STEPS,
     timesteps_by,
@@ -287,6 +289,18 @@ class _Planner:
             visited = self.of_own_lcm(steps) if is_known else ()
             return replace(one, steps=steps, timesteps=tuple(visited), strength=strength)
         rule = _recipe(one.method).timesteps
+        if schedule == FINER:
+            if rule == GRID and strength == 1.0 and steps in FINER_TIMESTEPS:
+                return replace(one, steps=steps, timesteps=tuple(FINER_TIMESTEPS[steps]), strength=strength)
+            if asked is self.request.first:
+                self.messages.append(
+                    Text(
+                        'Schedule "{finer}" is for 2 to 4 steps from noise with an LCM-LoRA: "{trailing}" was'
+                        " used.",
+                        finer=term(SCHEDULE_LABELS[FINER]),
+                        trailing=term(SCHEDULE_LABELS[TRAILING]),
+                    )
+                )
         timesteps = timesteps_by(rule, steps, strength=strength)
         if len(timesteps) < steps:
             points = len(timesteps) if rule == EVEN else usable_steps(strength=strength)

@@ -59,6 +59,12 @@ def lcm_timesteps(
     return [(points - math.floor(i * spacing)) * skip - 1 for i in range(count)]
 
 
+FINER_TIMESTEPS = {2: [999, 299], 3: [999, 519, 139], 4: [999, 652, 325, 59]}
+"""Steps -> timesteps that end lower than the reference's. With an LCM-LoRA they drew more right on all small
+checkpoints, most on the one that the LoRA was not distilled from: docs/small-models.md.
+"""
+
+
 def even_timesteps(steps: int, *, strength: float = 1.0, train_steps: int = TRAIN_STEPS) -> list[int]:
     """The timesteps of diffusers' `timestep_spacing="trailing"`, in descending order: `steps` evenly from the
     last one of the model down, as Lightning, DMD2 and others were distilled on.

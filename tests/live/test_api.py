@@ -299,7 +299,7 @@ def test_script_info_describes_the_arguments_in_their_order(webui):
         _, weight, steps, cfg, _, schedule, sampler, gamma, method, _ = info["args"]
         sliders = [(arg["minimum"], arg["maximum"]) for arg in (weight, steps, cfg)]
         assert sliders == [(0.0, 1.5), (1, 8), (1.0, 2.0)]
-        assert schedule["choices"] == ["Trailing", "WebUI"] and gamma["choices"][1:3] == ["0", "0.1"]
+        assert schedule["choices"] == ["Trailing", "Finer", "WebUI"] and gamma["choices"][1:3] == ["0", "0.1"]
         assert sampler["choices"] == [own[0], "LCM", "TCD", "Euler trailing", "DDIM trailing"]
         assert method["choices"][:3] == [own[0], "LCM", "TCD"]
 

@@ -80,7 +80,7 @@ OPTION_OBJECTS = st.one_of(
             "steps": st.one_of(st.integers(1, 3), SCALARS),
             "cfg": st.one_of(st.floats(1, 2), SCALARS),
             "lora": TEXTS,
-            "schedule": st.one_of(st.sampled_from(["trailing", "webui"]), SCALARS),
+            "schedule": st.one_of(st.sampled_from(["trailing", "finer", "webui"]), SCALARS),
             "sampler": st.one_of(st.sampled_from(["lcm", "tcd"]), SCALARS),
             "gamma": st.one_of(st.floats(0, 1), SCALARS),
         },

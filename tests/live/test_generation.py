@@ -294,7 +294,14 @@ def test_schedule_webui_visits_the_timesteps_of_the_webuis_own_sampler(webui):
 
 
 @pytest.mark.parametrize(
-    "schedule,steps,cfg", [("trailing", 3, 1.5), ("webui", 3, 1), ("webui", 8, 1), ("webui", 4, 1.5)]
+    "schedule,steps,cfg",
+    [
+        ("trailing", 3, 1.5),
+        *(("finer", steps, 1) for steps in (2, 3, 4)),
+        ("webui", 3, 1),
+        ("webui", 8, 1),
+        ("webui", 4, 1.5),
+    ],
 )
 def test_the_plan_tells_the_timesteps_and_the_rows_that_the_unet_is_given(webui, schedule, steps, cfg):
     lcm = {"enabled": True, "steps": steps, "cfg": cfg, "schedule": schedule}

@@ -63,10 +63,10 @@ def test_other_values_are_not_looked_at_while_lcm_is_off():
         ([True, 1, 4, [1]], ["'cfg'", "[1]"]),
         ([True, 1, 4, 1, 7], ["'lora'", "7"]),
         ([True, 1, 4, 1, " "], ["'lora'"]),
-        ([True, 1, 4, 1, "auto", "karras"], ["'schedule'", "'karras'", '"trailing" or "webui"']),
+        ([True, 1, 4, 1, "auto", "karras"], ["'schedule'", "'karras'", '"trailing", "finer" or "webui"']),
         (
             [{"enabled": True, "sampler": "Euler a"}],
-            ["'sampler'", "'Euler a'", '"auto" or "lcm" or "tcd" or "euler" or "ddim"'],
+            ["'sampler'", "'Euler a'", '"auto", "lcm", "tcd", "euler" or "ddim"'],
         ),
         ([{"enabled": True, "gamma": 1.1}], ["'gamma'", "1.1", "0 to 1"]),
         ([{"enabled": True, "gamma": -0.1}], ["'gamma'", "-0.1"]),

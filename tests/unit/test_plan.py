@@ -696,3 +696,33 @@ def test_steps_of_the_hires_pass_that_are_changed_twice_are_told_once(loras):
     told = [str(message) for message in plan.messages]
     assert plan.hires.steps == 5
     assert told == ["Denoising strength 0.1 leaves only 5 of the schedule's timesteps: hires steps 20 → 5."]
+
+
+def test_finer_timesteps_are_for_few_steps_from_noise_with_an_lcm_lora(loras):
+    def plan(steps, **fields):
+        options = LcmOptions(True, steps=steps, cfg=1.0, schedule="finer", **fields.pop("options", {}))
+        return plan_of(loras, options, **fields)
+
+    assert [plan(steps).first.timesteps for steps in (2, 3, 4)] == [
+        (999, 299),
+        (999, 519, 139),
+        (999, 652, 325, 59),
+    ]
+    assert plan(4).messages == () and "schedule Finer" in status_line(plan(4))
+    hires = plan(4, hires=PassRequest(4, 0.5))
+    assert hires.first.timesteps[-1] == 59 and hires.hires.timesteps == (499, 379, 259, 139)
+    assert hires.messages == ()
+    for other in (
+        plan(8),
+        plan(4, first=PassRequest(4, 0.5)),
+        plan(4, options={"method": "lightning-4", "lora": "none"}),
+    ):
+        assert (
+            other.first.timesteps
+            == plan_of(
+                loras,
+                replace(other.options, schedule="trailing"),
+                first=PassRequest(other.first.steps, other.first.strength),
+            ).first.timesteps
+        )
+        assert other.messages[0].startswith('Schedule "Finer" is for 2 to 4 steps')
