@@ -81,7 +81,7 @@ def shown(page) -> list:
 def look(page, width, elements) -> None:
     """Nothing of the accordion overflows, and the elements are there to be seen."""
     found = accordion(page).evaluate(OVERFLOWING)
-    assert found["overflowing"] == [] and found["rows"] >= 5
+    assert found["overflowing"] == [] and found["rows"] >= 4
     for element in elements:
         box = element.bounding_box()
         assert element.is_visible() and box["width"] > 20 and box["height"] > 10
