@@ -168,7 +168,7 @@ class Panel:
         shown = re.search(
             r'<div class="lcm-status[^"]*"(?: title="(.*?)")?><span class="lcm-plan">(.*?)</span>', status
         )
-        details, line = (html.unescape(text or "") for text in shown.groups())
+        details, line = (_text(part or "") for part in shown.groups())
 
         def button(update: dict) -> str | None:
             return update["value"] if update.get("visible") else None
@@ -179,7 +179,7 @@ class Panel:
             short=line,
             state=next(iter(re.findall(r'span:not\(.icon\)::after\{content:" · (.*?)"', status)), None),
             is_refusal="lcm-refusal" in status,
-            warnings=[html.unescape(text) for text in re.findall(r"<li>(.*?)</li>", messages)],
+            warnings=[_text(item) for item in re.findall(r"<li>(.*?)</li>", messages)],
             covered=_rules(r'^#(\S+)\{--lcm-value:"(.*)"\}$', status),
             noted=_rules(r'^#(\S+)::after\{content:"(.*)"\}$', status),
             preset=preset,
@@ -204,6 +204,10 @@ class Panel:
             offers=[entry.replace("\u00a0", " ") for entry in said["known"]["offers"]],
             clears_offer="value" in offers,
         )
+
+
+def _text(markup: str) -> str:
+    return html.unescape(re.sub(r"<[^>]*>", "", markup))
 
 
 def _rules(pattern: str, status: str) -> dict[str, str]:
