@@ -100,6 +100,34 @@ def webui(webui_name, webuis):
     return webuis(webui_name)
 
 
+@pytest.fixture
+def tiny_decoder(webui):
+    """Gives the WebUI a tiny decoder of a family, for this test: `tiny_decoder("taesdxl")`, or a broken
+    one.
+    """
+    route = "/lcm-test-probe/tiny-decoders"
+    folder = Path(webui.client.get(route))
+    written = []
+
+    def write(name: str = "taesd", *, is_broken: bool = False) -> None:
+        from workbench.tiny_decoder import build_tiny_decoder, save_tiny_decoder
+
+        if webui.name in ("a1111-1.6", "a1111-1.7"):
+            pytest.skip("this WebUI calls no script before it decodes")
+        file = folder / f"{name}_decoder.pth"
+        if file.exists() and file not in written:
+            pytest.skip(f"{file} is the user's own")
+        written.append(file)
+        save_tiny_decoder(build_tiny_decoder(), file)
+        if is_broken:
+            file.write_bytes(file.read_bytes()[:1000])
+
+    yield write
+    for file in written:
+        file.unlink(missing_ok=True)
+    webui.client.request("DELETE", route)
+
+
 def _start_workbench(profile: str, tmp_path_factory, auth: str | None = None) -> Server:
     data_dir = tmp_path_factory.mktemp("data")
     loras, checkpoints = data_dir / "Lora", data_dir / "Stable-diffusion"

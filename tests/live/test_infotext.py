@@ -49,3 +49,12 @@ def test_pictures_of_a_batch_carry_the_same_entries_each(webui):
     made, _ = webui.txt2img(PROMPT, lcm={"enabled": True, "steps": 2, "cfg": 1}, batch_size=2, n_iter=2)
     texts = made.infotexts[-4:]
     assert len(texts) == 4 and all(text.count("LCM LoRA: lcm_lora_sd15") == 1 for text in texts)
+
+
+def test_a_picture_by_the_tiny_decoder_that_a_setting_asks_for_says_so(webui, tiny_decoder):
+    full, _ = webui.txt2img(PROMPT)
+    tiny_decoder()
+    with webui.settings(sd_vae_decode_method="TAESD"):
+        made, _ = webui.txt2img(PROMPT)
+    assert "VAE Decoder: TAESD" in made.infotext and pixels(made.image) != pixels(full.image)
+    assert webui.events_of("download") == []

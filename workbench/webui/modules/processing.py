@@ -201,6 +201,8 @@ def _generate_batch(p, n):
         samples = post_sample.samples
     if not getattr(samples, "already_decoded", False):
         devices.test_for_nans(samples, "unet")
+        if opts.sd_vae_decode_method != "Full":
+            p.extra_generation_params["VAE Decoder"] = opts.sd_vae_decode_method
         samples = decode_latent_batch(p.sd_model, samples, target_device=devices.cpu, check_for_nans=True)
     pictures = torch.clamp((torch.stack(list(samples)).float() + 1.0) / 2.0, min=0.0, max=1.0)
     state.nextjob()

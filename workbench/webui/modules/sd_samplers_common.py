@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from modules import images, sd_models, shared
+from modules import images, sd_models, sd_vae_taesd, shared
 from modules.shared import opts, state
 from workbench.webui.k_diffusion_host import k_diffusion
 
-approximation_indexes = {"Full": 0}
+approximation_indexes = {"Full": 0, "TAESD": 3}
 
 
 class SamplerData(namedtuple("SamplerData", ["name", "constructor", "aliases", "options"])):
@@ -45,12 +45,15 @@ def setup_img2img_steps(p, steps=None):
 
 
 def decode_first_stage(model, x):
-    return model.decode_first_stage(x)
+    """By the VAE, or as the setting says."""
+    return samples_to_images_tensor(x, approximation_indexes.get(opts.sd_vae_decode_method, 0), model)
 
 
 def samples_to_images_tensor(sample, approximation=None, model=None):
     """Latents [B, 4, h, w] to pictures [B, 3, 8h, 8w] in -1..1."""
     with torch.no_grad():
+        if approximation == approximation_indexes["TAESD"]:
+            return sd_vae_taesd.decoder_model()(sample) * 2 - 1
         return (model or shared.sd_model).decode_first_stage(sample)
 
 

@@ -101,6 +101,13 @@ options_templates.update(
             "randn_source": OptionInfo(
                 "GPU", "Random number generator source", gr.Radio, {"choices": ["GPU", "CPU"]}, infotext="RNG"
             ),
+            "sd_vae_decode_method": OptionInfo(
+                "Full",
+                "VAE type for decode",
+                gr.Radio,
+                {"choices": ["Full", "TAESD"]},
+                infotext="VAE Decoder",
+            ),
             "enable_quantization": OptionInfo(False, "Round timesteps to whole numbers"),
             "emphasis": OptionInfo(
                 "Original",

@@ -8,6 +8,8 @@ GET /lcm-test-probe/settings gives the values of all settings, those of extensio
 GET /lcm-test-probe/scripts describes the scripts and their arguments, also where the WebUI's own route fails
     at that.
 GET /lcm-test-probe/looks says how often the LoRA folder was listed so far.
+GET /lcm-test-probe/tiny-decoders says where the WebUI looks for those files, and DELETE makes it read them
+    again. What would download one is an event of "download", and fails.
 GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" |
     "forge" | "reforge" | "neo"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user
@@ -37,7 +39,7 @@ import gradio as gr
 import torch
 from fastapi import Body
 
-from modules import script_callbacks, scripts, shared
+from modules import paths_internal, script_callbacks, scripts, sd_vae_taesd, shared
 
 CALLS = []
 EVENTS = []
@@ -61,6 +63,18 @@ def scandir(path="."):
 
 
 os.scandir = scandir
+
+download_to_file = torch.hub.download_url_to_file
+
+
+def download(address, *args, **kwargs):
+    if "taesd" not in address:
+        return download_to_file(address, *args, **kwargs)
+    EVENTS.append({"callback": "download", "address": address})
+    raise ConnectionError("the test probe lets no decoder be downloaded")
+
+
+torch.hub.download_url_to_file = download
 
 
 def unet():
@@ -310,6 +324,15 @@ def add_routes(demo, app):
     @app.get("/lcm-test-probe/looks")
     def get_looks():
         return LOOKS[os.path.realpath(shared.cmd_opts.lora_dir)]
+
+    @app.get("/lcm-test-probe/tiny-decoders")
+    def get_tiny_decoders():
+        return os.path.join(paths_internal.models_path, "VAE-taesd")
+
+    @app.delete("/lcm-test-probe/tiny-decoders")
+    def forget_tiny_decoders():
+        sd_vae_taesd.sd_vae_taesd_models.clear()
+        return {}
 
     @app.get("/lcm-test-probe/settings")
     def get_settings():
