@@ -34,6 +34,7 @@
         press: "Generate did not answer.",
         ready: "Live: not saved; Generate keeps it",
         seed: "seed",
+        draft: "draft",
     };
 
     let composing = false;
@@ -63,7 +64,7 @@
     // A run of a live picture.
     class Run {
         constructor(session, number) {
-            this.file = `lcm-live-${session}-${number}.png`;
+            this.file = `lcm-live-${session}-${number}.`; // "png", or "draft.png" where the VAE did not decode it
             this.task = `task(lcm-live-${session}-${number})`;
             this.began = now();
             this.asked = this.began;
@@ -338,6 +339,7 @@
                 parts.push(TEXT[obstacle || this.state()]);
                 if (!obstacle && "seed" in this.held) parts.push(TEXT.seed, this.held.seed);
                 if (!obstacle && this.seconds !== null) parts.push(`${this.seconds.toFixed(1)} s`);
+                if ($(`#${this.name}_gallery img[src*="lcm-live-${this.session}-"][src*=".draft.png"]`)) parts.push(TEXT.draft);
             }
             if (line.dataset.parts === parts.join("\n")) return;
             line.dataset.parts = parts.join("\n");

@@ -84,6 +84,9 @@ class LcmScript(scripts.Script):
     def process(self, p, *args):
         self._generation.process(p, args)
 
+    def post_sample(self, p, sampled, *args):  # never called [a1111-1.6 a1111-1.7]
+        live.runs.decode(p, sampled)
+
     def postprocess(self, p, processed, *args):
         self._generation.postprocess(p)
         live.runs.end(p, processed)

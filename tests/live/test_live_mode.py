@@ -173,6 +173,19 @@ def test_generate_pressed_during_a_live_run_is_done_after_it_and_saved(live):
     assert len(live.saved()) == 1
 
 
+def test_a_draft_is_called_one_until_generate_has_made_the_picture(live, tiny_decoder):
+    line = live.page.locator("#script_txt2img_lcm_live_status").first
+    assert "draft" not in line.text_content()
+    tiny_decoder()
+    live.prompt.fill(OTHER)
+    live.wait_for(OTHER)
+    assert line.text_content().endswith(" · draft")
+    live.page.click("#txt2img_generate")
+    live.page.locator("#txt2img_gallery img:not([src*=lcm-live])").first.wait_for()
+    wait_until(live.page, lambda: "draft" not in line.text_content())
+    assert len(live.saved()) == 1
+
+
 def test_a_live_run_behind_another_job_is_taken_back_when_live_is_switched_off(live):
     first = live.shown()
     with held(live.webui, live.webui.client.txt2img, THIRD, steps=2, cfg_scale=1) as other:

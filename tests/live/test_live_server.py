@@ -1,7 +1,7 @@
 """Live's runs as the server draws them, without a page: the API's `force_task_id` names a run's task."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import pytest
@@ -11,7 +11,7 @@ from tests.live.test_generation import same
 from tests.live.test_loras import disturbed
 from tests.prompts import OTHER, PROMPT, THIRD
 from tests.waiting import wait_for
-from workbench.client import ApiError
+from workbench.client import ApiError, decode_image
 
 ROUTE = "/internal/lcm/live-stop"
 LCM = {"enabled": True, "steps": 2, "cfg": 1}
@@ -39,7 +39,11 @@ class Session:
     def files(self) -> list[int]:
         """The numbers of the runs whose pictures are there."""
         names = [file.stem for file in self.folder.glob(f"lcm-live-{self.name}-*.png")]
-        return sorted(int(name.split("-")[-1]) for name in names)
+        return sorted(int(name.split("-")[-1].removesuffix(".draft")) for name in names)
+
+    def drafts(self) -> int:
+        """How many of those pictures are drafts."""
+        return len(list(self.folder.glob(f"lcm-live-{self.name}-*.draft.png")))
 
 
 @pytest.fixture
@@ -207,3 +211,81 @@ def test_a_bad_request_is_refused_with_a_sentence(webui, body, sentence):
     with pytest.raises(ApiError) as error:
         webui.client.post(ROUTE, body)
     assert (error.value.status, error.value.body) == (422, {"detail": sentence})
+
+
+@pytest.mark.parametrize("family, name", [("sd15", "taesd"), ("sdxl", "taesdxl")])
+def test_a_live_picture_is_the_tiny_decoders_and_generates_is_not(session, webui, tiny_decoder, family, name):
+    checkpoint = getattr(webui, family)
+    before, _ = webui.txt2img(PROMPT, checkpoint, lcm=LCM)
+    tiny_decoder(name)
+    draft, _ = session.draw(1, checkpoint=checkpoint)
+    assert session.drafts() == 1 and "LCM draft: TAESD" in draft.infotext
+    assert webui.events_of("download") == [] and webui.all_settings()["sd_vae_decode_method"] == "Full"
+    after, _ = webui.txt2img(PROMPT, checkpoint, lcm=LCM)
+    assert same(after.image, before.image) and after.infotext == before.infotext
+    with webui.settings(sd_vae_decode_method="TAESD"):
+        by_setting, _ = webui.txt2img(PROMPT, checkpoint, lcm=LCM)
+        live, _ = session.draw(2, checkpoint=checkpoint)
+    assert same(draft.image, by_setting.image) and not same(draft.image, before.image)
+    assert same(live.image, by_setting.image) and session.drafts() == 1, "Generate makes no better one"
+
+
+@pytest.mark.parametrize("other", [None, "taesdxl"])
+def test_a_live_picture_is_the_vaes_where_it_has_no_tiny_decoder(session, webui, tiny_decoder, other):
+    if other:
+        tiny_decoder(other)
+    made, _ = session.draw(1)
+    assert webui.events_of("download") == [] and session.drafts() == 0
+    ordinary, _ = webui.txt2img(PROMPT, lcm=LCM)
+    assert same(made.image, ordinary.image) and made.infotext == ordinary.infotext
+
+
+def test_the_infotext_of_a_draft_draws_the_picture_that_generate_would(session, webui, tiny_decoder):
+    if not webui.reads_infotexts:
+        pytest.skip("this WebUI draws no picture from an infotext")
+    ordinary, _ = webui.txt2img(PROMPT, lcm=LCM)
+    tiny_decoder()
+    draft, _ = session.draw(1)
+    again = webui.txt2img_of_infotext(draft.infotext)
+    assert same(decode_image(again["images"][0]), ordinary.image)
+
+
+def test_a_broken_tiny_decoder_is_told_of_once_and_a_new_one_is_used(session, webui, tiny_decoder):
+    tiny_decoder(is_broken=True)
+    ordinary, _ = webui.txt2img(PROMPT, lcm=LCM)
+    for number in (1, 2):
+        assert same(session.draw(number)[0].image, ordinary.image)
+    assert session.drafts() == 0
+    tiny_decoder()
+    session.draw(3)
+    assert session.drafts() == 1
+    if webui.server is not None:
+        webui.txt2img(THIRD, steps=1, cfg_scale=1)
+        line = "LCM: Live decodes with the VAE, as taesd_decoder.pth cannot be used"
+        wait_for(lambda: any(line in text for text in webui.server.log))
+        assert sum(line in text for text in webui.server.log) == 1
+
+
+def test_latents_of_nothing_but_nan_are_no_fault_of_the_tiny_decoder(session, webui, tiny_decoder):
+    tiny_decoder()
+    webui.disturb_next(at_call=2, do="nan")
+    # a real Forge draws it
+    with suppress(ApiError) if webui.is_of_forge else pytest.raises(ApiError, match="NaN"):
+        session.draw(1)
+    assert session.drafts() == 0
+    session.draw(2)
+    assert session.drafts() == 1
+
+
+def test_a_live_picture_with_a_hires_pass_is_the_vaes(session, webui, tiny_decoder):
+    tiny_decoder()
+    made, _ = session.draw(1, **webui.hires)
+    ordinary, _ = webui.txt2img(PROMPT, lcm=LCM, **webui.hires)
+    assert session.drafts() == 0 and same(made.image, ordinary.image)
+
+
+def test_a_generation_inside_a_draft_leaves_it_as_it_is(session, tiny_decoder):
+    tiny_decoder()
+    plain, _ = session.draw(1)
+    made, _ = session.draw(2, **disturbed("detail as ADetailer"))
+    assert same(made.image, plain.image) and session.drafts() == 2

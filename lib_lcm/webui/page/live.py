@@ -3,7 +3,8 @@
 javascript/lcm_live.js watches the page and presses the WebUI's own Generate when its user pauses, so queue,
 gallery and errors are the WebUI's. A live run is known by the name of its task,
 "task(lcm-live-SESSION-NUMBER)", which the WebUI carries from the page to `modules.progress`: not an argument,
-and nothing that an ordinary press of Generate could have. Such a run draws one picture and saves none.
+and nothing that an ordinary press of Generate could have. Such a run draws one picture and saves none; where
+the WebUI has the weights of its tiny decoder, a draft, of which Generate makes the VAE's picture.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from PIL import Image, PngImagePlugin
 from lib_lcm.api.messages import RequestError, read_object
 from lib_lcm.text import Text
 from lib_lcm.webui.api.http import read_body, reply
-from lib_lcm.webui.host import generations, page, scripts, server
+from lib_lcm.webui.host import decoding, generations, page, scripts, server
 
 STOP_ROUTE = "/internal/lcm/live-stop"
 FILES_KEPT = 3
@@ -65,10 +66,9 @@ class LiveTask:
     session: str
     number: int
 
-    @property
-    def filename(self) -> str:
+    def filename(self, is_draft: bool) -> str:
         """The name of the picture's file, by which the page knows it."""
-        return f"lcm-live-{self.session}-{self.number}.png"
+        return f"lcm-live-{self.session}-{self.number}{'.draft' if is_draft else ''}.png"
 
 
 def live_task(name: object) -> LiveTask | None:
@@ -111,6 +111,8 @@ class LiveRuns:
         """A weak reference to the processing object of that task's outermost generation, at its end to its
         result.
         """
+        self._is_draft = False
+        """Whether its picture is one."""
 
     def begin(self, p) -> None:
         """Before anything of a generation is prepared: nothing of a live run is saved, and its outermost
@@ -128,7 +130,7 @@ class LiveRuns:
             outermost = self._outermost() if self._task == task else None
             if outermost is not None and outermost is not p:  # ADetailer calls this with a copy of `p` too
                 return
-            self._task, self._outermost = task, weakref.ref(p)
+            self._task, self._outermost, self._is_draft = task, weakref.ref(p), False
             session = self._session(task)
             withdrawn = session.withdrawn >= task.number
             if not withdrawn:
@@ -137,6 +139,19 @@ class LiveRuns:
         p.batch_size = 1
         if withdrawn:
             generations.stop_before_first_step(p)
+
+    def decode(self, p, sampled) -> None:
+        """The latents are there: makes a draft of them, where that can be done."""
+        with self._lock:
+            if self._outermost() is not p:
+                return
+        pictures = decoding.draft(sampled.samples)
+        if pictures is None:
+            return
+        sampled.samples = pictures
+        # the WebUI's own "VAE Decoder" would come back where the picture is pasted
+        p.extra_generation_params["LCM draft"] = "TAESD"
+        self._is_draft = True
 
     def end(self, p, processed) -> None:
         """The generation is over: puts its picture where only the page finds it. For an unfinished one the
@@ -150,7 +165,7 @@ class LiveRuns:
             session = self._session(task)
         if processed.images and not generations.is_interrupted():
             shown = _Shown(processed.images[0], processed.infotexts[0])
-            path = _save(shown.image, task)
+            path = _save(shown.image, task.filename(self._is_draft))
             with self._lock:
                 session.last = shown
                 if path not in session.files:
@@ -210,7 +225,7 @@ def _is_removed(path: Path) -> bool:
     return False
 
 
-def _save(image: Image.Image, task: LiveTask) -> Path:
+def _save(image: Image.Image, filename: str) -> Path:
     """Writes the picture among gradio's temporary files, where the WebUI would put it too, but under a name
     and fast.
     """
@@ -224,7 +239,7 @@ def _save(image: Image.Image, task: LiveTask) -> Path:
     for key, value in image.info.items():
         if isinstance(key, str) and isinstance(value, str):
             information.add_text(key, value)
-    path = folder / task.filename
+    path = folder / filename
     image.save(path, pnginfo=information, compress_level=1)
     image.already_saved_as = str(path)  # every host shows a picture from there, and makes no file of its own
     return path

@@ -105,7 +105,9 @@ class LivePage:
         self.js("refuses => { webui.gradio.refuses = refuses; }", refuses)
 
     def server(self, **state) -> None:
-        """From now on the server isDown, isBroken, isBusy (another page's job) or answersAfter so many ms."""
+        """From now on the server isDown, isBroken, isBusy (another page's job), answersAfter so many ms or
+        drafts.
+        """
         self.js("state => { Object.assign(webui.server, state); webui.server.goOn(); }", state)
 
     def finish(self) -> None:

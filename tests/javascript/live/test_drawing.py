@@ -28,6 +28,19 @@ def test_ticking_live_draws_a_picture(page):
     assert page.drawn() == ["a star"]
 
 
+def test_a_draft_is_called_one_as_long_as_it_is_shown(live):
+    live.server(drafts=True)
+    live.type("moon")
+    live.draw()
+    assert live.line.endswith(" · 0.0 s · draft") and live.shown[0].endswith(".draft.png")
+    live.press_generate()
+    live.pass_time(100)
+    assert live.line.endswith(" · 0.0 s · draft")
+    live.finish()
+    live.pass_time(1000)
+    assert live.line.endswith(" · 0.0 s")
+
+
 def test_live_that_is_ticked_again_draws_the_same_again(page):
     page.type("77", "seed")
     page.tick()

@@ -48,6 +48,7 @@ const webui = (function () {
         isBroken: false, // answers with an error
         isBusy: false, // with a job of another page
         answersAfter: 0, // ms
+        drafts: false, // live pictures are
         jobs: [],
         stops: [],
         questions: [], // about live runs: when they were asked, and whether a preview was asked for
@@ -75,7 +76,7 @@ const webui = (function () {
             job.state = "completed";
             gradio.pending.delete(job.tab);
             if (picture !== null) {
-                const name = job.number > 0 ? job.task.slice(5, -1) : "00001";
+                const name = job.number > 0 ? job.task.slice(5, -1) + (this.drafts ? ".draft" : "") : "00001";
                 const address = job.isStopped ? this.shown[job.tab] : `${picture}#/pictures/${name}.png`;
                 if (job.number > 0) this.shown[job.tab] = address;
                 this.arrival = show(job.tab, address);
