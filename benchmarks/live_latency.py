@@ -1,16 +1,23 @@
 """How long a live picture takes: from the last key to the picture in the page, against the bare generation.
 
-`python -m benchmarks.live_latency [--rounds N] [--side PIXELS]`, on the workbench in a process of its own and
-in Chromium. The bare generation is the same picture over the API, timed at the client. Both by turns;
-medians. What counts is (live - debounce) / bare.
+`python -m benchmarks.live_latency [--rounds N] [--side PIXELS] [--sd-vae]`, on the workbench in a process of
+its own and in Chromium. The bare generation is the same picture over the API, timed at the client. All by
+turns; medians. What counts is (live - debounce) / bare.
+
+A draft is a live picture where the WebUI has its tiny decoder: here one of TAESD's size. The small model's
+own VAE is smaller than that; with --sd-vae it has one of Stable Diffusion's size, whose share of the time is
+then larger than it is beside a UNet of that size. Both are untrained, on which time does not depend.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 from benchmarks import clock
 
@@ -18,6 +25,8 @@ PROMPT = "a big red cross on a blue mosaic"
 STEPS = 4
 SEED = 1
 AIM = 1.25
+SD_VAE = {"block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32}
+TINY_DECODER = Path("VAE-taesd") / "taesd_decoder.pth"
 WARM_UP = 2
 TIMEOUT = 120_000  # ms
 
@@ -45,6 +54,40 @@ def live_seconds(page, key: str) -> float:
         timeout=TIMEOUT,
     )
     return page.evaluate("(lcmBench.picture - lcmBench.key) / 1000")
+
+
+def prepare(models: Path, has_sd_vae: bool) -> list[str]:
+    """Fills a folder with the SD 1.5 checkpoint, its LCM-LoRA and the tiny decoder, and gives the arguments
+    that make the workbench use it.
+    """
+    from diffusers import AutoencoderKL
+
+    from workbench.small_models import CHECKPOINTS, LORAS, VAE_CONFIG, load_checkpoint, save_checkpoint
+    from workbench.tiny_decoder import build_tiny_decoder, save_tiny_decoder
+
+    (models / "Lora").mkdir(parents=True)
+    shutil.copy(LORAS / "lcm_lora_sd15.safetensors", models / "Lora")
+    model = load_checkpoint(CHECKPOINTS / "small-sd15.safetensors")
+    if has_sd_vae:
+        model.vae = AutoencoderKL(**{**VAE_CONFIG, **SD_VAE})
+    save_checkpoint(model, models / "Stable-diffusion" / "small-sd15.safetensors")
+    save_tiny_decoder(build_tiny_decoder(), models / TINY_DECODER)
+    return ["--ckpt-dir", str(models / "Stable-diffusion"), "--lora-dir", str(models / "Lora")]
+
+
+def decoding_seconds(models: Path, side: int) -> dict[str, float]:
+    """What VAE and tiny decoder take for a picture, in this process."""
+    import torch
+
+    from workbench.small_models import load_checkpoint
+    from workbench.tiny_decoder import build_tiny_decoder
+
+    model = load_checkpoint(models / "Stable-diffusion" / "small-sd15.safetensors")
+    tiny = build_tiny_decoder()
+    latents = torch.randn(1, 4, side // 8, side // 8)
+    with torch.no_grad():
+        actions = {"vae": lambda: model.decode_latents(latents), "tiny_decoder": lambda: tiny(latents)}
+        return {name: seconds[clock.WALL] for name, seconds in clock.alternate(actions, 5, 1).items()}
 
 
 def bare_seconds(client, prompt: str, side: int) -> float:
@@ -77,21 +120,32 @@ def open_live_page(browser, url: str, side: int):
     return page
 
 
-def measure(browser, server, rounds: int, side: int) -> dict:
-    """Medians in seconds on a `workbench.server.Server`, and their ratio without the debounce."""
-    live, bare = [], []
+def measure(browser, server, models: Path, rounds: int, side: int) -> dict:
+    """Medians in seconds on a `workbench.server.Server` with the arguments of `prepare`, and their ratio
+    without the debounce.
+    """
+    taken: dict[str, list[float]] = {"live": [], "draft": [], "bare": []}
+    there, away = models / TINY_DECODER, models / "away.pth"
+    there.rename(away)
     page = open_live_page(browser, server.url, side)
     debounce = page.evaluate("opts.lcm_live_debounce")
     for one in range(-WARM_UP, rounds):
-        key, prompt = ("x", PROMPT + "x") if one % 2 == 0 else ("Backspace", PROMPT)
-        taken = live_seconds(page, key), bare_seconds(server.client, prompt, side)
+        ways = ("live", "draft") if one % 2 == 0 else ("draft", "live")
+        seconds = {}
+        for way, key in zip(ways, ("x", "Backspace"), strict=True):
+            if way == "draft":
+                os.replace(away, there)
+            seconds[way] = live_seconds(page, key)
+            if way == "draft":
+                os.replace(there, away)
+        seconds["bare"] = bare_seconds(server.client, PROMPT + "x" * (one % 2), side)
         if one >= 0:
-            live.append(taken[0])
-            bare.append(taken[1])
+            for way, figure in seconds.items():
+                taken[way].append(figure)
     page.close()
-    figures = {"live": statistics.median(live), "bare": statistics.median(bare), "debounce": debounce}
-    figures["ratio"] = (figures["live"] - debounce) / figures["bare"]
-    return {"rounds": rounds, "side": side, "steps": STEPS, **figures}
+    figures = {way: statistics.median(all_of_it) for way, all_of_it in taken.items()}
+    figures |= {"debounce": debounce, "ratio": (figures["live"] - debounce) / figures["bare"]}
+    return {"rounds": rounds, "side": side, "steps": STEPS, **figures, **decoding_seconds(models, side)}
 
 
 def report(figures: dict) -> None:
@@ -101,8 +155,12 @@ def report(figures: dict) -> None:
         ("live", "last key to picture, s"),
         ("debounce", "of that debounce, s"),
         ("bare", "bare generation, s"),
+        ("vae", "of that the VAE's decoding, s"),
+        ("draft", "last key to draft, s"),
+        ("tiny_decoder", "of that the tiny decoder, s"),
     ):
         print(f"{label:34}{figures[name]:10.3f}")
+    print(f"{'share of decoding in bare':34}{figures['vae'] / figures['bare']:10.0%}")
     print(f"{'(live - debounce) / bare':34}{figures['ratio']:10.3f}   (to reach: {AIM} at most)")
 
 
@@ -117,12 +175,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--rounds", type=int, default=15, help="how many pictures are measured each way (15)")
     parser.add_argument("--side", type=int, default=512, help="width and height of the pictures (512)")
+    parser.add_argument("--sd-vae", action="store_true", help="with a VAE of Stable Diffusion's size")
     args = parser.parse_args(arguments)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        with Server(["--data-dir", folder]) as server:
-            figures = measure(browser, server, args.rounds, args.side)
+        models = Path(folder) / "models"
+        with Server(["--data-dir", folder, *prepare(models, args.sd_vae)]) as server:
+            figures = measure(browser, server, models, args.rounds, args.side)
         browser.close()
+    figures["sd_vae"] = args.sd_vae
     report(figures)
     print(f"Written to {clock.save('live_latency', figures).relative_to(clock.RESULTS.parent.parent)}.")
 
