@@ -1,5 +1,6 @@
 """Takes tensor names of LoRAs apart, in the styles of kohya, peft, diffusers and LyCORIS: which layer, and
-which part of its change.
+which part of its change. Of a UNet's own tensors it tells the layer too, in the original naming and in
+diffusers'.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ _UNET_PREFIX = re.compile(
     r"^(?:base_model\.model\.|model\.diffusion_model\.|diffusion_model\.|unet\.|transformer\.|lora_unet_|lora_transformer_|lycoris_|oft_unet_)*"
 )
 _UNET_MODULE = re.compile(
-    r"(?:down_blocks_\d+|up_blocks_\d+|mid_block)_(?:attentions|resnets|downsamplers|upsamplers)_\d+_|conv_(?:in|out)$|(?:time|add)_embedding_linear_"
+    r"(?:down_blocks_\d+|up_blocks_\d+|mid_block)_(?:attentions|resnets|downsamplers|upsamplers)_\d+_|conv_(?:in|out|norm_out)$|(?:time|add)_embedding_(?:linear_|cond_proj$)"
 )
 _LDM_MODULE = re.compile(
-    r"(input_blocks|output_blocks)_(\d{1,2})_(\d)_(.+)|middle_block_(\d)_(.+)|(time_embed|label_emb|out)_(.+)",
+    r"(input_blocks|output_blocks)_(\d{1,2})_(\d)_(.+)|middle_block_(\d)_(.+)|(input_blocks_0_0|(?:time_embed|label_emb|out)_.+)",
     re.DOTALL,
 )
 _LDM_RESNET = {
@@ -67,6 +68,16 @@ _LDM_RESNET = {
     "out_layers_0": "norm2",
     "out_layers_3": "conv2",
     "skip_connection": "conv_shortcut",
+}
+_LDM_OUTSIDE_BLOCKS = {
+    "input_blocks_0_0": "conv_in",
+    "time_embed_0": "time_embedding_linear_1",
+    "time_embed_2": "time_embedding_linear_2",
+    "time_embed_cond_proj": "time_embedding_cond_proj",
+    "label_emb_0_0": "add_embedding_linear_1",
+    "label_emb_0_2": "add_embedding_linear_2",
+    "out_0": "conv_norm_out",
+    "out_2": "conv_out",
 }
 
 
@@ -104,17 +115,15 @@ def _diffusers_name(ldm: re.Match[str]) -> str:
     """diffusers' name of a layer of the original UNet, whose blocks are numbered through: three to a level,
     the third a downsampler.
     """
-    side, block, sub, inner, middle_sub, middle_inner, rest, _ = ldm.groups()
-    if rest:
-        return ldm[0]
+    side, block, sub, inner, middle_sub, middle_inner, outside = ldm.groups()
+    if outside:
+        return _LDM_OUTSIDE_BLOCKS.get(outside, outside)
     if side is None:
         kind = "attentions_0" if middle_sub == "1" else f"resnets_{int(middle_sub) // 2}"
         return f"mid_block_{kind}_{_LDM_RESNET.get(middle_inner, middle_inner)}"
     inner = _LDM_RESNET.get(inner, inner)
     number = int(block)
     if side == "input_blocks":
-        if number == 0:
-            return "conv_in"
         level, index = divmod(number - 1, 3)
         if index == 2:
             return f"down_blocks_{level}_downsamplers_0_conv"

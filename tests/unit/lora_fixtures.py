@@ -127,11 +127,27 @@ def kohya(path: str, prefix: str = "lora_unet") -> str:
     return f"{prefix}_{path.replace('.', '_')}"
 
 
+LDM_OUTSIDE_BLOCKS = {
+    "conv_in": "input_blocks.0.0",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "time_embedding.cond_proj": "time_embed.cond_proj",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+
+
 def ldm(path: str) -> str:
     """The layer's path in the original UNet, as kohya's SDXL trainer writes it: walks the blocks in order and
     numbers them through.
     """
+    if path in LDM_OUTSIDE_BLOCKS:
+        return LDM_OUTSIDE_BLOCKS[path]
     resnet = {
+        "norm1": "in_layers.0",
+        "norm2": "out_layers.0",
         "conv1": "in_layers.2",
         "conv2": "out_layers.3",
         "time_emb_proj": "emb_layers.1",

@@ -23,6 +23,7 @@ from lib_lcm.lora.key_names import split_key
 from tests.unit.lora_fixtures import (
     ATTENTION_TARGETS,
     LCM_TARGETS,
+    LDM_OUTSIDE_BLOCKS,
     STYLE_TARGETS,
     header_bytes,
     kohya,
@@ -417,6 +418,9 @@ def test_the_naming_of_the_original_unet_is_translated_layer_by_layer():
         for path in targeted_layers(model):
             assert split_key(f"{kohya(ldm(path))}.lora_down.weight").module == path.replace(".", "_")
             assert split_key(f"diffusion_model.{ldm(path)}.lora_A.weight").module == path.replace(".", "_")
+    for path, name in LDM_OUTSIDE_BLOCKS.items():
+        assert split_key(f"model.diffusion_model.{name}.weight").module == path.replace(".", "_")
+        assert split_key(f"{path}.weight").component == "unet"
     # SD 1.5's first upsampler follows no attention
     assert (
         split_key("lora_unet_output_blocks_2_1_conv.lora_up.weight").module == "up_blocks_0_upsamplers_0_conv"
