@@ -1,8 +1,12 @@
-"""Run by the WebUI at every start-up, where it has nothing to do; by hand it fetches few-step LoRAs.
+"""Run by the WebUI at every start-up, where it has nothing to do; by hand it fetches few-step LoRAs:
 
     python install.py --download sdxl                       (or sd15, ssd1b, vega, all: their LCM-LoRAs)
     python install.py --download hyper-sdxl lightning       (whatever --list shows; several are possible)
     python install.py --download all --lora-dir /data/loras
+
+or makes a checkpoint that WebUIs load of a full latent consistency model and the checkpoint it was made from:
+
+    python install.py --convert LCM_Dreamshaper_v7_4k.safetensors --base dreamshaper_7.safetensors
 
 The extension needs nothing that a WebUI does not already have, so nothing is ever installed. By hand, use the
 WebUI's own Python (venv/bin/python, venv\\Scripts\\python.exe): it has the packages that the download uses.
@@ -18,6 +22,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from lib_lcm.checkpoints.convert import ConversionError, convert, published_file
 from lib_lcm.lora.background import downloads
 from lib_lcm.lora.catalog import PublishedLora, offered
 from lib_lcm.lora.download import DownloadError
@@ -93,10 +98,27 @@ def terminal_progress(name: str) -> Callable[[int, int], None]:
     return update
 
 
+def converted(source: Path, base: Path, output: str | None) -> int:
+    """Converts a full latent consistency model and says where the checkpoint is, or why there is none."""
+    name = source.absolute().name if source.is_dir() else source.stem
+    # beside the base, where the WebUI has its checkpoints; a path is taken as it is
+    target = base.parent / f"{name}-webui" if output is None else base.parent / output
+    if target.suffix != ".safetensors":
+        target = target.with_name(target.name + ".safetensors")
+    try:
+        family = convert(published_file(source), base, target, terminal_progress(target.name))
+    except ConversionError as error:
+        print(f"\n{error}", file=sys.stderr, flush=True)
+        return 1
+    print(f"{target} is complete: {family.label}; choose it in the WebUI and tick LCM.", flush=True)
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Carries out the command line; returns 0 when every file asked for is in place, 1 otherwise."""
     parser = argparse.ArgumentParser(
-        description="Downloads few-step LoRAs into the WebUI's LoRA folder, verified.", allow_abbrev=False
+        description="Downloads few-step LoRAs into the WebUI's LoRA folder, verified; converts full LCMs.",
+        allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -107,6 +129,23 @@ def main(arguments: list[str]) -> int:
         help="sd15, sdxl, ssd1b, vega or all for the LCM-LoRAs; or any name of --list",
     )
     what.add_argument("--list", action="store_true", help="say what there is, and under which licences")
+    what.add_argument(
+        "--convert",
+        type=Path,
+        metavar="FILE",
+        help="a full LCM as it is published: the UNet's safetensors file, or a diffusers folder with it",
+    )
+    parser.add_argument(
+        "--base",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="for --convert: the checkpoint (safetensors) whose text encoder and VAE it gets",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="NAME",
+        help="for --convert: the new checkpoint's name, beside the base, or its path",
+    )
     parser.add_argument(
         "--lora-dir", type=Path, help="where to put them; the WebUI's models/Lora unless given"
     )
@@ -117,6 +156,10 @@ def main(arguments: list[str]) -> int:
         help="for those whose licence does not allow commercial use",
     )
     options = parser.parse_args(arguments)
+    if options.convert is not None:
+        if options.base is None:
+            parser.error("--convert needs --base: the checkpoint that the model was made from")
+        return converted(options.convert, options.base, options.output)
     known = choices()
     if options.list:
         print(table(known))

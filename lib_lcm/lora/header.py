@@ -32,7 +32,7 @@ _MISTAKEN_FOR_LORA = (
     ),
     (
         re.compile(rb"version https://git-lfs"),
-        Text("is a Git LFS pointer, not the LoRA itself: download it again"),
+        Text("is a Git LFS pointer, not the file itself: download it again"),
     ),
     (
         re.compile(rb"\s*[{\[]\s*[\"}{\[]"),
