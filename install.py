@@ -209,5 +209,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        print("\nStopped; the same command, given again, finishes it.", file=sys.stderr)
         sys.exit(130)

@@ -39,7 +39,8 @@ class Method:
     `group` is what people call it; the variants of one group are for different numbers of steps. `words` is a
     regular expression for what names of files say of it, in lower case with a space for all that is neither
     letter nor digit; `number` the steps that they name beside it. `recipe` is None for what none of our
-    samplers can sample. `source` says where the recipe is from.
+    samplers can sample. `source` says where the recipe is from. `is_of_checkpoint`: the loaded checkpoint is
+    one itself, which shows by what is in it, so that nobody has to pick it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Method:
     recipe: Recipe | None = None
     number: int | None = None
     source: str = ""
+    is_of_checkpoint: bool = False
 
     @property
     def needs_steps(self) -> int | None:
@@ -78,6 +80,11 @@ _PCM_CODE = "https://github.com/G-U-N/Phased-Consistency-Model"
 LCM = Method(
     "lcm", "LCM", "LCM", r"(?<![a-z])t?lcm(?=lora|sd|xl|ssd|[^a-z]|$)", Recipe("lcm"),
     source="arXiv 2310.04378 and 2311.05556; diffusers' LCMScheduler",
+)  # fmt: skip
+FULL_LCM = Method(
+    "full-lcm", "Full LCM", "Full LCM", recipe=Recipe("lcm", cfg=(1.0, 15.0, 8.0)), is_of_checkpoint=True,
+    # it was distilled with CFG 1 + w, w from 5 to 15 (SD 1.5) or 3 to 15 (SDXL); the published default is 8
+    source="arXiv 2310.04378; diffusers' LatentConsistencyModelPipeline",
 )  # fmt: skip
 TCD = Method(
     "tcd", "TCD", "TCD", _word("tcd"), Recipe("tcd", gamma=0.3),
@@ -127,6 +134,7 @@ def _pcm(kind: str, words: str, steps: int, cfg: tuple[float, float, float]) -> 
 
 METHODS: tuple[Method, ...] = (
     LCM,
+    FULL_LCM,
     TCD,
     # of the variants of a group, the first is meant by a name that says no number of steps
     *(_hyper_cfg(steps) for steps in (8, 12)),

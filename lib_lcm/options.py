@@ -27,7 +27,10 @@ TRAILING, FINER, WEBUI = "trailing", "finer", "webui"
 SCHEDULE_LABELS = {TRAILING: "Trailing", FINER: "Finer", WEBUI: "WebUI"}
 ALL, MIDDLE = "all", "middle"
 GUIDED_LABELS = {ALL: "All", MIDDLE: "Middle"}
-METHOD_LABELS = {AUTO: OWN_LABEL, **{method.name: method.label for method in METHODS if method.recipe}}
+METHOD_LABELS = {
+    AUTO: OWN_LABEL,
+    **{one.name: one.label for one in METHODS if one.recipe is not None and not one.is_of_checkpoint},
+}
 SAMPLER_LABELS = {"lcm": "LCM", "tcd": "TCD", "euler": "Euler trailing", "ddim": "DDIM trailing"}
 """Option "sampler" -> the sampler's name on the page, in the WebUI's list of samplers and in its infotext."""
 
@@ -432,14 +435,17 @@ setting.
 """
 
 
-def options_from_args(args: Sequence[Any], limits: LimitsOf = limits_of) -> LcmOptions:
+def options_from_args(
+    args: Sequence[Any], limits: LimitsOf = limits_of, checkpoint: Method = LCM
+) -> LcmOptions:
     """The options from a script's arguments as the page and the API send them. Steps and CFG scale lie within
     what some method works with; which one counts, the plan knows.
 
     Either the values of OPTIONS in order, trailing ones left out, or one object whose keys are the options'
     names. Raises OptionsError for an unknown key, a wrong type or a value outside the bounds, which `limits`
-    says for a method. The other values are not looked at while LCM is off, so a request that does not use LCM
-    cannot fail here.
+    says for a method; where none is picked, those are named that fit most LoRAs or, with FULL_LCM as
+    `checkpoint`, the loaded one. The other values are not looked at while LCM is off, so a request that does
+    not use LCM cannot fail here.
     """
     if len(args) > 0 and isinstance(args[0], Mapping):
         values = dict(args[0])
@@ -458,7 +464,7 @@ def options_from_args(args: Sequence[Any], limits: LimitsOf = limits_of) -> LcmO
     if not OPTION["enabled"].read(given.get("enabled", False)):
         return LcmOptions()
     method = OPTION["method"].read(given.get("method", AUTO))
-    usual, bounds = limits(method_named(method) or LCM), widest(limits)
+    usual, bounds = limits(method_named(method) or checkpoint), widest(limits)
 
     def read(name: str, value: Any) -> Any:
         try:

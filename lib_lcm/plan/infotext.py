@@ -14,7 +14,7 @@ from typing import Any
 from lib_lcm.families import Family
 from lib_lcm.lora.file import LoraFile
 from lib_lcm.lora.use import FewStepTag, Loras, LoraUse, lcm_tags, option_name
-from lib_lcm.methods import LCM, Method, method_named
+from lib_lcm.methods import FULL_LCM, LCM, Method, method_named
 from lib_lcm.options import (
     ALL,
     AUTO_LABEL,
@@ -163,7 +163,8 @@ def _lora(
     if name is None:
         return AUTO_LABEL if _is_of_tag_found_elsewhere(pasted, loras) else None
     if name.lower() == NONE:
-        return NO_LORA
+        # on a full LCM there never is one, whatever was chosen
+        return AUTO_LABEL if _method_in(pasted) is FULL_LCM else NO_LORA
     file, method = loras.find(name), _method_in(pasted)
     if file is None or file.problem is not None:
         other = None if method is LCM or family is None else loras.of_method(family, method)

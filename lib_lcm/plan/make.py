@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 from lib_lcm.families import SDXL, Family
 from lib_lcm.lora.choice import Wish
 from lib_lcm.lora.use import FROM_OPTION, FROM_TAG, Loras, LoraUse, lora_for
-from lib_lcm.methods import EVEN, GRID, LCM, TCD, Method, Recipe, method_named, named_in
+from lib_lcm.methods import EVEN, FULL_LCM, GRID, LCM, TCD, Method, Recipe, method_named, named_in
 from lib_lcm.options import (
     AUTO,
+    BEST,
     DEFAULT_LIMITS,
     FINER,
     FIRST,
     MIDDLE,
+    NONE,
     OPTION,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
@@ -57,7 +59,8 @@ class HostFacts:
     option `lora` has it. `defaults` and `limits` are those of its settings for that family.
     `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`: the host itself computes
     nothing of the negative prompt at CFG 1. `is_on_grid`: its own LCM sampler tells the UNet the timesteps of
-    the distillation grid alone; `spans_all`: it goes down to t = 0. `checkpoint` is the loaded one's name.
+    the distillation grid alone; `spans_all`: it goes down to t = 0. `checkpoint` is the loaded one's name;
+    `is_full_lcm`: its UNet takes the guidance scale as an input.
     """
 
     family: Family
@@ -71,6 +74,7 @@ class HostFacts:
     is_on_grid: bool = True
     spans_all: bool = False
     checkpoint: str | None = None
+    is_full_lcm: bool = False
 
 
 def make_plan(options: LcmOptions, request: Request, host: HostFacts) -> Plan:
@@ -93,10 +97,16 @@ class _Planner:
         """What was brought into its range, by name: before and after."""
 
     def plan(self) -> Plan:
+        if self.host.is_full_lcm:
+            self.leave_out_lora()
         options, request = self.options, self.request
         self.wish = self.wished()
         lora = self.lora_of(request.first)
         method = self.method_of(lora)
+        if self.host.is_full_lcm and lora is not None and lora.method is not None:
+            self.messages.append(
+                Text("The prompt names a LoRA for few steps, which a full LCM works without: remove its tag.")
+            )
         limits = self.host.limits(method)
         steps = self.steps(limits, method)
         first = self.sampled(method)
@@ -132,6 +142,13 @@ class _Planner:
         if hires is not None and request.hires is not None:
             hires = self.with_prompts(hires, request.hires, cfg, hires_lora, schedule)
         passes = [one for one in (first, hires) if one is not None]
+        if self.host.is_full_lcm and any(one.guided.ignores_negative_prompt for one in passes):
+            self.messages.append(
+                Text(
+                    "The negative prompt does nothing on a full LCM, whose UNet takes the CFG scale as an"
+                    " input."
+                )
+            )
         if request.refiner is not None:
             self.messages.append(
                 Text(
@@ -149,10 +166,22 @@ class _Planner:
             host_scheduler=request.scheduler,
             wish=self.wish,
             skips_refiner=request.refiner is not None,
+            is_full_lcm=self.host.is_full_lcm,
             messages=tuple(self.messages),
             hints=tuple(self.hints(first, hires)),
             problem=self.problems[0] if self.problems else None,
         )
+
+    def leave_out_lora(self) -> None:
+        """A full LCM needs no LoRA for few steps."""
+        if self.options.lora not in (AUTO, BEST, NONE):
+            self.messages.append(
+                Text(
+                    "The checkpoint is a full LCM and needs no LoRA for few steps: {lora} was not used.",
+                    lora=self.options.lora,
+                )
+            )
+        self.options = replace(self.options, lora=NONE)
 
     def wished(self) -> Wish:
         """What is wanted of the LoRA, where there is a choice."""
@@ -171,8 +200,12 @@ class _Planner:
         return lora_for(prompt, self.options, host.family, host.loras, host.remembered_lora, self.wish)
 
     def method_of(self, lora: LoraUse | None) -> Method:
-        """The method whose recipe counts: the one picked by hand, else the LoRA's, else LCM."""
+        """The method whose recipe counts: the one picked by hand, else the checkpoint's own, the LoRA's, or
+        LCM.
+        """
         picked = None if self.options.method == AUTO else method_named(self.options.method)
+        if self.host.is_full_lcm:
+            return picked or FULL_LCM
         return picked or (None if lora is None else lora.method) or LCM
 
     def sampled(self, method: Method) -> PlannedPass:
@@ -187,7 +220,8 @@ class _Planner:
 
     def in_middle(self, method: Method) -> bool:
         """Whether the CFG scale acts in the middle steps alone."""
-        return self.options.guided_steps == MIDDLE and not method.keeps_cfg
+        is_asked = self.options.guided_steps == MIDDLE and not method.keeps_cfg
+        return is_asked and not self.host.is_full_lcm
 
     def in_middle_steps(self, limits: Limits, steps: int) -> Limits:
         """The range where the CFG scale acts in the middle steps alone, of so many."""
@@ -260,6 +294,15 @@ class _Planner:
         LCM's.
         """
         schedule = self.options.schedule or TRAILING
+        if schedule == WEBUI and self.host.is_full_lcm:
+            if self.request.scheduler is None:
+                self.messages.append(
+                    Text(
+                        "The WebUI's own sampler cannot give a full LCM its CFG scale: schedule"
+                        ' "Trailing" was used.'
+                    )
+                )
+            return TRAILING
         if schedule == WEBUI and sampler not in self.host.own_samplers and sampler != SAMPLER_LABELS["lcm"]:
             if self.request.scheduler is None:
                 self.messages.append(
@@ -343,7 +386,7 @@ class _Planner:
             lora=lora,
             gamma=None if is_handed_over else one.gamma,
             guided=guided(
-                cfg,
+                1.0 if host.is_full_lcm else cfg,
                 asked.prompt or first.prompt,
                 asked.negative_prompt or first.negative_prompt,
                 one.steps,

@@ -45,7 +45,8 @@ class Plan:
 
     `options` are those that are used, defaults filled in. `schedule` is "trailing", "webui" or, where
     `host_scheduler` is set, that scheduler of the host's own drop-down. `wish` is what its LoRAs were chosen
-    for. `messages` go with every picture made so; `hints` may be worth a thought on the page before.
+    for. `is_full_lcm`: the UNet takes the CFG scale as an input, and the host's guidance has none to do.
+    `messages` go with every picture made so; `hints` may be worth a thought on the page before.
     `problem` is a sentence where the generation must fail, and then nothing else of the plan is to be used.
     """
 
@@ -58,6 +59,7 @@ class Plan:
     host_scheduler: str | None = None
     wish: Wish = Wish()
     skips_refiner: bool = False
+    is_full_lcm: bool = False
     messages: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     problem: str | None = None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lib_lcm.families import SD15, Family
 from lib_lcm.lora.choice import Wish
 from lib_lcm.lora.use import LoraUse, lora_for
-from lib_lcm.options import AUTO, BEST, LcmOptions, options_from_args
+from lib_lcm.methods import FULL_LCM, LCM
+from lib_lcm.options import AUTO, BEST, NONE, LcmOptions, options_from_args
 from lib_lcm.plan.make import HostFacts
 from lib_lcm.plan.typed_tag import switched_on
 from lib_lcm.webui import loras, remembered, settings
@@ -21,7 +23,8 @@ def asked_options(args: Sequence[Any], prompt: str) -> LcmOptions:
 
     Raises OptionsError.
     """
-    options = options_from_args(args, settings.limits)
+    is_full_lcm = models.guidance_projection(models.loaded()) is not None
+    options = options_from_args(args, settings.limits, FULL_LCM if is_full_lcm else LCM)
     return switched_on(options, prompt, loras.library(), settings.typed_tag())
 
 
@@ -40,6 +43,7 @@ def host_facts(model) -> HostFacts:
         is_on_grid=models.own_lcm_is_on_grid(model),
         spans_all=samplers.own_lcm_spans_all(),
         checkpoint=models.checkpoint_name(model),
+        is_full_lcm=models.guidance_projection(model) is not None,
     )
 
 
@@ -55,6 +59,8 @@ def lora_of(
     else is given.
     """
     options = LcmOptions(enabled=True, lora=option) if options is None else options
+    if models.guidance_projection(model) is not None:  # a full LCM needs none
+        options = replace(options, lora=NONE)
     family = models.family_of(model)
     return lora_for(tags, options, family, loras.library(), meaning_of_auto(model), wish or Wish())
 

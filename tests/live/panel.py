@@ -35,7 +35,8 @@ class Answer:
     noted: dict[str, str]
     """Element id -> the note at one of the WebUI's controls."""
     preset: str | None
-    negative: str
+    negative: str | None
+    """None where it is hidden."""
     ranges: dict[str, tuple[float, float]]
     """Options whose sliders get another range."""
     moved: dict[str, float]
@@ -153,7 +154,7 @@ class Panel:
         status: str,
         messages: str,
         preset: str | None,
-        negative: str,
+        negative: dict,
         steps: dict,
         cfg: dict,
         drop_down: dict,
@@ -183,7 +184,7 @@ class Panel:
             covered=_rules(r'^#(\S+)\{--lcm-value:"(.*)"\}$', status),
             noted=_rules(r'^#(\S+)::after\{content:"(.*)"\}$', status),
             preset=preset,
-            negative=negative,
+            negative=negative["value"] if negative["visible"] else None,
             ranges={
                 name: (update["minimum"], update["maximum"])
                 for name, update in (("steps", steps), ("cfg", cfg))

@@ -59,7 +59,7 @@ def test_other_values_are_not_looked_at_while_lcm_is_off():
         ([True, 1, 0], ["'steps'", "0"]),
         ([True, 1, 4.5], ["'steps'", "4.5", "whole number"]),
         ([True, 1, float("nan")], ["'steps'", "nan"]),
-        ([True, 1, 4, 9.5], ["'cfg'", "9.5", "1 to 2"]),
+        ([True, 1, 4, 15.5], ["'cfg'", "15.5", "1 to 2"]),
         ([True, 1, 4, [1]], ["'cfg'", "[1]"]),
         ([True, 1, 4, 1, 7], ["'lora'", "7"]),
         ([True, 1, 4, 1, " "], ["'lora'"]),

@@ -9,8 +9,8 @@ from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SDXL_REFINER, SSD1B, UN
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.tags import find_tags
 from lib_lcm.lora.use import lora_for, option_name, why_not_held, why_partly_held
-from lib_lcm.methods import LCM
-from lib_lcm.options import LcmOptions, Limits, limits_of
+from lib_lcm.methods import FULL_LCM, LCM
+from lib_lcm.options import MIDDLE, LcmOptions, Limits, limits_of
 from lib_lcm.plan.make import HostFacts, make_plan
 from lib_lcm.plan.request import PassRequest, Request, hires_side, read_request
 from lib_lcm.plan.status import as_dict, status_line
@@ -726,3 +726,60 @@ def test_finer_timesteps_are_for_few_steps_from_noise_with_an_lcm_lora(loras):
             ).first.timesteps
         )
         assert other.messages[0].startswith('Schedule "Finer" is for 2 to 4 steps')
+
+
+# --- a full LCM ---------------------------------------------------------------------------------------------
+
+FULL = {"is_full_lcm": True}
+
+
+def test_a_full_lcm_uses_no_lora_and_takes_cfg_from_1_to_15(loras):
+    plan = plan_of(loras, LcmOptions(enabled=True), host=FULL, first=PassRequest(4), cfg=8.0)
+    assert plan.problem is None and plan.method is FULL_LCM and plan.messages == ()
+    assert (plan.first.lora.file, plan.cfg, plan.unet_rows) == (None, 8.0, 4)
+    assert plan.first.timesteps == (999, 759, 499, 259)
+    assert status_line(plan) == "SD 1.5 · no LoRA (Full LCM) · 4 steps: 999 759 499 259 · CFG 8 · 4 UNet rows"
+    assert plan_of(loras, LcmOptions(enabled=True), host=FULL, cfg=20.0).cfg == 15.0
+    refused = plan_of(loras, LcmOptions(enabled=True, cfg=15.5), host=FULL)
+    assert refused.problem == "LCM option 'cfg' is 15.5; it must be a number from 1 to 15."
+
+
+def test_a_full_lcm_is_drawn_without_any_lora_installed(tmp_path):
+    plan = plan_of(LoraLibrary([tmp_path]), LcmOptions(enabled=True), family=SSD1B, host=FULL)
+    assert plan.problem is None
+
+
+def test_other_checkpoints_keep_their_range_of_cfg(loras):
+    refused = plan_of(loras, LcmOptions(enabled=True, cfg=8.0))
+    assert refused.problem == "LCM option 'cfg' is 8.0; it must be a number from 1 to 2."
+
+
+@pytest.mark.parametrize("guided_steps", ["all", MIDDLE])
+def test_a_negative_prompt_does_nothing_on_a_full_lcm_which_is_said(loras, guided_steps):
+    options = LcmOptions(enabled=True, steps=4, cfg=8.0, guided_steps=guided_steps)
+    plan = plan_of(loras, options, host=FULL, negative_prompt="blurry", hires=PassRequest(4, 0.5))
+    assert plan.unet_rows == 8
+    assert [message for message in plan.messages if "negative" in message] == [
+        "The negative prompt does nothing on a full LCM, whose UNet takes the CFG scale as an input."
+    ]
+    assert "CFG 8: negative prompt ignored" in status_line(plan)
+
+
+def test_a_lora_that_was_chosen_or_typed_on_a_full_lcm_is_told(loras):
+    plan = plan_of(loras, LcmOptions(enabled=True, lora="lcm_lora_sd15"), host=FULL)
+    assert plan.first.lora.file is None
+    assert any("needs no LoRA for few steps: lcm_lora_sd15 was not used" in said for said in plan.messages)
+    plan = plan_of(loras, LcmOptions(enabled=True), host=FULL, prompt="a <lora:Hyper-SD15-8steps:1>")
+    assert plan.method is FULL_LCM
+    assert any("which a full LCM works without" in said for said in plan.messages)
+
+
+def test_the_webuis_own_sampler_is_not_handed_a_full_lcm(loras):
+    options = LcmOptions(enabled=True, steps=4, schedule="webui")
+    plan = plan_of(loras, options, host={**FULL, "own_samplers": frozenset({"LCM"})})
+    assert plan.schedule == "trailing" and "cannot give a full LCM its CFG scale" in plan.messages[-1]
+
+
+def test_a_method_picked_by_hand_counts_on_a_full_lcm_too(loras):
+    plan = plan_of(loras, LcmOptions(enabled=True, method="tcd", steps=4, cfg=1.0), host=FULL)
+    assert (plan.sampler, plan.cfg, plan.unet_rows) == ("TCD", 1.0, 4)

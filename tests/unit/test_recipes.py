@@ -202,6 +202,7 @@ PUBLISHED_RECIPES = {
     **{f"pcm-small-{steps}": ("ddim", EVEN, (steps, steps), (1, 2), None) for steps in (2, 4, 8, 16)},
     **{f"pcm-normal-{steps}": ("ddim", EVEN, (steps, steps), (2, 9), None) for steps in (4, 8, 16)},
     "pcm-lcm": ("lcm", GRID, (1, 8), (1, 2), None),
+    "full-lcm": ("lcm", GRID, (1, 8), (1, 15), None),
     **dict.fromkeys(("dmd2", "flash", "slam"), ("lcm", EVEN, (1, 8), (1, 2), None)),
     "hyper-unet-1": ("lcm", 800, (1, 1), (1, 2), None),
     "dmd2-unet-1": ("lcm", 399, (1, 1), (1, 2), None),

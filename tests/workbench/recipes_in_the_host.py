@@ -86,9 +86,11 @@ def sample(model, network, method, steps: int, strength: float | None, latent, f
         # at CFG 1 the conditional rows alone are computed, so one call is one step
         return network(x, t[0])
 
-    options = LcmOptions(True, steps=steps, lora="none", method=method.name)
+    picked = "auto" if method.is_of_checkpoint else method.name
+    options = LcmOptions(True, steps=steps, lora="none", method=picked)
     asked = PassRequest(steps, 1.0 if strength is None else strength)
-    plan = make_plan(options, Request(asked, method.recipe.cfg[2]), HostFacts(SD15, None))
+    host = HostFacts(SD15, None, is_full_lcm=method.is_of_checkpoint)
+    plan = make_plan(options, Request(asked, method.recipe.cfg[2]), host)
     assert plan.problem is None and plan.method is method
     p = processing.StableDiffusionProcessingTxt2Img(sd_model=model, steps=steps, cfg_scale=1)
     p.fill_fields_from_opts()

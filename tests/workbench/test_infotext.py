@@ -15,6 +15,7 @@ from lib_lcm.options import (
     AUTO_LABEL,
     NO_LORA,
     OPTION,
+    OWN_LABEL,
     SAMPLER_LABELS,
     SCHEDULE_LABELS,
     TRAILING,
@@ -129,6 +130,19 @@ def test_no_lora_survives_the_hosts_infotext(through_the_host, tmp_path):
         )
         == NO_LORA
     )
+
+
+def test_a_full_lcm_s_infotext_restores_its_guidance_and_no_choice_of_a_lora(through_the_host, tmp_path):
+    library = LoraLibrary(tmp_path)
+    plan = make_plan(
+        LcmOptions(True, cfg=9.5), Request(PassRequest(4), 1.0), HostFacts(SD15, library, is_full_lcm=True)
+    )
+    written = infotext.parameters(plan, plan.first.lora, library)
+    assert written["LCM LoRA"] == "None" and written["LCM method"] == "full-lcm"
+    pasted = through_the_host({"CFG scale": "9.5", **written})
+    restored = {option: read(pasted, library) for option, read in infotext.RESTORE.items()}
+    assert (restored["enabled"], restored["cfg"]) == (True, 9.5)
+    assert (restored["lora"], restored["method"]) == (AUTO_LABEL, OWN_LABEL)
 
 
 def test_a_picture_made_without_lcm_leaves_the_accordion_off(through_the_host, tmp_path):

@@ -22,6 +22,12 @@ class DiffusionWrapper(nn.Module):
     def __init__(self, unet):
         super().__init__()
         self.diffusion_model = unet
+        # as the original UNet names them, for those who hook its time embedding
+        unet.time_embed = [
+            unet.time_embedding.linear_1,
+            unet.time_embedding.act,
+            unet.time_embedding.linear_2,
+        ]
 
 
 class HostModel(nn.Module):

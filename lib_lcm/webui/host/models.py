@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from lib_lcm.checkpoints.guidance_input import read_projection
 from lib_lcm.families import SD3, SDXL, SSD1B, UNKNOWN, Family, of_config, of_width
 from lib_lcm.webui.host import server
 from modules import shared
@@ -144,6 +148,51 @@ def is_unet_hooked(model) -> bool:
         return True
     norms = {type(module) for module in unet.modules() if isinstance(module, torch.nn.GroupNorm)}
     return any(kind.forward.__module__.partition(".")[0] not in _CODE_OF_HOST for kind in norms)
+
+
+_projections: dict[str, tuple[tuple[int, int], torch.Tensor | None]] = {}
+"""Checkpoint file -> size and time of change, and what was found in it."""
+
+
+def guidance_projection(model) -> torch.Tensor | None:
+    """The projection of the guidance scale, float32 [channels, 256], where a loaded model is a full LCM made
+    by `install.py --convert`; else None. The file is looked into once.
+    """
+    path = getattr(getattr(model, "sd_checkpoint_info", None), "filename", None)
+    if path is None:
+        return None
+    known = _projections.get(path)
+    try:
+        status = os.stat(path)
+    except OSError:  # moved away since it was loaded
+        return None if known is None else known[1]
+    state = (status.st_size, status.st_mtime_ns)
+    if known is None or known[0] != state:
+        known = _projections[path] = state, read_projection(Path(path))
+    return known[1]
+
+
+@contextmanager
+def adding_to_timestep(model, offset: torch.Tensor | None) -> Iterator[None]:
+    """While inside, `offset` [channels] is added to the sinusoid of each timestep before the UNet's time
+    embedding; None changes nothing.
+
+    It is what diffusers does with the guidance scale. The same could be had by a bias in the first layer, but
+    that would be a change of weights, which hosts store in other precisions, move and patch with LoRAs.
+    """
+    if offset is None:
+        yield
+        return
+
+    def add(layer, given):
+        sinusoid = given[0]
+        return ((sinusoid.float() + offset.to(sinusoid.device)).to(sinusoid.dtype), *given[1:])
+
+    hook = _unet(model).time_embed[0].register_forward_pre_hook(add)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def checkpoint_name(model) -> str | None:

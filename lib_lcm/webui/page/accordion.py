@@ -262,10 +262,12 @@ class Accordion:
         # a slider whose range is as before is left alone: it may be in somebody's hand
         sliders = [
             gr.update() if now == before else gr.update(minimum=now[0], maximum=now[1])
-            for now, before in zip(ranges, known.get("ranges") or ranges, strict=True)
+            for now, before in zip(ranges, known.get("ranges") or slider_ranges(None), strict=True)
         ]
+        # a negative prompt does nothing on a full LCM, whatever is picked there
+        radio = gr.update(value=negative, visible=said.plan is None or not said.plan.is_full_lcm)
         return (
-            json.dumps(answer), *status_panel.render(said, tab), preset, negative, *sliders, dropdown,
+            json.dumps(answer), *status_panel.render(said, tab), preset, radio, *sliders, dropdown,
             remember_button(value["lora"]), download, correct_button(said.plan), more,
         )  # fmt: skip
 
@@ -310,7 +312,9 @@ def suited(
         steps = needed
     elif not limits.min_steps <= steps <= limits.max_steps:
         steps = recipe.steps[2]
-    if not limits.min_cfg <= cfg <= limits.max_cfg:
+    # what an LCM-LoRA works with is no guidance to speak of for a full LCM
+    is_of_lora = plan.method.is_of_checkpoint and cfg <= settings.limits().max_cfg
+    if is_of_lora or not limits.min_cfg <= cfg <= limits.max_cfg:
         cfg = recipe.cfg[2]
     new = {"steps": steps, "cfg": cfg}
     moved = {name: value for name, value in new.items() if values[name] != value}

@@ -312,7 +312,8 @@ def missing_lora() -> PublishedLora | None:
     has none that serves it.
     """
     model = models.selected()
-    lora = None if model is None else published_lcm(models.family_of(model))
+    is_needed = model is not None and models.guidance_projection(model) is None
+    lora = published_lcm(models.family_of(model)) if is_needed else None
     return (
         lora
         if lora is not None and loras.library().choose(lora.family).file is None and networks.lora_dirs()

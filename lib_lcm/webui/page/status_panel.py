@@ -114,7 +114,9 @@ def answer(asked: Asked) -> Answer:
     if is_switched_on:  # then steps and CFG scale are the WebUI's own, brought into LCM's range
         covered = tuple((role, text) for role, text in covered if role not in ("steps", "cfg_scale"))
     is_refusal = plan.problem is not None
-    is_light_possible = LIGHT in negative_controls(settings.limits(plan.method), plan.first.steps)
+    is_light_possible = not plan.is_full_lcm and LIGHT in negative_controls(
+        settings.limits(plan.method), plan.first.steps
+    )
     offer = None
     if plan.first.guided.ignores_negative_prompt and is_light_possible and not is_switched_on:
         offer = translated(Text("LCM: ignored at CFG 1. Use it (Light)"), words)
@@ -220,7 +222,8 @@ def _notes(plan: Plan, asked: Asked, is_switched_on: bool, is_offered: bool) -> 
     used. `is_offered`: a button says it of the negative prompt.
     """
     notes: list[tuple[str, str]] = []
-    controls, ignored = asked.controls, Text("LCM: ignored at CFG 1")
+    controls = asked.controls
+    ignored = Text("LCM: ignored") if plan.is_full_lcm else Text("LCM: ignored at CFG 1")
     if plan.first.guided.ignores_negative_prompt and not is_offered:
         notes.append(("negative_prompt", ignored))
     if plan.hires is not None:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from lib_lcm.checkpoints.guidance_input import guidance_offset
 from lib_lcm.methods import EVEN, GRID, TCD
 from lib_lcm.options import SAMPLER_LABELS, WEBUI
 from lib_lcm.plan.plan import PlannedPass
@@ -109,9 +110,18 @@ class FewStepSampler(samplers.KDiffusionSampler):
         planned, steps = self._planned(self.p), len(sigmas) - 1
         if planned is not None and planned.guided.steps is not None:
             model = in_some_steps(model, samplers.at_cfg_one(model, self.p), middle_steps(steps))
-        return self._take_steps(
-            model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
-        )
+        offset = None
+        if self.plan is not None:
+            loaded = models.in_use()  # the hires pass may have another checkpoint than the plan knew
+            projection = models.guidance_projection(loaded)
+            if projection is not None:
+                offset = guidance_offset(projection, self.p.cfg_scale)
+            if projection is not None or self.plan.is_full_lcm:
+                model = samplers.at_cfg_one(model, self.p)
+        with models.adding_to_timestep(models.in_use(), offset):
+            return self._take_steps(
+                model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
+            )
 
     def _take_steps(self, model, x, sigmas, *args):
         """The steps themselves; `args` are what `sample_lcm` and `sample_tcd` have in common after
