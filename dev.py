@@ -6,6 +6,7 @@ it.
     python dev.py demo --check [...]        start it, make pictures, say what came out, end
     python dev.py test [pytest arguments]   run the tests; with --all the long ones too
     python dev.py bench [NAME] [...]        run a benchmark, `quality` without a name; `bench list` names them
+    python dev.py gpu [--only NAME ...]     what a GPU makes of it all, see benchmarks/gpu
     python dev.py hosts [NAME ...] [...]    run the live tests on installed WebUIs, see tests/live/hosts.py
     python dev.py setup                     prepare .venv, nothing else
 
@@ -559,8 +560,13 @@ def module_command(command, arguments, root):
         whole = WHOLE_SUITE if arguments in ([], ["--all"]) else ()
         # told which settings are its own: with `--webui DIR` it would look for them in that folder
         return ["-m", "pytest", "-c", str(root / "pyproject.toml"), *whole, *arguments]
-    module = {"demo": "workbench", "bench": "benchmarks", "hosts": "tests.live.hosts"}[command]
-    file = root / module / "__main__.py"
+    module = {
+        "demo": "workbench",
+        "bench": "benchmarks",
+        "gpu": "benchmarks.gpu",
+        "hosts": "tests.live.hosts",
+    }[command]
+    file = root.joinpath(*module.split("."), "__main__.py")
     if command == "hosts":
         file = root / "tests" / "live" / "hosts.py"
     if command == "demo" and "--check" in arguments:
@@ -582,7 +588,7 @@ def main(arguments, environment=None):
     if command in ("-h", "--help"):
         print(__doc__)
         return 0
-    if command not in ("demo", "test", "bench", "hosts", "setup") or (command == "setup" and rest):
+    if command not in ("demo", "test", "bench", "gpu", "hosts", "setup") or (command == "setup" and rest):
         problem = f"there is no command `{' '.join(arguments)}`" if arguments else "a command is needed"
         print(f"dev.py: {problem}.\n\n{__doc__}", file=sys.stderr)
         return 2

@@ -414,6 +414,9 @@ def test_commands_start_what_they_promise(tmp_path: Path) -> None:
     ]
     with pytest.raises(dev.SetupError, match=r"no benchmarks/__main__\.py"):
         dev.module_command("bench", [], tmp_path)
+    with pytest.raises(dev.SetupError, match=r"no benchmarks/gpu/__main__\.py"):
+        dev.module_command("gpu", [], tmp_path)
+    assert dev.module_command("gpu", ["--small"], REPOSITORY) == ["-m", "benchmarks.gpu", "--small"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["setup", "--now"]])
