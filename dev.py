@@ -7,6 +7,7 @@ it.
     python dev.py test [pytest arguments]   run the tests; with --all the long ones too
     python dev.py bench [NAME] [...]        run a benchmark, `quality` without a name; `bench list` names them
     python dev.py gpu [--only NAME ...]     what a GPU makes of it all, see benchmarks/gpu
+    python dev.py newest [...]              run the tests that need no WebUI on the newest Python found
     python dev.py hosts [NAME ...] [...]    run the live tests on installed WebUIs, see tests/live/hosts.py
     python dev.py setup                     prepare .venv, nothing else
 
@@ -36,10 +37,13 @@ from pathlib import Path
 ROOT = Path(__file__).absolute().parent
 
 PYTHONS = ((3, 11), (3, 10))  # preferred first; torchvision's and Pillow's pins have no wheels for later ones
+NEWER_PYTHONS = ((3, 13), (3, 12))  # newest first; those for which the group `newest` has wheels
 PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
 # in two processes; each starts WebUIs of its own, 6.5 GB in all
+# need what .venv alone has: dev.py's own tests, import-linter, gradio
+NOT_ON_THE_NEWEST = ("test_dev", "test_layers", "test_prepared", "test_stepping_aside")
 WHOLE_SUITE = ("-n", "2", "--dist", "loadfile")
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
@@ -382,8 +386,8 @@ class Python:
         self.version = version
 
 
-def find_python(venv, candidates=None):
-    """A 64-bit Python of a fitting version with the venv module, this one by preference; raises SetupError
+def find_python(venv, candidates=None, versions=PYTHONS):
+    """A 64-bit Python of one of `versions` with the venv module, this one by preference; raises SetupError
     where there is none.
 
     `venv` is about to be replaced, so an interpreter inside it does not count.
@@ -405,7 +409,7 @@ def find_python(venv, candidates=None):
             major, minor, is_64_bit = (int(word) for word in done.stdout.split())
         except (OSError, ValueError, subprocess.SubprocessError):
             continue  # not there, or a shim for one that is not installed
-        if (major, minor) not in PYTHONS or not is_64_bit:
+        if (major, minor) not in versions or not is_64_bit:
             continue
         if done.returncode == 0:
             return Python(command, (major, minor))
@@ -420,6 +424,52 @@ def find_python(venv, candidates=None):
         f"A 64-bit Python {spoken_versions()} is needed; this is {dotted(sys.version_info[:2])}, and neither"
         " is on the PATH: install one of them and run dev.py again."
     )
+
+
+def newer_pythons():
+    """Commands that may start one of NEWER_PYTHONS, newest first: of the PATH and of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for version in NEWER_PYTHONS:
+        if os.name == "nt":
+            yield ["py", f"-{dotted(version)}"]
+        yield [f"python{dotted(version)}"]
+        for path in sorted(pyenv.glob(f"versions/{dotted(version)}.*/bin/python")):
+            yield [str(path)]
+
+
+def newest(environment, arguments):
+    """Runs the tests of the modules that know no WebUI on the newest Python that is found, in an environment
+    of its own; the exit status, 0 where there is no newer Python.
+    """
+    started = time.monotonic()
+    try:
+        python = find_python(environment.path, newer_pythons(), NEWER_PYTHONS)
+    except SetupError:
+        wanted = " or ".join(dotted(version) for version in NEWER_PYTHONS)
+        say(f"NOT RUN on a newer Python: no {wanted} is on the PATH or in pyenv.")
+        return 0
+    newer = Environment(environment.root)
+    newer.path = newer.root / ".venv.newest"
+    newer.state.mkdir(exist_ok=True)
+    stamp, wanted = newer.path / "dev-stamp.txt", f"{dotted(python.version)} {newer.wanted()}"
+    with locked(newer.state / "newest-lock"):
+        if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
+            newer.remove()
+            newer._check_disk()
+            say(f"Creating {newer.path.name} with Python {dotted(python.version)}.")
+            if install_call([*python.command, "-m", "venv", str(newer.path)]) != 0:
+                raise SetupError(f"{python.command[0]} could not create {newer.path.name}: see above.")
+            newer._pip("pip", PIP)
+            newer._pip("packages, torch among them, which takes a while", "--group", "newest")
+            stamp.write_text(wanted, encoding="utf-8")
+    say(f"Tests on Python {dotted(python.version)}, ready after {time.monotonic() - started:.0f} s.")
+    left_out = [f"--ignore=tests/unit/{name}.py" for name in NOT_ON_THE_NEWEST]
+    settings = str(newer.root / "pyproject.toml")
+    command = [str(newer.python), "-m", "pytest", "-c", settings, "-n", "2", "--dist", "loadfile"]
+    command += ["tests/unit", *left_out, *arguments]
+    code, _ = call(command, cwd=str(newer.root), env=newer.variables())
+    say(f"Python {dotted(python.version)}: {time.monotonic() - started:.0f} s in all.")
+    return code
 
 
 def python_candidates(venv):
@@ -588,11 +638,15 @@ def main(arguments, environment=None):
     if command in ("-h", "--help"):
         print(__doc__)
         return 0
-    if command not in ("demo", "test", "bench", "gpu", "hosts", "setup") or (command == "setup" and rest):
+    if command not in ("demo", "test", "bench", "gpu", "newest", "hosts", "setup") or (
+        command == "setup" and rest
+    ):
         problem = f"there is no command `{' '.join(arguments)}`" if arguments else "a command is needed"
         print(f"dev.py: {problem}.\n\n{__doc__}", file=sys.stderr)
         return 2
     try:
+        if command == "newest":
+            return newest(environment, rest)
         todo = None if command == "setup" else module_command(command, rest, environment.root)
         environment.ensure()
         if todo is None:

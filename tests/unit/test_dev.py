@@ -25,6 +25,7 @@ PYPROJECT = """
 [dependency-groups]
 torch = ["torch==2.13.0"]
 dev = ["wants-torch==1.0"]
+newest = ["pytest==1.0"]
 dev-no-deps = ["alone==1.0"]
 
 [tool.other]
@@ -66,6 +67,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_wheel(folder, "torch", version, {"torch/__init__.py": b""})
     write_wheel(folder, "wants-torch", "1.0", {"wants_torch/__init__.py": b""}, ("torch",))
     write_wheel(folder, "alone", "1.0", {"alone/__init__.py": b""}, ("torch>=99",))
+    main = b"import sys; print(sys.prefix, sys.argv[1:]); sys.exit(7)"
+    write_wheel(folder, "pytest", "1.0", {"pytest/__init__.py": b"", "pytest/__main__.py": main})
     version, files = running_pip()
     write_wheel(folder, "pip", version, files)
     return folder
@@ -84,10 +87,14 @@ def variables(index: Path) -> dict[str, str]:
 
 
 def command(root: Path, *arguments: str) -> list[str]:
-    """The command line that runs dev.py's main for the project at `root`."""
+    """The command line that runs dev.py's main for the project at `root`; to it, this Python is a newer
+    one.
+    """
     driver = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import dev; from pathlib import Path; "
         f"dev.PIP = 'pip=={importlib.metadata.version('pip')}'; "
+        f"dev.NEWER_PYTHONS = ({tuple(sys.version_info[:2])},); "
+        f"dev.newer_pythons = lambda: [[{sys.executable!r}]]; "
         f"sys.exit(dev.main(sys.argv[1:], dev.Environment(Path({str(root)!r}), {KEY_PACKAGES!r})))"
     )
     return [sys.executable, "-c", driver, *arguments]
@@ -143,6 +150,41 @@ def environment(project: Path) -> dev.Environment:
 
 def site_packages(environment: dev.Environment) -> Path:
     return next(environment.path.rglob("site-packages"))
+
+
+def test_newest_has_an_environment_of_its_own_which_is_kept(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    first, second = (run_dev(tmp_path, variables, "newest", "-x") for _ in range(2))
+    assert first.returncode == second.returncode == 7, first.stdout
+    for done in (first, second):
+        assert f"{tmp_path / '.venv.newest'} ['-c', " in done.stdout and "'-x']" in done.stdout
+        assert "'tests/unit', '--ignore=tests/unit/test_dev.py', " in done.stdout
+    assert "Creating .venv.newest" in first.stdout and "Creating" not in second.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_without_a_newer_python_newest_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "newer_pythons", lambda: [[str(tmp_path / "none")], [sys.executable]])
+    monkeypatch.setattr(dev, "NEWER_PYTHONS", ((3, 99),))
+    assert dev.main(["newest"], dev.Environment(tmp_path)) == 0
+    assert "NOT RUN on a newer Python: no 3.99 is on the PATH or in pyenv." in capsys.readouterr().out
+
+
+def test_newer_pythons_are_looked_for_in_pyenv_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "versions" / "3.13.7" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    commands = list(dev.newer_pythons())
+    assert commands.index(["python3.13"]) < commands.index([str(program)]) < commands.index(["python3.12"])
+
+
+def test_what_newest_leaves_out_is_there() -> None:
+    assert all((REPOSITORY / "tests" / "unit" / f"{name}.py").is_file() for name in dev.NOT_ON_THE_NEWEST)
 
 
 # -- making it
