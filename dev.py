@@ -42,9 +42,9 @@ PIP = "pip==26.0"  # 25.1 is the first that reads dependency groups
 OLDEST_TORCH = (2, 1)  # what the pinned transformers accepts
 SCHEME = 1  # to be raised when packages are installed in another way, so that existing environments follow
 # in two processes; each starts WebUIs of its own, 6.5 GB in all
+WHOLE_SUITE = ("-n", "2", "--dist", "loadfile")
 # need what .venv alone has: dev.py's own tests, import-linter, gradio
 NOT_ON_THE_NEWEST = ("test_dev", "test_layers", "test_prepared", "test_stepping_aside")
-WHOLE_SUITE = ("-n", "2", "--dist", "loadfile")
 DISK_NEEDED = 3 * 2**30  # bytes; a CPU installation, measured: 2 GB, plus room to unpack
 
 # Packages whose loss is noticed at the next start: import name -> distribution.

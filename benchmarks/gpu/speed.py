@@ -16,7 +16,7 @@ import torch
 from benchmarks.gpu.checks import Checks, Job, Outcome
 from benchmarks.gpu.models import REAL, SMALL, Painter, decoder_of
 from benchmarks.gpu.samplers import prepared, ways
-from lib_lcm.sampling.guidance import late_steps
+from lib_lcm.sampling.guidance import middle_steps
 
 PICTURES = (1, 4)
 STEPS = (1, 2, 4, 8)
@@ -62,7 +62,7 @@ def pictures(job: Job, painter: Painter, decode: Callable[..., Any]) -> Outcome:
 
 def guidance(job: Job, painter: Painter, steps: int) -> Outcome:
     """A latent at CFG 1, with some steps guided, and with all."""
-    some = late_steps(steps)
+    some = middle_steps(steps)
     ways = {"CFG 1": (), "some": some, "full": range(steps)}
     taken = job.device.medians(
         {name: partial(painter.paint, steps, guided) for name, guided in ways.items()}, job.seconds
