@@ -32,6 +32,8 @@
             this.problem = null; // of a button, to be shown with the next answer
             this.kept = null; // what the WebUI's own controls held while LCM was off
             this.isRefused = false; // by the last answer: a generation would fail
+            this.schedule = UNCHANGED; // the schedule when it was last asked
+            this.beforePaste = null; // the schedule before a pasted picture of the WebUI's own LCM set another, and that one
         }
 
         part(name) {
@@ -74,6 +76,7 @@
             const at = (some) => some.map((place) => values[place]);
             this.kept ??= at(places.overruled);
             this.moving = at(places.moving);
+            this.schedule = at(places.schedule)[0];
             const isScaled = gradioApp().querySelector(`#${this.name}_tab_resize_by`)?.style.display === "block"; // A1111 1.6 reports no tabs
             const question = { token: this.question, known: this.known, problem: this.problem, is_scaled: isScaled };
             this.problem = null;
@@ -170,10 +173,17 @@
             return (picked !== JSON.parse(exchange).negative && bySteps[steps]?.[picked]) || [UNCHANGED, UNCHANGED];
         },
 
-        // A picture made with LCM was pasted: what it has written into the WebUI's own controls is not the user's.
-        pasted(tab, count) {
-            const kept = tabs[tab].kept || Array(count).fill(UNCHANGED);
-            return count > 1 ? kept : kept[0];
+        // A picture was pasted. What one made with LCM has written into the WebUI's own controls is not the user's. The schedule that was set for
+        // one of the WebUI's own LCM is taken back with the next one. Returns the schedule, then the WebUI's own controls.
+        pasted(tab, count, pasted, schedule) {
+            const it = tabs[tab];
+            const { is_lcm: isLcm, schedule: chosen, note } = JSON.parse(pasted);
+            const isSet = (shown) => it.beforePaste !== null && shown === it.beforePaste.chosen;
+            const back = chosen === null && !isLcm && isSet(schedule) ? it.beforePaste.schedule : UNCHANGED;
+            if (chosen === null) it.beforePaste = null;
+            else if (!isSet(it.schedule)) it.beforePaste = { schedule: it.schedule, chosen };
+            if (note) it.problem = note;
+            return [back, ...(isLcm && it.kept ? it.kept : Array(count).fill(UNCHANGED))];
         },
     };
 

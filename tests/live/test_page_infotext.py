@@ -15,7 +15,9 @@ from tests.live.page import (
     send_to_img2img,
     set_host_number,
     set_number,
+    settle,
     wait_for_status,
+    warnings,
 )
 from tests.live.profiles import one_profile
 from tests.live.test_generation import same
@@ -121,3 +123,22 @@ def test_a_picture_of_another_webuis_own_sampler_and_a_tag_is_drawn_at_its_times
     infotext(page)
     calls = webui.calls()
     assert [call["timesteps"][0] for call in calls] == webui.own_lcm_timesteps
+
+
+@pytest.mark.profiles("a1111-1.10")
+def test_the_schedule_of_a_picture_of_the_webuis_own_lcm_goes_with_the_next_paste(page):
+    chosen = page.locator("#script_txt2img_lcm_schedule label:has(input:checked)").first
+
+    def paste(sampler: str, seed: int) -> str:
+        made = f"{PROMPT}\nSteps: 4, Sampler: {sampler}, CFG scale: 1, Seed: {seed}, Size: 64x64"
+        page.fill("#txt2img_prompt textarea", made)
+        page.click("#paste")
+        page.wait_for_function(f"document.querySelector('#txt2img_seed input').value === '{seed}'")
+        settle(page)
+        return chosen.text_content().strip()
+
+    settle(page)
+    assert paste("LCM", 77) == "WebUI"
+    assert any("of the WebUI's own LCM" in warning for warning in warnings(page))
+    assert paste("LCM", 78) == "WebUI" and paste("Euler", 79) == "Trailing"
+    assert not any("of the WebUI's own LCM" in warning for warning in warnings(page))

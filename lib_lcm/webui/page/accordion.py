@@ -98,7 +98,7 @@ class Accordion:
         fields = [paste.restored(name) for name in OPTION]
         self.paste_field_names = [str(field) for field in fields]
         pasted = paste.RestoredField(
-            "LCM pasted", lambda given: _token() if paste.read("enabled", given) else None
+            "LCM pasted", lambda given: json.dumps({**paste.told(given), "at": _token()})
         )
         self.infotext_fields = [*zip(self.controls, fields, strict=True), (self.pasted, pasted)]
 
@@ -151,7 +151,7 @@ class Accordion:
         overruled = [components[role] for role in host_controls.OVERRULED if role in components]
         moving = [self.by_name[name] for name in FOLLOWING]
         place = {id(component): index for index, component in enumerate(asked)}
-        places = {"overruled": overruled, "moving": moving}
+        places = {"overruled": overruled, "moving": moving, "schedule": [self.by_name["schedule"]]}
         lora = self.lora
         self.answered = [
             self.exchange, self.status, self.messages, self.quality, self.negative, self.by_name["steps"],
@@ -191,7 +191,14 @@ class Accordion:
         self._on(self.negative.input, "pickedNegative", by_steps, inputs=inputs, outputs=[cfg, guided])
         for component in [self.enabled, *overruled]:
             self._on(component.change, "held", inputs=[self.enabled, *overruled])
-        self._on(self.pasted.change, "pasted", len(overruled), outputs=overruled)
+        schedule = self.by_name["schedule"]
+        self._on(
+            self.pasted.change,
+            "pasted",
+            len(overruled),
+            inputs=[self.pasted, schedule],
+            outputs=[schedule, *overruled],
+        )
         self.lora.connect(self.done, self.exchange, self.by_name["method"])
         self.more.connect(self.done)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan import infotext
 from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
-from lib_lcm.webui import facts, loras, remembered, settings
+from lib_lcm.text import Text, term
+from lib_lcm.webui import facts, language, loras, remembered, settings
 from lib_lcm.webui.host import samplers, server
 from lib_lcm.webui.page.lora_control import entry_now
 
@@ -41,6 +42,22 @@ def undo_guess(text: str, pasted: dict) -> None:
     # it guesses "Simple" [neo]
     if infotext.is_lcm(pasted) and f"{SCHEDULE_TYPE}: " not in text and SCHEDULE_TYPE in pasted:
         pasted[SCHEDULE_TYPE] = AUTOMATIC_SCHEDULER
+
+
+def told(pasted) -> dict:
+    """What the page is told of a pasted picture: whether it is LCM's, and the schedule that is chosen for one
+    of the WebUI's own LCM, with a sentence that says so.
+    """
+    is_lcm = bool(read("enabled", pasted))
+    chosen = None if is_lcm else read("schedule", pasted)
+    note = None
+    if chosen is not None:
+        note = Text(
+            'The pasted picture is of the WebUI\'s own LCM: schedule "{schedule}" is chosen until another is'
+            " pasted.",
+            schedule=term(chosen),
+        ).translated(language.translations())
+    return {"is_lcm": is_lcm, "schedule": chosen, "note": note}
 
 
 def read(name: str, pasted):

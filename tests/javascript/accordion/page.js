@@ -1,8 +1,8 @@
 // What javascript/lcm.js finds on a WebUI's page: the accordion of both tabs, and gradio, which passes a press of the hidden button `ask` on
 // after a moment. The test is the server.
 const TABS = ["txt2img", "img2img"];
-const PLACES = { overruled: [2, 3], moving: [1] }; // in `values`: the tick, a slider, two of the WebUI's own controls
-const OF_FRESH_PAGE = [false, 4, 20, "Euler"];
+const PLACES = { overruled: [2, 3], moving: [1], schedule: [4] }; // in `values`: the tick, a slider, two of the WebUI's own controls, the schedule
+const OF_FRESH_PAGE = [false, 4, 20, "Euler", "Trailing"];
 
 const gradioApp = () => document;
 const onUiLoaded = (act) => addEventListener("load", act);

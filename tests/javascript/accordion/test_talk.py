@@ -1,5 +1,7 @@
 """When the page asks its server what the accordion is to say, and when it is at rest."""
 
+import json
+
 import pytest
 
 from tests.browser import needs_chromium
@@ -20,7 +22,7 @@ def test_both_tabs_are_asked_about_once_when_the_page_is_opened(opened):
         "problem": None,
         "is_scaled": False,
     }
-    assert question["values"] == [False, 4, 20, "Euler"] and not page.is_settled
+    assert question["values"] == [False, 4, 20, "Euler", "Trailing"] and not page.is_settled
     page.answer_all()
     page.pass_time(60_000)
     assert page.sent() == [] and page.is_settled
@@ -156,34 +158,62 @@ def test_a_preset_sets_the_sliders_when_it_is_picked_and_not_when_an_answer_show
 # --- the WebUI's own controls -------------------------------------------------------------------------------
 
 
-def pasted(page, count: int = 2):
-    return page.run("count => lcmPage.pasted('txt2img', count)", count)
+def pasted(page, count: int = 2, is_lcm: bool = True, schedule=None, shown="Trailing") -> list:
+    """What gradio gets for the schedule, which is `shown`, and for so many of the WebUI's own controls."""
+    told = json.dumps({"is_lcm": is_lcm, "schedule": schedule, "note": schedule and "It is set."})
+    return page.run(
+        "([count, told, shown]) => lcmPage.pasted('txt2img', count, told, shown)", [count, told, shown]
+    )
 
 
 def test_a_pasted_picture_of_lcm_gives_back_what_the_controls_held_while_lcm_was_off(page):
-    assert pasted(page) == [20, "Euler"]  # of the fresh page
+    assert pasted(page) == [UNCHANGED, 20, "Euler"]  # of the fresh page
     page.run("lcmPage.held('txt2img', false, 27, 'DDIM')")
     page.run("lcmPage.held('txt2img', true, 4, 'LCM')")  # as pasting has set them
-    assert pasted(page) == [27, "DDIM"]
+    assert pasted(page) == [UNCHANGED, 27, "DDIM"]
     page.run("lcmPage.held('img2img', false, 9, 'Heun')")
-    assert pasted(page) == [27, "DDIM"]
+    assert pasted(page) == [UNCHANGED, 27, "DDIM"]
+    assert pasted(page, is_lcm=False) == [UNCHANGED] * 3
 
 
 def test_what_a_fresh_page_holds_is_the_users_also_where_lcm_is_on_from_the_start(opened):
     page = opened()
-    page.run("gradio.values.txt2img = [true, 4, 33, 'DDIM']")
+    page.run("gradio.values.txt2img = [true, 4, 33, 'DDIM', 'Trailing']")
     page.pass_time(100)
-    page.run("gradio.values.txt2img = [true, 4, 4, 'LCM']")
+    page.run("gradio.values.txt2img = [true, 4, 4, 'LCM', 'Trailing']")
     page.answer_all()
     page.changed()
     page.pass_time(100)
-    assert pasted(page) == [33, "DDIM"]
+    assert pasted(page) == [UNCHANGED, 33, "DDIM"]
 
 
 def test_before_anything_is_known_a_pasted_picture_changes_nothing(opened):
     page = opened()
-    assert pasted(page) == [UNCHANGED, UNCHANGED]
-    assert pasted(page, 1) == UNCHANGED
+    assert pasted(page) == [UNCHANGED] * 3
+    assert pasted(page, 1) == [UNCHANGED] * 2
+
+
+def test_the_schedule_of_a_pasted_picture_of_the_webuis_own_lcm_goes_with_the_next(page):
+    own = {"is_lcm": False, "schedule": "WebUI", "shown": "WebUI"}
+    other = {"is_lcm": False}
+
+    def told() -> str | None:
+        page.changed()
+        page.pass_time(100)
+        problem = page.sent("txt2img")[-1]["question"]["problem"]
+        page.answer()
+        return problem
+
+    assert pasted(page, **own)[0] == UNCHANGED and told() == "It is set."
+    page.run("gradio.values.txt2img[4] = 'WebUI'")
+    assert told() is None
+    assert pasted(page, **own)[0] == UNCHANGED  # another of them
+    assert pasted(page, **other, shown="WebUI")[0] == "Trailing"
+    assert pasted(page, **other, shown="WebUI")[0] == UNCHANGED  # it is the user's now
+    pasted(page, **own)
+    assert pasted(page, is_lcm=True, shown="WebUI")[0] == UNCHANGED  # of its own
+    pasted(page, **own)
+    assert pasted(page, **other, shown="Finer")[0] == UNCHANGED  # the user has chosen since
 
 
 # --- what makes it ask --------------------------------------------------------------------------------------
