@@ -23,7 +23,7 @@
     const TEXT = {
         unavailable: "Live does not work in this WebUI: its page lacks functions that Live needs.",
         needsLcm: "Live waits: tick LCM.",
-        refused: "Live waits: no picture can be made, for the reason above.",
+        refused: "Live waits: nothing can be drawn.",
         script: "Live waits: a script is chosen.",
         picture: "Live waits for a picture.",
         batch: "Live waits: it does not draw batches.",
@@ -145,6 +145,7 @@
             if (!this.isOn) return;
             const obstacle = this.obstacle();
             if (!obstacle) this.consider();
+            if (obstacle === "needsLcm") this.giveSeedsBack();
             this.say(obstacle);
         }
 
@@ -160,14 +161,19 @@
             this.isOn = false;
             this.waiting = null;
             this.leave(1);
+            this.giveSeedsBack();
+            this.note = "";
+            this.seconds = null;
+            this.say(null);
+        }
+
+        // What stands for a random seed would be the seed of every later picture.
+        giveSeedsBack() {
             for (const [field, value] of Object.entries(this.held)) {
                 const input = this.seedInput(field);
                 if (input && input.value === value) setValue(input, "-1");
             }
             this.held = {};
-            this.note = "";
-            this.seconds = null;
-            this.say(null);
         }
 
         leave(filesKept) {

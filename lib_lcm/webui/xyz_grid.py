@@ -83,6 +83,7 @@ class Axis:
         first, last = script.args_from, script.args_to
         args[first:last] = with_option(args[first:last], self.option.name, self.value(p, x))
         p.script_args = type(p.script_args)(args)
+        p.lcm_axes = {**getattr(p, "lcm_axes", {}), self.option.name: self.label}
 
     def confirm(self, p, xs: list[Any]) -> None:
         """Refuses the plot before its first picture when a value of the axis cannot be used."""

@@ -4,6 +4,8 @@ in nobody's way.
 
 import io
 import re
+import time
+from itertools import accumulate
 
 import pytest
 from PIL import Image
@@ -26,6 +28,9 @@ from tests.live.page import (
 )
 from tests.live.profiles import both_profiles, one_profile
 from tests.prompts import OTHER, PROMPT
+
+POLLS = (0.5, 1.5, 4, 8, 16, 32)
+"""Seconds between questions while no checkpoint is loaded: javascript/lcm.js."""
 
 pytestmark = [*needs_chromium, one_profile]
 
@@ -160,12 +165,19 @@ def test_it_follows_the_checkpoint_and_a_change_costs_few_questions_and_looks_at
         pytest.skip("this WebUI's list of checkpoints is elsewhere")
     open_accordion(page)
     settle(page)
-    for title, family in ((webui.sdxl, "SDXL · lcm_lora_sdxl"), (webui.sd15, "SD 1.5 · lcm_lora_sd15")):
-        asked, looks = questions(page), webui.client.get("/lcm-test-probe/looks")
-        choose(page, "setting_sd_model_checkpoint", title, is_beginning=True)
-        wait_for_status(page, family)
-        settle(page)
-        assert len(asked) <= 8 and webui.client.get("/lcm-test-probe/looks") - looks <= 8
+    try:
+        for title, family in ((webui.sdxl, "SDXL · lcm_lora_sdxl"), (webui.sd15, "SD 1.5 · lcm_lora_sd15")):
+            asked, looks = questions(page), webui.client.get("/lcm-test-probe/looks")
+            began = time.monotonic()
+            choose(page, "setting_sd_model_checkpoint", title, is_beginning=True)
+            wait_for_status(page, family)
+            settle(page)
+            # while a slow machine loads it, both tabs ask now and then
+            polls = 2 * sum(at < time.monotonic() - began for at in accumulate(POLLS))
+            assert len(asked) <= 8 + polls
+            assert webui.client.get("/lcm-test-probe/looks") - looks <= 8 + polls
+    finally:
+        webui.loaded()
     assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
 
 

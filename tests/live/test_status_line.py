@@ -79,7 +79,7 @@ def test_the_line_is_short_and_the_title_says_how_many_steps(panel):
     assert answer.state == "4 steps" and panel.ask(enabled=True, steps=1, cfg=1).state == "1 step"
     assert panel.ask(enabled=False, steps=4, cfg=1).state is None
     assert panel.ask(**{**ON, "steps": 9}).state == "cannot draw"
-    assert panel.ask(**ON, lora=SDXL).state == "no LoRA"
+    assert panel.ask(**ON, lora=SDXL).state == "cannot draw"
 
 
 def test_presets_follow_the_sliders_and_gamma_the_sampler(panel):

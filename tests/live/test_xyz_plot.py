@@ -92,6 +92,14 @@ def test_on_and_off_in_one_plot(webui):
     assert calls[4:-4] == off_calls
 
 
+def test_an_axis_that_has_no_effect_as_lcm_is_off_is_said_to_have_none(webui):
+    sentence = "[LCM] Steps had no effect: LCM is off; tick it."
+    plot(webui, None, ("[LCM] Steps", "2, 4"), steps=2)
+    assert sentence in webui.comments
+    plot(webui, None, ("[LCM] Steps", "2, 4"), ("[LCM] Enabled", "True, False"), steps=2)
+    assert sentence not in webui.comments
+
+
 def test_cfg_lora_and_schedule(webui):
     axes = ("[LCM] LoRA", "Auto, None"), ("[LCM] Schedule", "Trailing, WebUI"), ("[LCM] CFG scale", "1, 1.5")
     images, infotexts, _ = plot(webui, [ON], *axes)

@@ -60,6 +60,10 @@ class Generation:
             return
         if not options.enabled:
             _warn(p)
+            axes = getattr(p, "lcm_axes", {})  # of X/Y/Z plot
+            if axes and "enabled" not in axes:
+                sentence = Text("{axis} had no effect: LCM is off; tick it.", axis=next(iter(axes.values())))
+                messages.tell(p, sentence)
             return
         try:
             self._begin(p, options)

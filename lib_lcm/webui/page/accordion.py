@@ -147,6 +147,8 @@ class Accordion:
         for component in self.controls:
             self._on(component.change, "changed", False)
         self._on(self.lora.refresh.click, "changed", False)
+        for component in (self.more.lora, self.more.accept):  # what a download said before is answered
+            self._on(component.change, "changed", False)
         asked = [*self.controls, *components.values()]
         overruled = [components[role] for role in host_controls.OVERRULED if role in components]
         moving = [self.by_name[name] for name in FOLLOWING]

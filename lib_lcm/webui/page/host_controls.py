@@ -134,7 +134,7 @@ _NOTE = (
 # A note that comes and goes while a slider is dragged must not move what stands below.
 _CORNER = (
     "CONTROL{position:relative}",
-    "CONTROL::after{position:absolute;right:1.6em;bottom:.5em;z-index:1}",
+    "CONTROL::after{position:absolute;right:1.8em;bottom:.5em;z-index:1;background:var(--body-background-fill,canvas)}",
 )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib_lcm.options import OWN_LABEL, SAMPLER_LABELS, OptionsError, options_from_args
+from lib_lcm.options import AUTO, BEST, OWN_LABEL, SAMPLER_LABELS, OptionsError, options_from_args
 from lib_lcm.plan.make import make_plan
 from lib_lcm.plan.plan import Plan
 from lib_lcm.plan.presets import LIGHT, negative_controls
@@ -165,7 +165,8 @@ def _state(plan: Plan) -> Text:
     if plan.problem is None:
         return steps_text(plan.first.steps)
     lora = plan.first.lora
-    return Text("no LoRA") if lora is not None and lora.problem == plan.problem else CANNOT_DRAW
+    is_missing = lora is not None and lora.problem == plan.problem and plan.options.lora in (AUTO, BEST)
+    return Text("no LoRA") if is_missing else CANNOT_DRAW
 
 
 def request_of(asked: Asked) -> Request:

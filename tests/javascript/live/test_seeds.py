@@ -76,6 +76,13 @@ def test_a_seed_that_is_typed_while_live_waits_stays(live):
     assert live.seed == "42"
 
 
+def test_a_held_seed_is_given_back_when_lcm_goes_off(live):
+    assert live.seed.isdigit()
+    live.click("#script_txt2img_lcm_enabled-checkbox input")
+    live.pass_time(1000)
+    assert live.seed == "-1" and live.line == "Live waits: tick LCM."
+
+
 def test_the_seed_of_a_variation_is_held_where_there_is_one(live):
     held, field = live.seed, "#txt2img_subseed input"
     assert live.value(field) == "-1"

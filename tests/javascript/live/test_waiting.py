@@ -37,7 +37,7 @@ def test_live_waits_while_a_generation_would_be_refused(live):
     live.type("x")
     live.pass_time(2000)
     assert live.drawn() == [] and live.is_announced
-    assert live.line == "Live waits: no picture can be made, for the reason above."
+    assert live.line == "Live waits: nothing can be drawn."
     live.js("() => document.querySelector('.lcm-refusal').classList.remove('lcm-refusal')")
     live.pass_time(2 * live.PAUSE)  # no event says it
     assert live.drawn() == ["x"]
