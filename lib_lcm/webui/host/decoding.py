@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from lib_lcm.webui.host import models, server
-from modules import devices, paths_internal, processing
 
 _unusable: list[tuple[str, float]] = []
 """Files that made no picture, and when they had been written: not tried again before they change."""
@@ -30,6 +29,8 @@ def draft(latents):
     if state in _unusable:
         return None
     try:
+        from modules import devices, processing
+
         decoder = server.module_of_webui("sd_vae_taesd").decoder_model()
         weight = next(decoder.parameters())
         pictures = decoder(latents.to(weight.device, weight.dtype)).to(devices.cpu) * 2 - 1
@@ -43,5 +44,7 @@ def draft(latents):
 
 def _weights() -> Path:
     """What the WebUI's `decoder_model` reads for the loaded model, or downloads."""
+    from modules import paths_internal
+
     name = "taesdxl_decoder.pth" if models.in_use().is_sdxl else "taesd_decoder.pth"
     return Path(paths_internal.models_path) / "VAE-taesd" / name
