@@ -183,7 +183,7 @@ def _with_tags(
         if item.family is not None and item.family is not family:
             messages.append(
                 Text(
-                    "{lora} was made for {family} and the checkpoint is {checkpoint}: {used} was used"
+                    "{lora} was made for {family} and the checkpoint is {checkpoint}: {used} is used"
                     " instead, at the same weight.",
                     lora=item.tag.name,
                     family=item.family.label,
@@ -278,7 +278,7 @@ def _for_steps(use: LoraUse, family: Family, loras: Loras, wish: Wish) -> LoraUs
     if other is None:
         return use
     message = Text(
-        "{lora} is for {needed} steps: {used} was used for {steps}.",
+        "{lora} is for {needed} steps: {used} is used for {steps}.",
         lora=use.name,
         needed=needed,
         used=loras.name_of(other),

@@ -152,7 +152,7 @@ class _Planner:
         if request.refiner is not None:
             self.messages.append(
                 Text(
-                    "The refiner {refiner} was skipped: there is no LCM-LoRA for it.", refiner=request.refiner
+                    "The refiner {refiner} is skipped: there is no LCM-LoRA for it.", refiner=request.refiner
                 )
             )
         self.add_what_loras_say([one.lora for one in passes if one.lora is not None])
@@ -299,7 +299,7 @@ class _Planner:
                 self.messages.append(
                     Text(
                         "The WebUI's own sampler cannot give a full LCM its CFG scale: schedule"
-                        ' "Trailing" was used.'
+                        ' "Trailing" is used.'
                     )
                 )
             return TRAILING
@@ -308,7 +308,7 @@ class _Planner:
                 self.messages.append(
                     Text(
                         "The WebUI has no sampler {sampler} of its own to hand over to: schedule"
-                        ' "Trailing" was used.',
+                        ' "Trailing" is used.',
                         sampler=sampler,
                     )
                 )
@@ -338,7 +338,7 @@ class _Planner:
             if asked is self.request.first:
                 self.messages.append(
                     Text(
-                        'Schedule "{finer}" is for 2 to 4 steps from noise with an LCM-LoRA: "{trailing}" was'
+                        'Schedule "{finer}" is for 2 to 4 steps from noise with an LCM-LoRA: "{trailing}" is'
                         " used.",
                         finer=term(SCHEDULE_LABELS[FINER]),
                         trailing=term(SCHEDULE_LABELS[TRAILING]),
@@ -405,6 +405,12 @@ class _Planner:
     def hints(self, first: PlannedPass, hires: PlannedPass | None) -> Iterator[str]:
         said = None if self.host.checkpoint is None else named_in(self.host.checkpoint + ".")
         use = first.lora
+        is_plain = said is None and not self.host.is_full_lcm and self.options.method == AUTO
+        if is_plain and self.options.lora == NONE and "<lora:" not in self.request.first.prompt:
+            yield Text(
+                'Few-step LoRA "None" is for checkpoints that are made for few steps themselves; with any'
+                ' other choose "Auto".'
+            )
         is_chosen = use is not None and use.file is not None and use.reason not in (FROM_TAG, FROM_OPTION)
         if said is not None and is_chosen:
             yield Text(

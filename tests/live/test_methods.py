@@ -59,7 +59,7 @@ def test_the_steps_of_a_file_count_and_the_other_file_of_its_kind_is_taken_for_o
     with files(webui, metadata=False, **{two: "lcm_lora_sd15", four: "lcm_lora_sd15"}):
         _, calls = webui.txt2img(PROMPT, lcm={**AUTO, "steps": 2, "lora": four})
         assert loras(calls) == [[two]] * 2 and timesteps(calls) == [999, 499]
-        assert f"{four} is for 4 steps: {two} was used for 2." in webui.comments
+        assert f"{four} is for 4 steps: {two} is used for 2." in webui.comments
         # a typed tag stays the file that it names
         _, calls = webui.txt2img(f"{PROMPT} <lora:{four}:1>", lcm={**AUTO, "steps": 2})
         assert loras(calls) == [[four]] * 4 and timesteps(calls) == FOUR

@@ -181,7 +181,7 @@ def test_the_refiner_is_skipped_and_said_to_be(webui):
     made, calls = webui.txt2img(PROMPT, lcm=ON, refiner_checkpoint=webui.sdxl, refiner_switch_at=0.5)
     assert timesteps(calls) == TRAILING_4 and same(made.image, without.image)
     assert "Refiner" not in made.infotext and made.infotext == without.infotext
-    assert f"The refiner {webui.sdxl} was skipped" in webui.comments
+    assert f"The refiner {webui.sdxl} is skipped" in webui.comments
 
 
 def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_only(webui):

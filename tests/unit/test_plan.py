@@ -244,7 +244,7 @@ def test_tcd_is_handed_over_only_where_the_webui_has_one(loras):
     ours = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM"})))
     assert (ours.schedule, ours.first.timesteps, ours.gamma) == ("trailing", (999, 759, 499, 259), 0.3)
     assert ours.messages == (
-        'The WebUI has no sampler TCD of its own to hand over to: schedule "Trailing" was used.',
+        'The WebUI has no sampler TCD of its own to hand over to: schedule "Trailing" is used.',
     )
     theirs = make_plan(options, request, HostFacts(SD15, loras, frozenset({"LCM", "TCD"})))
     assert (theirs.schedule, theirs.first.timesteps, theirs.gamma, theirs.messages) == ("webui", (), None, ())
@@ -308,7 +308,7 @@ def test_calls_that_the_host_decides_are_not_promised(loras, fields):
     [(1024, 4, True), (1216, 5, True), (1024, 6, False), (1016, 4, False), (0, 4, False)],
 )
 def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, is_hinted):
-    options = LcmOptions(enabled=True, steps=steps, cfg=1.0, lora="none")
+    options = LcmOptions(enabled=True, steps=steps, cfg=1.0, lora="none", method="lcm")
     folder = LoraLibrary(tmp_path)
     sdxl, sd15 = (
         plan_of(folder, options, family, first=PassRequest(20, 1.0, side)) for family in (SDXL, SD15)
@@ -318,7 +318,7 @@ def test_few_steps_of_a_large_sdxl_picture_are_hinted_at(tmp_path, side, steps, 
 
 
 def test_the_hires_pass_is_hinted_at_by_its_own_size_and_steps(tmp_path):
-    options = LcmOptions(enabled=True, steps=8, cfg=1.0, lora="none")
+    options = LcmOptions(enabled=True, steps=8, cfg=1.0, lora="none", method="lcm")
     hires = PassRequest(3, 0.5, hires_side(768, 512, 1.5, 0, 0))
     plan = plan_of(LoraLibrary(tmp_path), options, SDXL, first=PassRequest(20, 1.0, 768), hires=hires)
     assert [("1152" in hint, "3 steps" in hint) for hint in plan.hints] == [(True, True)]
@@ -452,7 +452,7 @@ def test_a_tag_of_the_wrong_family_is_replaced_at_its_weight_with_a_message(lora
     assert names == ["lcm_lora_sd15 at 0.8"]
     assert use.messages == (
         (
-            "lcm_lora_sdxl was made for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 was used"
+            "lcm_lora_sdxl was made for SDXL and the checkpoint is SD 1.5: lcm_lora_sd15 is used"
             " instead, at the same weight."
         ),
     )
@@ -592,7 +592,7 @@ def test_a_tag_that_is_replaced_is_replaced_by_what_is_remembered(with_mine):
         "mine",
         0.7,
         "remembered",
-    ) and "mine was used instead" in use.messages[0]
+    ) and "mine is used instead" in use.messages[0]
 
 
 @pytest.mark.parametrize(
@@ -670,7 +670,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     )
     assert loras.find(plan.first.lora.name) == plan.first.lora.file
     use = lora_for("a cat <lora:pytorch_lora_weights:0.5>", ON, SDXL, loras)
-    assert "sdxl/pytorch_lora_weights was used instead" in use.messages[0] and use.weight == 0.5
+    assert "sdxl/pytorch_lora_weights is used instead" in use.messages[0] and use.weight == 0.5
 
 
 @pytest.mark.parametrize(
@@ -783,3 +783,17 @@ def test_the_webuis_own_sampler_is_not_handed_a_full_lcm(loras):
 def test_a_method_picked_by_hand_counts_on_a_full_lcm_too(loras):
     plan = plan_of(loras, LcmOptions(enabled=True, method="tcd", steps=4, cfg=1.0), host=FULL)
     assert (plan.sampler, plan.cfg, plan.unet_rows) == ("TCD", 1.0, 4)
+
+
+def test_none_on_an_ordinary_checkpoint_gets_a_hint(loras):
+    none = LcmOptions(True, steps=4, cfg=1.0, lora="none")
+    (hint,) = plan_of(loras, none).hints
+    assert hint.startswith('Few-step LoRA "None" is for checkpoints that are made for few steps themselves')
+    for other in (
+        plan_of(loras, none, host={"checkpoint": "dreamshaper_lightning"}),
+        plan_of(loras, replace(none, method="lightning-4")),
+        plan_of(loras, none, prompt="a star <lora:lcm_lora_sd15:1>"),
+        plan_of(loras, none, host={"is_full_lcm": True}),
+        plan_of(loras, replace(none, lora="auto")),
+    ):
+        assert not any("is for checkpoints" in hint for hint in other.hints)

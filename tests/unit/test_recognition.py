@@ -611,7 +611,7 @@ def test_the_file_of_its_kind_for_the_wanted_steps_is_taken(lightning, steps):
         plan = plan_of(lightning, lora="sdxl_lightning_4step_lora", asked=(asked, 1.0), **options)
         assert (plan.first.lora.name, plan.method.name) == (used, f"lightning-{steps}")
         assert plan.first.steps == steps and plan.problem is None
-        assert plan.messages == (f"sdxl_lightning_4step_lora is for 4 steps: {used} was used for {steps}.",)
+        assert plan.messages == (f"sdxl_lightning_4step_lora is for 4 steps: {used} is used for {steps}.",)
 
 
 def test_the_file_for_the_wanted_steps_is_known_by_its_hash_too(tmp_path, monkeypatch, hashes):
