@@ -73,7 +73,8 @@ def test_it_follows_the_accordions_controls(panel):
 
 
 def test_the_line_is_short_and_the_title_says_how_many_steps(panel):
-    answer = panel.ask(**ON, host={**HIRES, "txt2img_neg_prompt": "blurry"})
+    typed = {"txt2img_neg_prompt": "blurry", "txt2img_denoising_strength": 0.7}
+    answer = panel.ask(**ON, host={**HIRES, **typed})
     assert answer.short == "SD 1.5 · lcm_lora_sd15 · 4 steps · hires 4 steps at strength 0.7 · CFG 1"
     assert answer.line.startswith("SD 1.5 · lcm_lora_sd15 · 4 steps: 999 759 499 259 · hires 4 steps")
     assert answer.state == "4 steps" and panel.ask(enabled=True, steps=1, cfg=1).state == "1 step"
