@@ -236,14 +236,24 @@ def _fits(one, before: dict[object, int]) -> int:
     patcher, found = _patcher(one), 0
     for key, patches in getattr(patcher, "patches", {}).items():
         for patch in patches[before.get(key, 0) :]:
-            weights = getattr(patch[1], "weights", None)
-            up, down = weights[:2] if isinstance(weights, (tuple, list)) else (None, None)
-            if not (torch.is_tensor(up) and torch.is_tensor(down)) or not isinstance(key, str):
-                found += 1  # of a kind, or for a part of a layer, that is not looked into
-                continue
-            layer = attrgetter(key)(patcher.model)
-            found += up.shape[0] * down[0].numel() == layer.numel()
+            found += _is_right_size(patch[1], patcher.model, key)
     return found
+
+
+def _is_right_size(adapter, model, key) -> bool:
+    """Whether a LoRA's product has as many weights as the layer; True where that cannot be told: of other
+    kinds of adapters, parts of a layer, and layers that are stored packed.
+    """
+    if getattr(adapter, "name", None) != "lora" or not isinstance(key, str):
+        return True
+    up, down, _, mid, *_ = adapter.weights
+    try:
+        layer = attrgetter(key)(model)
+    except AttributeError:
+        return True
+    if mid is not None or not layer.is_floating_point():
+        return True
+    return up.shape[0] * down[0].numel() == layer.numel()
 
 
 def is_loaded(path: Path) -> bool:
@@ -270,8 +280,9 @@ def layers_matched(model, path: Path) -> int | None:
         wanted = _canonical(path)
         every = [item for patcher in patchers for item in getattr(patcher, "lora_patches", {}).items()]
         return sum(len(patches) for key, patches in every if _canonical(key[0]) == wanted)
-    if _canonical(path) in _fitting:
-        return _fitting[_canonical(path)]
+    fitting = _fitting.get(_canonical(path))
+    if fitting is not None:
+        return fitting
     # by layer, whichever file they are of [reforge]
     if hasattr(forge.unet, "patches") and not forge.unet.patches:
         return 0
@@ -296,6 +307,7 @@ def forget(model) -> None:
     if networks is None:
         return
     networks.load_networks([], [], [])
+    _fitting.clear()
     getattr(networks, "networks_in_memory", {}).clear()  # none [neo]
     cached = getattr(networks, "load_lora_state_dict", None)  # by the file's name alone [forge reforge]
     if hasattr(cached, "cache_clear"):
