@@ -36,6 +36,7 @@ LEFT_OUT = "model_ema."
 UNTRUE_METADATA = ("modelspec.", "sshs_")
 """Of the base: title and hashes, which are another file's now."""
 CHUNK_BYTES = 16 * 2**20
+_PROJECTION = "time_embedding_cond_proj.weight"
 
 Progress = Callable[[int, int], None]  # bytes written, bytes in all
 
@@ -156,9 +157,6 @@ def _unet(file: _File, is_whole: bool = False) -> _Unet:
     if family is UNKNOWN:
         raise ConversionError(f"{file.name} holds no UNet of a kind that is known.")
     return _Unet(keys, family)
-
-
-_PROJECTION = "time_embedding_cond_proj.weight"
 
 
 def _replacing(file: _File, new: _Unet, base: _File, old: _Unet) -> dict[str, _Tensor]:

@@ -177,7 +177,7 @@ class _Planner:
         if self.options.lora not in (AUTO, BEST, NONE):
             self.messages.append(
                 Text(
-                    "The checkpoint is a full LCM and needs no LoRA for few steps: {lora} was not used.",
+                    "The checkpoint is a full LCM and needs no LoRA for few steps: {lora} is not used.",
                     lora=self.options.lora,
                 )
             )
@@ -406,7 +406,7 @@ class _Planner:
         said = None if self.host.checkpoint is None else named_in(self.host.checkpoint + ".")
         use = first.lora
         is_plain = said is None and not self.host.is_full_lcm and self.options.method == AUTO
-        if is_plain and self.options.lora == NONE and "<lora:" not in self.request.first.prompt:
+        if is_plain and self.options.lora == NONE and (use is None or use.method is None):
             yield Text(
                 'Few-step LoRA "None" is for checkpoints that are made for few steps themselves; with any'
                 ' other choose "Auto".'

@@ -768,7 +768,7 @@ def test_a_negative_prompt_does_nothing_on_a_full_lcm_which_is_said(loras, guide
 def test_a_lora_that_was_chosen_or_typed_on_a_full_lcm_is_told(loras):
     plan = plan_of(loras, LcmOptions(enabled=True, lora="lcm_lora_sd15"), host=FULL)
     assert plan.first.lora.file is None
-    assert any("needs no LoRA for few steps: lcm_lora_sd15 was not used" in said for said in plan.messages)
+    assert any("needs no LoRA for few steps: lcm_lora_sd15 is not used" in said for said in plan.messages)
     plan = plan_of(loras, LcmOptions(enabled=True), host=FULL, prompt="a <lora:Hyper-SD15-8steps:1>")
     assert plan.method is FULL_LCM
     assert any("which a full LCM works without" in said for said in plan.messages)

@@ -110,15 +110,14 @@ class FewStepSampler(samplers.KDiffusionSampler):
         planned, steps = self._planned(self.p), len(sigmas) - 1
         if planned is not None and planned.guided.steps is not None:
             model = in_some_steps(model, samplers.at_cfg_one(model, self.p), middle_steps(steps))
-        offset = None
+        loaded, offset = models.in_use(), None
         if self.plan is not None:
-            loaded = models.in_use()  # the hires pass may have another checkpoint than the plan knew
-            projection = models.guidance_projection(loaded)
+            projection = models.guidance_projection(loaded)  # the hires pass may have another checkpoint
             if projection is not None:
                 offset = guidance_offset(projection, self.p.cfg_scale)
             if projection is not None or self.plan.is_full_lcm:
                 model = samplers.at_cfg_one(model, self.p)
-        with models.adding_to_timestep(models.in_use(), offset):
+        with models.adding_to_timestep(loaded, offset):
             return self._take_steps(
                 model, x, sigmas, extra_args, callback, disable, samplers.noise_sampler(self.p)
             )
