@@ -115,7 +115,7 @@ def test_controlnet_acts_where_a_refiner_was_asked_for_too(webui):
 FRAMES = 8
 
 
-def animated(webui, model: str, lcm=ON, length=FRAMES):
+def animated(webui, model: str, lcm=ON, length=FRAMES, prompt=PROMPT, **request):
     """The GIF of an AnimateDiff request, its frames as computed, and the UNet's calls."""
     video = {
         "enable": True,
@@ -125,7 +125,8 @@ def animated(webui, model: str, lcm=ON, length=FRAMES):
         "format": ["GIF", "Frame"],
         "closed_loop": "N",
     }
-    made, calls = webui.txt2img(PROMPT, lcm=lcm, width=64, height=64, **script(webui, "animatediff", video))
+    field = script(webui, "animatediff", video)
+    made, calls = webui.txt2img(prompt, lcm=lcm, width=64, height=64, **request, **field)
     assert made.image.format == "GIF", (
         f"AnimateDiff made no GIF (does it have {model}? see tests/live/tiny_neighbours.py)"
     )
@@ -162,6 +163,53 @@ def test_a_long_video_is_computed_in_windows_of_frames(webui):
     _, full, _, _ = animated(webui, "tiny-motion-v3.safetensors", lcm={**ON, "cfg": 1.0002}, length=12)
     assert max(levels_apart(*pair) for pair in zip(frames, full, strict=True)) <= 2
     assert same(webui.txt2img(PROMPT, lcm=ON)[0].image, still.image)
+
+
+def prompt_travel(prompt: str, first: str, later: str) -> str:
+    """A prompt of AnimateDiff's that becomes another one from frame to frame, up to the fifth."""
+    return f"{prompt}\n0: {first}\n4: {later}\nsharp"
+
+
+@newest
+def test_animatediffs_prompt_travel_is_as_without_lcm_at_half_the_work(webui):
+    model, head = "tiny-motion-v3.safetensors", f"{PROMPT} <lora:{SD15}:0.5>"
+    travel = prompt_travel(head, "on a red background", "on a blue background")
+    _, frames, calls, made = animated(webui, model, prompt=travel)
+    assert timesteps(calls) == TRAILING_4 and rows(calls) == [FRAMES] * 4 and loras(calls) == [[SD15]] * 4
+    assert made.infotext.startswith(f"{travel}\nSteps: 4, Sampler: LCM")
+    assert f"LCM LoRA: {SD15}, LCM weight: 0.5" in made.infotext
+    _, full, calls, _ = animated(webui, model, prompt=travel, lcm={**ON, "cfg": 1.0002})
+    assert rows(calls) == [2 * FRAMES] * 4
+    assert max(levels_apart(*pair) for pair in zip(frames, full, strict=True)) <= 2
+    # from a prompt to the same one, it is a video of the prompt that head, line and tail make
+    there = "on a red background"
+    _, at_rest, _, _ = animated(webui, model, prompt=prompt_travel(head, there, there))
+    _, one_prompt, _, _ = animated(webui, model, prompt=f"{head}, {there}, sharp")
+    assert max(levels_apart(*pair) for pair in zip(at_rest, one_prompt, strict=True)) <= 1
+    assert min(levels_apart(*pair) for pair in zip(frames[4:], at_rest[4:], strict=True)) > 2
+
+
+@newest
+def test_animatediffs_prompt_travel_with_the_webuis_schedule_is_the_one_by_hand(webui):
+    model = "tiny-motion-v3.safetensors"
+    travel = prompt_travel(f"{PROMPT} <lora:{SD15}:1>", "on a red background", "on a blue background")
+    by_hand = {"lcm": None, "steps": 4, "cfg_scale": 1, "sampler_name": "LCM"}
+    _, expected, calls, _ = animated(webui, model, prompt=travel, **by_hand)
+    _, frames, webui_calls, _ = animated(webui, model, prompt=travel, lcm={**ON, "schedule": "webui"})
+    assert calls == webui_calls
+    assert all(same(*pair) for pair in zip(frames, expected, strict=True))
+
+
+@newest
+@pytest.mark.parametrize("passes", ["hires", "two batches"])
+def test_animatediffs_prompt_travel_in_every_pass_and_batch(webui, passes):
+    more = webui.hires if passes == "hires" else {"n_iter": 2}
+    visited = [499, 379, 259, 139] if passes == "hires" else TRAILING_4
+    travel = prompt_travel(f"{PROMPT} <lora:{SD15}:0.5>", "on a red background", "on a blue background")
+    _, _, calls, made = animated(webui, "tiny-motion-v3.safetensors", prompt=travel, **more)
+    assert timesteps(calls) == [*TRAILING_4, *visited] and rows(calls) == [FRAMES] * 8
+    assert loras(calls) == [[SD15]] * 8
+    assert all(text.startswith(f"{travel}\n") and "LCM weight: 0.5" in text for text in made.infotexts)
 
 
 # --- ADetailer (detector: tests/live/tiny_neighbours.py) ----------------------------------------------------
