@@ -268,6 +268,25 @@ def test_however_it_is_typed_it_is_applied_once_at_that_weight(webui, typed):
     assert made.infotext.startswith(f"{PROMPT} {typed}\n") and "LCM weight: 0.5" in made.infotext
 
 
+@pytest.mark.parametrize("metadata", [True, False])
+def test_a_copy_under_another_name_that_is_typed_takes_its_place(webui, metadata):
+    """As AnimateLCM's LoRA is one, which sd-webui-animatediff has its users type."""
+    copy = "AnimateLCM_sd15_t2v_lora"
+    ticked, _ = webui.txt2img(PROMPT, lcm={**ON, "weight": 0.8})
+    with files(webui, metadata=metadata, **{copy: SD15}):
+        listed = {lora["name"]: lora["method"] for lora in webui.loaded().get("/lcm/v1/status")["loras"]}
+        assert listed[copy] == listed[SD15] == "lcm"
+        for typed, used, chosen in (
+            (f"<lora:{copy}:0.8>", copy, "auto"),
+            (f"<lora:{copy}:0.8>", copy, SD15),
+            (f"<lora:{SD15}:1> <lora:{copy}:0.8>", copy, "auto"),
+            (f"<lora:{copy}:1> <lora:{SD15}:0.8>", SD15, "auto"),
+        ):
+            made, calls = webui.txt2img(f"{PROMPT} {typed}", lcm={**ON, "lora": chosen})
+            assert loras(calls) == [[used]] * 4 and same(made.image, ticked.image), (typed, chosen)
+            assert f"LCM LoRA: {used}, LCM weight: 0.8" in made.infotext
+
+
 def test_a_tag_in_a_saved_style_is_a_tag_in_the_prompt(webui):
     ticked, _ = webui.txt2img(PROMPT, lcm={**ON, "weight": 0.55})
     styled = {"styles": ["LCM test style"]}

@@ -169,6 +169,27 @@ def test_an_edited_file_is_known_by_the_webuis_hash_of_its_tensors(small_catalog
     }
 
 
+def test_animatelcms_lora_is_the_lcm_lora_and_used_once_also_beside_it(small_catalog, tmp_path):
+    name, usual = "AnimateLCM_sd15_t2v_lora", "lcm_lora_sd15"
+    row, original = next((row, path) for row, _, path in small_catalog[1] if row.name == usual)
+    path = Path(shutil.copyfile(original, tmp_path / f"{name}.safetensors"))
+    loras = LoraLibrary([tmp_path])
+    assert known(loras, name) == ("lcm", BY_HASH)
+    assert loras.choose(SD15).file.path == path and loras.published() == {row: loras.find(name)}
+    beside = Path(shutil.copyfile(original, tmp_path / f"{usual}.safetensors"))
+    assert loras.choose(SD15).file.path == beside
+    assert [(file.name, method.name, known_by) for file, method, known_by in loras.few_step_loras()] == [
+        (name, "lcm", BY_HASH), (usual, "lcm", BY_HASH)
+    ]  # fmt: skip
+    for lora in ("auto", "best", usual):
+        plan = plan_of(loras, f"a cat <lora:{name}:0.8>", SD15, steps=4, cfg=1.0, lora=lora)
+        use = plan.first.lora
+        assert (plan.problem, plan.messages) == (None, ())
+        assert (use.file.path, use.weight, [tag.name for tag in use.replaces]) == (path, 0.8, [name])
+    use = plan_of(loras, f"a cat <lora:{usual}:1> <lora:{name}:0.8>", SD15).first.lora
+    assert (use.file.path, use.weight, [tag.name for tag in use.replaces]) == (path, 0.8, [usual, name])
+
+
 def test_a_hash_of_another_family_says_nothing(small_catalog, tmp_path):
     row = next(row for row in small_catalog[0] if row.name == "tcd_sdxl")
     path = put(tmp_path, "x", SD15)
