@@ -75,6 +75,7 @@ _SMALL = r"(?=.*small ?cfg).*?pcm"
 _NORMAL = r"(?=.*normal ?cfg).*?pcm"
 _HYPER_CARD = "https://huggingface.co/ByteDance/Hyper-SD"
 _LIGHTNING_CARD = "https://huggingface.co/ByteDance/SDXL-Lightning"
+_ANIMATED_CARD = "https://huggingface.co/ByteDance/AnimateDiff-Lightning"
 _PCM_CODE = "https://github.com/G-U-N/Phased-Consistency-Model"
 
 LCM = Method(
@@ -112,7 +113,7 @@ def _lightning(steps: int) -> Method:
     recipe = Recipe("euler", EVEN, (steps, steps, steps))
     return Method(
         f"lightning-{steps}", f"Lightning, {steps} steps", "Lightning", _word("lightning"), recipe, steps,
-        _LIGHTNING_CARD,
+        f"{_LIGHTNING_CARD}, {_ANIMATED_CARD}",
     )  # fmt: skip
 
 
@@ -148,6 +149,11 @@ METHODS: tuple[Method, ...] = (
         source=f"{_HYPER_CARD}: Hyper-SDXL-1step-Unet",
     ),
     *(_lightning(steps) for steps in (4, 8, 2)),
+    Method(
+        # not SDXL-Lightning's file for 1 step, a whole UNet that predicts the picture and not the noise
+        "lightning-1", "AnimateDiff-Lightning, 1 step", "Lightning", recipe=Recipe("euler", EVEN, (1, 1, 1)),
+        source=_ANIMATED_CARD,
+    ),
     Method(
         "dmd2", "DMD2", "DMD2", _word("dmd2?"), Recipe("lcm", EVEN), 4,
         "https://huggingface.co/tianweiy/DMD2: 999, 749, 499, 249",

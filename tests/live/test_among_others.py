@@ -5,6 +5,7 @@ them.
 import time
 
 import pytest
+import torch
 
 from tests.live.profiles import oldest_and_newest, one_profile
 from tests.live.test_generation import ON, TRAILING_4, levels_apart, rows, same, timesteps
@@ -113,6 +114,13 @@ def test_controlnet_acts_where_a_refiner_was_asked_for_too(webui):
 # --- AnimateDiff (motion modules: tests/live/tiny_neighbours.py) --------------------------------------------
 
 FRAMES = 8
+ANIMATEDIFF_LIGHTNING = {
+    "lightning-1": [999],
+    "lightning-2": [999, 499],
+    "lightning-4": [999, 749, 499, 249],
+    "lightning-8": [999, 874, 749, 624, 499, 374, 249, 124],
+}
+"""Method -> timesteps that its motion module was distilled on."""
 
 
 def animated(webui, model: str, lcm=ON, length=FRAMES, prompt=PROMPT, **request):
@@ -210,6 +218,25 @@ def test_animatediffs_prompt_travel_in_every_pass_and_batch(webui, passes):
     assert timesteps(calls) == [*TRAILING_4, *visited] and rows(calls) == [FRAMES] * 8
     assert loras(calls) == [[SD15]] * 8
     assert all(text.startswith(f"{travel}\n") and "LCM weight: 0.5" in text for text in made.infotexts)
+
+
+@newest
+@pytest.mark.parametrize("method,visited", [("lcm", TRAILING_4), *ANIMATEDIFF_LIGHTNING.items()])
+def test_animatediffs_noise_levels_are_sampled_at(webui, method, visited):
+    """It gives the loaded model linear betas, as AnimateLCM and AnimateDiff-Lightning were distilled on."""
+    script(webui, "animatediff")
+    lora = "auto" if method == "lcm" else "none"
+    webui.client.post("/lcm-test-neighbours/next", {"levels": len(visited)})
+    model, options = "tiny-motion-v2.safetensors", {**ON, "method": method, "lora": lora}
+    _, frames, calls, made = animated(webui, model, lcm=options)
+    assert timesteps(calls) == visited and rows(calls) == [FRAMES] * len(visited) and len(frames) == FRAMES
+    assert loras(calls) == [[SD15] if method == "lcm" else []] * len(visited)
+    assert (
+        f"Steps: {len(visited)}, Sampler: {'LCM' if method == 'lcm' else 'Euler trailing'}" in made.infotext
+    )
+    alphas_cumprod = torch.cumprod(1 - torch.linspace(0.00085, 0.012, 1000, dtype=torch.float64), 0)
+    levels = [*((1 - alphas_cumprod) / alphas_cumprod).sqrt()[visited].tolist(), 0.0]
+    assert webui.client.get("/lcm-test-neighbours/levels") == pytest.approx(levels, rel=1e-4)
 
 
 # --- ADetailer (detector: tests/live/tiny_neighbours.py) ----------------------------------------------------

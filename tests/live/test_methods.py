@@ -94,6 +94,8 @@ def test_without_lora_a_method_can_be_picked_for_a_checkpoint_made_for_few_steps
     made, calls = webui.txt2img(PROMPT, lcm={**AUTO, "lora": "none", "method": "lightning-8"})
     assert timesteps(calls) == EIGHT and loras(calls) == [[]] * 8
     assert "LCM LoRA: None" in made.infotext and "LCM method: lightning-8" in made.infotext
+    made, calls = webui.txt2img(PROMPT, lcm={**AUTO, "lora": "none", "method": "lightning-1"})
+    assert timesteps(calls) == [999] and "Steps: 1, Sampler: Euler trailing" in made.infotext
     _, calls = webui.txt2img(PROMPT, lcm={**AUTO, "lora": "none", "method": "hyper-unet-1"})
     assert timesteps(calls) == [800]
 

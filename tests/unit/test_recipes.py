@@ -29,9 +29,16 @@ CASES = [
     if method.recipe is not None
     for steps in range(method.recipe.steps[0], method.recipe.steps[1] + 1)
 ]
-every_recipe = pytest.mark.parametrize(
-    "method,steps", CASES, ids=[f"{method.name} in {steps}" for method, steps in CASES]
-)
+
+
+def recipes(cases):
+    return pytest.mark.parametrize(
+        "method,steps", cases, ids=[f"{method.name} in {steps}" for method, steps in cases]
+    )
+
+
+ANIMATED = [(method, steps) for method, steps in CASES if method.name.startswith(("lcm", "lightning"))]
+"""Those that AnimateDiff is sampled by: AnimateLCM's LoRA and AnimateDiff-Lightning."""
 
 
 class Network:
@@ -60,13 +67,16 @@ class Double:
         return getattr(self.module, "float64" if name == "float32" else name)
 
 
-def trailing_euler(steps, prediction, dtype, monkeypatch):
+def trailing_euler(steps, prediction, dtype, monkeypatch, strength=1.0):
     scheduler = EulerDiscreteScheduler(**BETAS, prediction_type=prediction, timestep_spacing="trailing")
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
     if dtype is torch.float64:
         for name in ("torch", "np"):
             monkeypatch.setattr(scheduling_euler, name, Double(getattr(scheduling_euler, name)))
-    scheduler.set_timesteps(steps)
+    if int(steps * strength) == 0:  # as of LCM below
+        scheduler.set_timesteps(timesteps=[int(TRAIN_STEPS * strength) - 1])
+    else:
+        scheduler.set_timesteps(steps)
     return scheduler
 
 
@@ -105,9 +115,11 @@ def set_lcm_timesteps(scheduler, rule, steps, strength):
 
 def reference_run(recipe, steps, strength, prediction, dtype, unet, start, noises, monkeypatch):
     """The last latent, from `start`, the variance-preserving sample at the first timestep."""
-    first = steps - int(steps * strength)
+    left = int(steps * strength)
+    first = steps - left if left else 0
     if recipe.sampler == "euler":
-        return run_euler(trailing_euler(steps, prediction, dtype, monkeypatch), unet, start, first)
+        scheduler = trailing_euler(steps, prediction, dtype, monkeypatch, strength)
+        return run_euler(scheduler, unet, start, first)
     if recipe.sampler == "ddim":
         # DDIMScheduler steps down to t - 1000 // steps, which for 12 and 16 steps is one off the next of its
         # own list (999 916 832; 999 937 874); Euler takes the very same ODE step between those of the list
@@ -172,13 +184,7 @@ def our_run(recipe, steps, strength, prediction, dtype, unet, start, noises):
 # --- the tests ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-12), (torch.float32, 2e-5)])
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("strength", [1.0, 0.5])
-@every_recipe
-def test_the_trajectory_of_every_recipe_equals_the_references(
-    method, steps, strength, prediction, dtype, tolerance, monkeypatch
-):
+def assert_equals_the_reference(method, steps, strength, prediction, dtype, tolerance, monkeypatch):
     recipe = method.recipe
     generator = torch.Generator().manual_seed(11)
     start, *noises = torch.randn(steps + 1, *SHAPE, generator=generator, dtype=torch.float64).to(dtype)
@@ -191,6 +197,23 @@ def test_the_trajectory_of_every_recipe_equals_the_references(
     assert (result - expected).abs().max() <= tolerance
 
 
+@pytest.mark.parametrize("dtype,tolerance", [(torch.float64, 1e-12), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+@recipes(CASES)
+def test_the_trajectory_of_every_recipe_equals_the_references(
+    method, steps, strength, prediction, dtype, tolerance, monkeypatch
+):
+    assert_equals_the_reference(method, steps, strength, prediction, dtype, tolerance, monkeypatch)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+@recipes(ANIMATED)
+def test_so_does_it_with_the_linear_betas_of_animatediff(method, steps, strength, monkeypatch):
+    monkeypatch.setitem(BETAS, "beta_schedule", "linear")
+    assert_equals_the_reference(method, steps, strength, "epsilon", torch.float64, 1e-12, monkeypatch)
+
+
 PUBLISHED_RECIPES = {
     "lcm": ("lcm", GRID, (1, 8), (1, 2), None),
     "tcd": ("tcd", GRID, (1, 8), (1, 2), 0.3),
@@ -198,7 +221,7 @@ PUBLISHED_RECIPES = {
     **{f"hyper-{steps}": ("ddim", EVEN, (steps, steps), (1, 2), None) for steps in (2, 4, 8)},
     **{f"hyper-cfg-{steps}": ("ddim", EVEN, (steps, steps), (3, 8), None) for steps in (8, 12)},
     **{f"trailing-{steps}": ("ddim", EVEN, (steps, steps), (1, 2), None) for steps in (2, 4, 8)},
-    **{f"lightning-{steps}": ("euler", EVEN, (steps, steps), (1, 2), None) for steps in (2, 4, 8)},
+    **{f"lightning-{steps}": ("euler", EVEN, (steps, steps), (1, 2), None) for steps in (1, 2, 4, 8)},
     **{f"pcm-small-{steps}": ("ddim", EVEN, (steps, steps), (1, 2), None) for steps in (2, 4, 8, 16)},
     **{f"pcm-normal-{steps}": ("ddim", EVEN, (steps, steps), (2, 9), None) for steps in (4, 8, 16)},
     "pcm-lcm": ("lcm", GRID, (1, 8), (1, 2), None),
@@ -238,6 +261,7 @@ def test_ddim_of_diffusers_misses_its_own_list_where_the_steps_do_not_divide_the
     [
         ("hyper-cfg-12", 12, [999, 916, 832, 749, 666, 582, 499, 416, 332, 249, 166, 82]),
         ("hyper-cfg-8", 8, [999, 874, 749, 624, 499, 374, 249, 124]),
+        ("lightning-1", 1, [999]),
         ("lightning-2", 2, [999, 499]),
         ("lightning-8", 8, [999, 874, 749, 624, 499, 374, 249, 124]),
         ("dmd2", 4, [999, 749, 499, 249]),

@@ -4,7 +4,8 @@ JSON.
     python -m tests.workbench.recipes_in_the_host DATA_DIR
 
 For each recipe, each number of steps of it and each of STRENGTHS (None: txt2img): the timesteps that the
-model was told there and by the reference, and the greatest difference of the two last latents.
+model was told there and by the reference, and the greatest difference of the two last latents. Then the same
+of the recipes for AnimateDiff with the linear betas that it gives the loaded model.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import LCMScheduler
 
 from benchmarks.in_process import Workbench
-from tests.unit.test_recipes import CASES, Network, reference_run, table_of
+from tests.unit.test_recipes import ANIMATED, BETAS, CASES, Network, reference_run, table_of
 
 LATENT = (2, 4, 8, 8)
 STRENGTHS = (None, 0.5)
@@ -34,14 +36,21 @@ class Noise:
 def main(data_dir: str) -> None:
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     bench = Workbench(Path(data_dir))
-    figures = []
-    with torch.no_grad():
-        for method, steps in CASES:
-            for strength in STRENGTHS:
-                figures.append(
-                    {"method": method.name, "steps": steps, **compared(bench, method, steps, strength)}
-                )
+    figures = {"scaled_linear": figures_of(bench, CASES)}
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setitem(BETAS, "beta_schedule", "linear")
+        monkeypatch.setattr(bench.model, "alphas_cumprod", LCMScheduler(**BETAS).alphas_cumprod)
+        figures["linear"] = figures_of(bench, ANIMATED)
     print(json.dumps(figures))
+
+
+@torch.no_grad()
+def figures_of(bench, cases) -> list[dict]:
+    return [
+        {"method": method.name, "steps": steps, **compared(bench, method, steps, strength)}
+        for method, steps in cases
+        for strength in STRENGTHS
+    ]
 
 
 def compared(bench, method, steps: int, strength: float | None) -> dict:

@@ -12,7 +12,7 @@ import json
 import pytest
 
 from tests import prepared
-from tests.unit.test_recipes import CASES
+from tests.unit.test_recipes import ANIMATED, CASES
 from workbench.server import ROOT
 
 TOLERANCE = 5e-5  # latents of unit size in float32, both sides with a table of their own; 1.9e-5 was measured
@@ -30,8 +30,18 @@ def figures(tmp_path_factory):
 @pytest.mark.parametrize("strength", [None, 0.5])
 @pytest.mark.parametrize("sampler", ["lcm", "tcd", "euler", "ddim"])
 def test_latents_and_timesteps_are_the_references(figures, sampler, strength):
-    names = {method.name for method, _ in CASES if method.recipe.sampler == sampler}
-    cases = [one for one in figures if one["method"] in names and one["strength"] == strength]
-    assert len(cases) == len([method for method, _ in CASES if method.name in names])
-    assert [one for one in cases if one["told"] != one["reference"]] == []
-    assert [one for one in cases if one["apart"] > TOLERANCE] == []
+    cases = [(method, steps) for method, steps in CASES if method.recipe.sampler == sampler]
+    assert_are_the_references(figures["scaled_linear"], cases, strength)
+
+
+@pytest.mark.parametrize("strength", [None, 0.5])
+def test_so_are_they_with_the_linear_betas_of_animatediff(figures, strength):
+    assert_are_the_references(figures["linear"], ANIMATED, strength)
+
+
+def assert_are_the_references(figures, cases, strength):
+    names = {method.name for method, _ in cases}
+    found = [one for one in figures if one["method"] in names and one["strength"] == strength]
+    assert len(found) == len(cases)
+    assert [one for one in found if one["told"] != one["reference"]] == []
+    assert [one for one in found if one["apart"] > TOLERANCE] == []
