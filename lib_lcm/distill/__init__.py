@@ -15,11 +15,17 @@ in one batch. Nothing here knows a host or a model library.
     distillation = Distillation(unet, adapter, student, teacher, alphas_cumprod, batch, config)
     distillation.run(state_path="distillation.state")
     with distillation.averaged():
-        metadata = lora_metadata(config, base_model_sha256=..., steps=distillation.step, description=...)
+        metadata = lora_metadata(
+            config, base_model=..., base_model_sha256=..., steps=distillation.step, description=...
+        )
         save_lora(adapter, "lcm_lora.safetensors", metadata)
 
 The student is the UNet itself, called with the LoRA on; `with adapter.disabled():` the same UNet is the
 teacher.
+
+`python -m lib_lcm.distill CHECKPOINT` does all of it for a checkpoint as WebUIs have it: `command` is the line
+from the file to the LoRA, `checkpoint` the networks, `latents` what is learned from, `cost` what it takes, `run`
+the whole in memory, `report` the picture at the end.
 """
 
 from lib_lcm.distill.algorithm import (

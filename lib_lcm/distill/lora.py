@@ -130,7 +130,7 @@ def kohya_name(name: str) -> str:
 
 
 def lora_metadata(
-    config: DistillConfig, *, base_model_sha256: str, steps: int, description: str
+    config: DistillConfig, *, base_model_sha256: str, base_model: str, steps: int, description: str
 ) -> dict[str, str]:
     """What a file says about how it was made: the model it was distilled from, every hyper-parameter, and the
     steps really taken.
@@ -141,7 +141,8 @@ def lora_metadata(
     settings = {name: value for name, value in asdict(config).items() if name not in ("targets", "method")}
     if config.method != "lcm":
         settings["method"] = config.label
-    made = {**settings, "planned_steps": config.steps, "steps": steps, "base_model_sha256": base_model_sha256}
+    base = {"base_model": base_model, "base_model_sha256": base_model_sha256}
+    made = {**settings, "planned_steps": config.steps, "steps": steps, **base}
     return {"description": description, DISTILLATION_METADATA: json.dumps(made)}
 
 

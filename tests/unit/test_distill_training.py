@@ -300,10 +300,8 @@ def finished():
 def test_the_file_says_how_it_was_made_and_is_recognised(finished, tmp_path):
     run, _ = finished
     path = tmp_path / "any_name.safetensors"
-    save_lora(
-        run.adapter, path, lora_metadata(run.config, base_model_sha256="ab" * 32, steps=run.run.step,
-        description="of a test")
-    )  # fmt: skip
+    made = {"base_model": "mine", "base_model_sha256": "ab" * 32, "description": "of a test"}
+    save_lora(run.adapter, path, lora_metadata(run.config, steps=run.run.step, **made))
     lora = inspect_lora(path)
     assert (lora.is_lcm, lora.family, lora.rank, lora.problem) == (True, SD15, 2, None)
     with safe_open(str(path), framework="pt") as file:
@@ -316,7 +314,9 @@ def test_the_file_says_how_it_was_made_and_is_recognised(finished, tmp_path):
 
 def test_metadata_name_a_method_that_is_not_lcm():
     config = DistillConfig(method="trailing", grid_points=8, hop=(125, 125))
-    made = lora_metadata(config, base_model_sha256="", steps=1, description="")[DISTILLATION_METADATA]
+    made = lora_metadata(config, base_model="", base_model_sha256="", steps=1, description="")[
+        DISTILLATION_METADATA
+    ]
     assert json.loads(made)["method"] == "trailing-8"
 
 

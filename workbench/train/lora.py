@@ -133,7 +133,13 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
 
     def save() -> None:
         description = f"{what} of the workbench's small {family} model, distilled {source}"
-        made = lora_metadata(config, base_model_sha256=base, steps=distillation.step, description=description)
+        made = lora_metadata(
+            config,
+            base_model=run.checkpoint(family).stem,
+            base_model_sha256=base,
+            steps=distillation.step,
+            description=description,
+        )
         with distillation.averaged():
             save_lora(adapter, path, made)
 

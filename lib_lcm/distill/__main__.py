@@ -1,0 +1,120 @@
+"""Command line of the distillation: `python -m lib_lcm.distill CHECKPOINT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from lib_lcm.distill.checkpoint import CannotDistill, Checkpoint, Loader
+from lib_lcm.distill.command import distil
+from lib_lcm.distill.latents import Progress
+from lib_lcm.distill.run import Job
+
+
+def parse(arguments: Sequence[str] | None, prog: str) -> Job:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Distil a checkpoint's own LCM-LoRA from what it draws itself; no data set is needed.",
+    )
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CHECKPOINT", help="a .safetensors file, as the WebUI has it"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE",
+        help="what it draws to learn from, one prompt a line, or a folder of pictures with a .txt beside"
+        " each; default: a built-in list",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="NAME",
+        help="name or path of the LoRA; default: lcm_lora_CHECKPOINT in the WebUI's LoRA folder",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pictures", type=int, default=640, metavar="N", help="how many it draws; default: 640"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="of training; default: 1000")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="another LCM-LoRA, for the report")
+    parser.add_argument(
+        "--device", metavar="NAME", help="cuda, mps or cpu; default: the first of them there is"
+    )
+    options = parser.parse_args(arguments)
+    for name in ("pictures", "steps"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    changes = {"seed": options.seed} | ({} if options.steps is None else {"steps": options.steps})
+    return Job(
+        options.checkpoint,
+        output_path(options.checkpoint, options.output),
+        torch.device(options.device or best_device()),
+        options.prompts,
+        options.pictures,
+        options.compare,
+        changes,
+    )
+
+
+def output_path(checkpoint: Path, named: Path | None) -> Path:
+    """Where the LoRA goes: a bare name into the LoRA folder of the checkpoint's WebUI, or beside the
+    checkpoint where it lies in none.
+    """
+    named = Path(f"lcm_lora_{checkpoint.stem}") if named is None else named
+    if named.suffix != ".safetensors":
+        named = named.with_name(named.name + ".safetensors")
+    if len(named.parts) > 1:
+        return named
+    models = next(
+        (folder.parent for folder in checkpoint.absolute().parents if folder.name == "Stable-diffusion"), None
+    )
+    folder = checkpoint.parent if models is None else models / "Lora"
+    return folder / named
+
+
+def best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def bars() -> Progress:
+    """A progress bar for each thing that goes on, and few lines where it goes into a file."""
+    shown: dict[str, Any] = {}
+
+    def show(what: str, done: int, total: int) -> None:
+        if what not in shown:
+            shown[what] = tqdm(desc=what, total=total, mininterval=0.5 if sys.stderr.isatty() else 20)
+        shown[what].update(done - shown[what].n)
+        if done == total:
+            shown[what].close()
+
+    return show
+
+
+def main(
+    arguments: Sequence[str] | None = None, load: Loader = Checkpoint, prog: str = "python -m lib_lcm.distill"
+) -> int:
+    job = parse(arguments, prog)
+    try:
+        made = distil(job, load, lambda text: print(text, flush=True), bars())
+    except CannotDistill as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted: the same command goes on where it was.", file=sys.stderr)
+        return 130
+    print(
+        f"{made} is complete, and {job.report.name} beside it shows what it draws: choose it in the WebUI,"
+        " or Auto with this checkpoint."
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    # of the whole process, so not in main(): numbers below 1e-38 take a CPU twice as long
+    torch.set_flush_denormal(True)
+    raise SystemExit(main())

@@ -1,0 +1,408 @@
+"""A checkpoint as WebUIs have it, one safetensors file in the original layout, with all that a distillation
+asks of it.
+
+The networks are diffusers' and transformers', built from the shapes of the file's tensors, so that every
+width of a layout is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib_lcm.distill.config import DistillConfig
+from lib_lcm.families import FAMILIES, SD2, SD15, SDXL, SSD1B, VEGA, Family, of_width
+from lib_lcm.lora.file import shown_name
+from lib_lcm.lora.key_names import split_key
+from lib_lcm.lora.unet_layouts import Outline, outline_of, sdxl_or_smaller
+
+EXTENSION = Path(__file__).absolute().parents[2]
+PACKAGES = EXTENSION / "packages"
+"""Where diffusers may lie for a WebUI that has none: on nobody's path but this command's."""
+TOKENIZER = "openai/clip-vit-large-patch14"
+FORGES_TOKENIZER = Path("backend/huggingface/stabilityai/stable-diffusion-xl-base-1.0/tokenizer")
+"""In the folder of Forge and Forge Neo. A1111 has the one above in huggingface's cache."""
+DISTILLED = (SD15, SD2, SDXL, SSD1B, VEGA)
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+OPEN_CLIP_END = 0
+"""What OpenCLIP's encoders were trained to see after the end of a text; CLIP's see that end again."""
+TRAIN_STEPS = 1000
+BETAS = 0.00085, 0.012
+"""SD's noise schedule: beta is linear in its square root."""
+LOWEST_ABAR = 4.8973451890853435e-08
+"""Of a schedule that ends in noise alone ("ztsnr"); 0 would have no square root to divide by."""
+HEAD_WIDTH, SD1_HEADS = 64, 8
+TEXTS_AT_ONCE = 16
+
+
+class CannotDistill(Exception):
+    """Why nothing was distilled, as one sentence that says what to do."""
+
+
+Cond = tuple[Tensor, ...]
+"""Encoded texts: hidden [B, L, width], and for SDXL and its like pooled [B, width]."""
+
+
+class Model(Protocol):
+    """What is distilled. `unet` has diffusers' names; `latent_shape` is that of one picture; `alphas_cumprod`
+    is float32 [1000]; `cfg` is the CFG scale that its pictures are drawn with, `config` how it is distilled.
+    """
+
+    family: Family
+    unet: nn.Module
+    latent_shape: tuple[int, int, int]
+    alphas_cumprod: Tensor
+    cfg: float
+    config: DistillConfig
+
+    def encode(self, texts: Sequence[str]) -> Cond:
+        """On the CPU; an empty text becomes what guidance compares the others with."""
+
+    def predict(self, sample: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+        """The UNet's answer for variance-preserving `sample` [B, 4, h, w] at `timesteps` [B]."""
+
+    def latents(self, pictures: Tensor) -> Tensor:
+        """[B, 3, H, W] in -1..1 -> [B, 4, h, w] as the UNet sees them."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """[B, 4, h, w] -> [B, 3, H, W] in -1..1."""
+
+
+class Checkpoint:
+    """The `Model` of a file. The UNet is on `device` in `dtype`; the rest comes there when it works.
+
+    Raises CannotDistill for a file that is no such checkpoint.
+    """
+
+    def __init__(self, path: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self.path, self.device = path, device
+        self._tensors = _read(path)
+        self.unet, self.family = _unet(self._tensors, path, device, dtype)
+        side = 64 if self.family is SD15 else 96 if self.family is SD2 else 128
+        self.latent_shape = (4, side, side)
+        self.cfg = 5.0 if self._is_xl else 7.5
+        self.config = DistillConfig.sdxl() if self._is_xl else DistillConfig()
+        self.alphas_cumprod = alphas_cumprod(ends_in_noise="ztsnr" in self._tensors).to(device)
+
+    def _text_encoders(self) -> list[_TextEncoder]:
+        kinds = {"conditioner.embedders.0.transformer.": _clip, "conditioner.embedders.1.model.": _open_clip,
+                 "cond_stage_model.transformer.": _clip, "cond_stage_model.model.": _open_clip}  # fmt: skip
+        found = [
+            make(self._tensors, prefix, self._is_xl)
+            for prefix, make in kinds.items()
+            if any(key.startswith(prefix) for key in self._tensors)
+        ]
+        if len(found) != (2 if self._is_xl else 1):
+            raise CannotDistill(
+                f"{shown_name(self.path)} lacks its text encoder: name a checkpoint that is whole."
+            )
+        return found
+
+    @property
+    def _is_xl(self) -> bool:
+        return self.family.width == SDXL.width
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Cond:
+        parts = []
+        for encoder in self._text_encoders():
+            with _on(self.device, encoder.network):
+                batches = [texts[at : at + TEXTS_AT_ONCE] for at in range(0, len(texts), TEXTS_AT_ONCE)]
+                parts.append([torch.cat(part) for part in zip(*map(encoder, batches), strict=True)])
+        hidden = torch.cat([part[0] for part in parts], dim=-1)
+        if not self._is_xl:
+            return (hidden,)
+        said = torch.tensor([float(bool(text)) for text in texts])
+        return hidden * said[:, None, None], parts[-1][1] * said[:, None]
+
+    def predict(self, sample: Tensor, timesteps: Tensor, cond: Cond) -> Tensor:
+        added = None
+        if self._is_xl:
+            side = 8 * self.latent_shape[-1]
+            sizes = torch.tensor([side, side, 0, 0, side, side], device=sample.device, dtype=sample.dtype)
+            added = {"text_embeds": cond[1], "time_ids": sizes.repeat(len(sample), 1)}
+        answer: Tensor = self.unet(
+            sample, timesteps, encoder_hidden_states=cond[0], added_cond_kwargs=added
+        ).sample
+        return answer
+
+    @cached_property
+    def _vae(self) -> Any:
+        return _autoencoder(self._tensors, 0.13025 if self._is_xl else 0.18215)
+
+    @torch.no_grad()
+    def latents(self, pictures: Tensor) -> Tensor:
+        with _on(self.device, self._vae):
+            parts = [
+                self._vae.encode(one.to(self.device)).latent_dist.mean for one in torch.split(pictures, 1)
+            ]
+        return torch.cat(parts) * float(self._vae.config.scaling_factor)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        with _on(self.device, self._vae):
+            scaled = latents.to(self.device).float() / self._vae.config.scaling_factor
+            return torch.cat([self._vae.decode(one).sample.cpu() for one in torch.split(scaled, 1)])
+
+
+class _TextEncoder:
+    """transformers' text model, from texts to what its last layer or the one before says [B, 77, width] and,
+    of a network with a projection, the pooled text [B, width]. After a text's end mark come more of them, or
+    `after_end`.
+    """
+
+    def __init__(self, network: Any, after_end: int | None, skips_last: bool, norms: bool) -> None:
+        self.network, self.after_end, self.skips_last, self.norms = network, after_end, skips_last, norms
+
+    def __call__(self, texts: Sequence[str]) -> Cond:
+        tokenizer = _tokenizer()
+        ids = torch.tensor(
+            tokenizer(list(texts), padding="max_length", truncation=True, max_length=77)["input_ids"]
+        )
+        if self.after_end is not None:
+            ends = (ids == tokenizer.eos_token_id).int()
+            ids = torch.where((ends.cumsum(1) - ends) > 0, self.after_end, ids)
+        answer = self.network(ids.to(self.network.device), output_hidden_states=True)
+        hidden = answer.hidden_states[-2] if self.skips_last else answer.last_hidden_state
+        if self.norms:
+            hidden = self.network.text_model.final_layer_norm(hidden)
+        pooled = getattr(answer, "text_embeds", None)
+        return (hidden.cpu(),) if pooled is None else (hidden.cpu(), pooled.cpu())
+
+
+def alphas_cumprod(ends_in_noise: bool = False) -> Tensor:
+    """SD's, float32 [1000], computed in float64; with `ends_in_noise` brought to zero at the last timestep
+    (arXiv 2305.08891), as a checkpoint's key "ztsnr" asks for.
+    """
+    low, high = (beta**0.5 for beta in BETAS)
+    table = torch.cumprod(1 - torch.linspace(low, high, TRAIN_STEPS, dtype=torch.float64) ** 2, dim=0)
+    if ends_in_noise:
+        root = table.sqrt()
+        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        table = root.square().clamp(min=LOWEST_ABAR)
+    return table.float()
+
+
+@torch.no_grad()
+def prediction_type(model: Model, blank: Cond, device: torch.device) -> str:
+    """ "epsilon" or "v_prediction", by asking: what the UNet answers to noise is the noise, or unlike it."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, *model.latent_shape, generator=generator).to(device)
+    dtype = next(model.unet.parameters()).dtype
+    blank = tuple(part.to(device, dtype) for part in blank)
+    answer = model.predict(noise.to(dtype), torch.tensor([TRAIN_STEPS - 1], device=device), blank)
+    alike = F.cosine_similarity(answer.float().flatten(), noise.flatten(), dim=0)
+    return "epsilon" if alike > 0.5 else "v_prediction"
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def library(name: str) -> Any:
+    """diffusers or transformers. Raises CannotDistill where this Python has none."""
+    import sys
+
+    if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
+        sys.path.append(str(PACKAGES))
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise CannotDistill(
+            f"This Python cannot import {name} ({error}): use the WebUI's own, and if that cannot either, run"
+            f' `{sys.executable} -m pip install --no-deps --target "{PACKAGES}" diffusers==0.31.0`, which'
+            " puts it where only this command looks."
+        ) from None
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CannotDistill(
+            f"{path} cannot be read as a checkpoint ({error}): name a .safetensors file of one."
+        ) from None
+
+
+def _unet(
+    tensors: Mapping[str, Tensor], path: Path, device: torch.device, dtype: torch.dtype
+) -> tuple[nn.Module, Family]:
+    by_name = {}
+    for key, tensor in tensors.items():
+        if key.startswith(UNET):
+            name = split_key(key)
+            by_name[f"{name.module}.{name.part}"] = tensor
+    outline = outline_of(name.rpartition(".")[0] for name in by_name)
+    family = _family(by_name, outline)
+    if family not in DISTILLED:
+        known = ", ".join(one.label for one in FAMILIES if one in DISTILLED)
+        raise CannotDistill(
+            f"{shown_name(path)} is no checkpoint of a family that can be distilled ({known}): name one that"
+            " is, as the WebUI loads it."
+        )
+    channels = by_name["conv_in.weight"].shape[1]
+    if channels != 4:
+        raise CannotDistill(
+            f"{shown_name(path)} is for inpainting or editing (its UNet takes {channels} channels): distil"
+            " the checkpoint that it was made from."
+        )
+    kind = library("diffusers").UNet2DConditionModel
+    with torch.device("meta"):
+        unet = kind(**_unet_config(by_name, outline))
+    state: dict[str, Tensor] = {}
+    for name, parameter in unet.state_dict().items():
+        layer, _, part = name.rpartition(".")
+        found = by_name.get(f"{layer.replace('.', '_')}.{part}")
+        if found is None or found.numel() != parameter.numel():
+            raise CannotDistill(
+                f"{shown_name(path)} lacks {name} of its UNet, or has it in another shape: it is no plain"
+                f" {family.label} checkpoint."
+            )
+        state[name] = found.reshape(parameter.shape).to(device, dtype)
+    unet.load_state_dict(state, assign=True)
+    return unet.eval().requires_grad_(False), family
+
+
+def _family(by_name: Mapping[str, Tensor], outline: Outline) -> Family | None:
+    widths = {tensor.shape[1] for name, tensor in by_name.items() if name.endswith("_attn2_to_k.weight")}
+    family = of_width(widths.pop()) if len(widths) == 1 else None
+    return sdxl_or_smaller(outline) if family is SDXL else family
+
+
+def _unet_config(by_name: Mapping[str, Tensor], outline: Outline) -> dict[str, Any]:
+    """What UNet2DConditionModel is built with."""
+    levels = 1 + max(int(name.split("_")[2]) for name in by_name if name.startswith("down_blocks_"))
+    widths = [by_name[f"down_blocks_{level}_resnets_1_conv2.weight"].shape[0] for level in range(levels)]
+
+    def depths(side: str, level: int, attentions: int) -> list[int]:
+        places = [f"{side}_blocks_{level}_attentions_{index}" for index in range(attentions)]
+        return [outline.depths.get(place, 0) for place in places]
+
+    down = [depths("down", level, 2) for level in range(levels)]
+    up = [depths("up", level, 3) for level in range(levels)]
+    text_widths = [t.shape[1] for name, t in by_name.items() if name.endswith("_attn2_to_k.weight")]
+    is_linear = any(name.endswith("_proj_in.weight") and t.ndim == 2 for name, t in by_name.items())
+    config: dict[str, Any] = {
+        "block_out_channels": widths,
+        "down_block_types": ["CrossAttnDownBlock2D" if any(depth) else "DownBlock2D" for depth in down],
+        "up_block_types": ["CrossAttnUpBlock2D" if any(depth) else "UpBlock2D" for depth in up],
+        "mid_block_type": "UNetMidBlock2DCrossAttn"
+        if outline.depths.get("mid_block_attentions_0")
+        else "UNetMidBlock2D",
+        "transformer_layers_per_block": [depth if any(depth) else 1 for depth in down],
+        "reverse_transformer_layers_per_block": [depth if any(depth) else 1 for depth in up],
+        "cross_attention_dim": text_widths[0],
+        "use_linear_projection": is_linear,
+        # diffusers has the number of heads under this name
+        "attention_head_dim": [max(1, width // HEAD_WIDTH) for width in widths] if is_linear else SD1_HEADS,
+    }
+    if config["mid_block_type"] == "UNetMidBlock2DCrossAttn":
+        depth = outline.depths["mid_block_attentions_0"]
+        # of the middle diffusers takes the last level's depth
+        if not any(down[-1]):
+            config["transformer_layers_per_block"][-1] = depth
+    if "add_embedding_linear_1.weight" in by_name:
+        config |= {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": by_name["add_embedding_linear_1.weight"].shape[1],
+        }
+    return config
+
+
+def _autoencoder(tensors: Mapping[str, Tensor], scaling_factor: float) -> Any:
+    kind = library("diffusers").AutoencoderKL
+    convert = library("diffusers.loaders.single_file_utils").convert_ldm_vae_checkpoint
+    own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(VAE)}
+    levels = 1 + max(int(key.split(".")[3]) for key in own if key.startswith(f"{VAE}decoder.up."))
+    widths = [own[f"{VAE}encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)]
+    blocks = sum(
+        key.startswith(f"{VAE}encoder.down.0.block.") and key.endswith(".conv1.weight") for key in own
+    )
+    config = {
+        "block_out_channels": widths,
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "layers_per_block": blocks,
+        "latent_channels": 4,
+        "scaling_factor": scaling_factor,
+        "sample_size": 512,  # of the tiles that larger pictures are decoded in
+    }
+    vae = kind(**config)
+    vae.load_state_dict(convert(own, config))
+    vae.enable_tiling()
+    return vae.eval().requires_grad_(False)
+
+
+def _text_config(width: int, layers: int, intermediate: int, **others: Any) -> Any:
+    return library("transformers").CLIPTextConfig(
+        hidden_size=width,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, width // HEAD_WIDTH),
+        bos_token_id=49406,
+        eos_token_id=49407,
+        **others,
+    )
+
+
+def _clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncoder:
+    own = {key[len(prefix) :]: t.float() for key, t in tensors.items() if key.startswith(prefix)}
+    layers = sum(key.endswith(".mlp.fc1.weight") for key in own)
+    intermediate, width = own["text_model.encoder.layers.0.mlp.fc1.weight"].shape
+    network = library("transformers").CLIPTextModel(_text_config(width, layers, intermediate))
+    network.load_state_dict({key: t for key, t in own.items() if "position_ids" not in key}, strict=False)
+    return _TextEncoder(network.eval(), None, is_xl, norms=False)
+
+
+def _open_clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncoder:
+    layers = sum(key.startswith(prefix) and key.endswith(".mlp.c_fc.weight") for key in tensors)
+    intermediate, width = tensors[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"].shape
+    config = _text_config(width, layers, intermediate, hidden_act="gelu", projection_dim=width)
+    network = library("transformers").CLIPTextModelWithProjection(config)
+    convert = library("diffusers.loaders.single_file_utils").convert_open_clip_checkpoint
+    own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(prefix)}
+    network.load_state_dict(convert(network, own, prefix), strict=False)
+    # both leave out the last layer; SD 2.x norms what is left
+    return _TextEncoder(network.eval(), OPEN_CLIP_END, True, norms=not is_xl)
+
+
+_found: dict[str, Any] = {}
+
+
+def _tokenizer() -> Any:
+    """CLIP's: the one that the WebUI has, else huggingface's. Raises CannotDistill without either."""
+    if "tokenizer" not in _found:
+        own = EXTENSION.parent.parent / FORGES_TOKENIZER
+        kind = library("transformers").CLIPTokenizer
+        try:
+            _found["tokenizer"] = kind.from_pretrained(str(own) if own.is_dir() else TOKENIZER)
+        except Exception as error:
+            raise CannotDistill(
+                f"CLIP's tokenizer could not be had from huggingface.co ({error}): be online once, or run"
+                " this in a WebUI's `extensions` folder."
+            ) from None
+    return _found["tokenizer"]
+
+
+@contextmanager
+def _on(device: torch.device, network: nn.Module) -> Iterator[None]:
+    """Inside, `network` is on `device`; otherwise it waits on the CPU."""
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.to("cpu")
+
+
+Loader = Callable[[Path, torch.device, torch.dtype], Model]

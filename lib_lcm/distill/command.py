@@ -1,0 +1,40 @@
+"""From a checkpoint to its own LCM-LoRA, without a data set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lib_lcm.distill.checkpoint import CannotDistill, Loader
+from lib_lcm.distill.cost import Say, settle
+from lib_lcm.distill.latents import Progress, read_prompts
+from lib_lcm.distill.report import write_report
+from lib_lcm.distill.run import DTYPES, Job, Run
+from lib_lcm.distill.training import Distillation
+from lib_lcm.lora.file import shown_name
+
+
+def distil(job: Job, load: Loader, say: Say = print, progress: Progress = lambda *_: None) -> Path:
+    """Writes the LoRA and its report; returns the LoRA's path.
+
+    Interrupted at any time, the same call goes on and ends with the very same file. Raises CannotDistill
+    before anything is trained, and never writes over a file that is there.
+    """
+    for path in (job.output, job.report):
+        if path.exists():
+            raise CannotDistill(f"{path} is there already: move it, or choose another name with --output.")
+    prompts = read_prompts(job.prompts)
+    say(f"Reading {shown_name(job.checkpoint)}.")
+    run = Run(job, load(job.checkpoint, job.device, DTYPES[job.precision]), prompts)
+    settle(run, say)
+    distillation = run.distillation(run.latents(progress))
+
+    def on_step(_: Distillation) -> None:
+        progress("distilling", distillation.step, run.config.steps)
+
+    distillation.run(state_path=job.folder / "state.pt", on_step=on_step, say=lambda _: None)
+    with distillation.averaged():
+        write_report(run, say, progress)
+        run.save(distillation.step)
+    shutil.rmtree(job.folder)
+    return job.output
