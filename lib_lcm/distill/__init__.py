@@ -23,9 +23,9 @@ in one batch. Nothing here knows a host or a model library.
 The student is the UNet itself, called with the LoRA on; `with adapter.disabled():` the same UNet is the
 teacher.
 
-`python -m lib_lcm.distill CHECKPOINT` does all of it for a checkpoint as WebUIs have it: `command` is the line
-from the file to the LoRA, `checkpoint` the networks, `latents` what is learned from, `cost` what it takes, `run`
-the whole in memory, `report` the picture at the end.
+`python -m lib_lcm.distill CHECKPOINT` does all of it for a checkpoint as WebUIs have it: `command` is the
+line from the file to the LoRA, `checkpoint` the networks, `latents` what is learned from, `cost` what it
+takes, `run` the whole in memory, `report` the picture at the end.
 """
 
 from lib_lcm.distill.algorithm import (

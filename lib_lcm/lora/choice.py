@@ -51,12 +51,13 @@ Correction = Callable[[str], "Method | None"]
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of a few-step LoRA: the number of steps, and whether there is a negative prompt that a
-    CFG scale above 2 may serve.
+    """What is wanted of a few-step LoRA: the number of steps, whether there is a negative prompt that a CFG
+    scale above 2 may serve, and the SHA-256 of the checkpoint, None where it is not known.
     """
 
     steps: int | None = None
     uses_negative_prompt: bool = False
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ from lib_lcm.text import Text, Translations, translated
 @dataclass(frozen=True)
 class ListedLora:
     """A LoRA that the drop-down offers: `name` as the option takes it, `family` None for a file that cannot
-    be checked.
+    be checked. `base` is the checkpoint that it was distilled from by our distiller.
     """
 
     name: str
     family: Family | None
     method: Method = LCM
+    base: str | None = None
 
 
 def entries(
@@ -73,6 +74,8 @@ def lora_entry(lora: ListedLora, checkpoint: Family | None = None, words: Transl
         note = lora.family.label
     else:
         note = Text("{family}, not for {checkpoint}", family=lora.family.label, checkpoint=checkpoint.label)
+    if lora.base is not None:
+        note = Text("{family}, distilled from {checkpoint}", family=note, checkpoint=lora.base)
     if lora.family is not None and lora.method is not LCM:
         note = Text("{method}, {family}", method=lora.method.label, family=note)
     return f"{lora.name}{ENTRY_SEPARATOR}{translated(note, words or {})}"

@@ -27,6 +27,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lib_lcm.families import Family
 from lib_lcm.lora.header import MAX_HEADER_BYTES as MAX_HEADER_BYTES  # for callers of `inspect_lora`
@@ -75,6 +76,13 @@ class LoraFile:
     def name(self) -> str:
         """The file's name without its ending, as the WebUI lists it."""
         return self.path.stem
+
+    @property
+    def distilled_from(self) -> tuple[str, str] | None:
+        """Name and SHA-256 of the checkpoint that our distiller made it of; None for all other files."""
+        made = _hyper_parameters(self.metadata) if self.known_by == BY_METADATA else {}
+        name, sha256 = made.get("base_model"), made.get("base_model_sha256")
+        return (name, sha256) if isinstance(name, str) and isinstance(sha256, str) else None
 
     @property
     def is_lcm(self) -> bool:
@@ -214,7 +222,7 @@ def _method(
     """The method of a whole file, and how it is known."""
     is_trained = is_of_trainer(metadata)
     if DISTILLATION_METADATA in metadata and layers.is_plain_unet_lora and not is_trained:
-        return _distilled(metadata[DISTILLATION_METADATA]), BY_METADATA
+        return method_named(_hyper_parameters(metadata).get("method")) or LCM, BY_METADATA
     named = named_in(relative)
     if named in (None, LCM):
         if layers.is_distilled and not is_trained:
@@ -231,10 +239,10 @@ def is_of_trainer(metadata: Mapping[str, str]) -> bool:
     return any(key.startswith(TRAINER_METADATA_PREFIXES) for key in metadata)
 
 
-def _distilled(hyper_parameters: str) -> Method:
-    """The method in our distiller's metadata; LCM where it names none."""
+def _hyper_parameters(metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    """What our distiller noted in a file; nothing where that cannot be read."""
     try:
-        parameters = json.loads(hyper_parameters)
+        parameters = json.loads(metadata.get(DISTILLATION_METADATA, ""))
     except (ValueError, RecursionError):
-        return LCM
-    return (isinstance(parameters, dict) and method_named(parameters.get("method"))) or LCM
+        return {}
+    return parameters if isinstance(parameters, dict) else {}

@@ -150,6 +150,12 @@ class LoraLibrary:
         """
         return choose_best(self._look().by_path.values(), family, wish) or self.choose(family)
 
+    def distilled_from(self, sha256: str, family: Family) -> LoraFile | None:
+        """The LoRA now in the folders that our distiller made of the checkpoint with this SHA-256."""
+        files = [found.file for found in self._look().by_path.values()]
+        made = [(file, file.distilled_from) for file in files if file.family is family]
+        return next((file for file, base in made if base is not None and base[1] == sha256), None)
+
     def of_group(self, family: Family, group: str, steps: int) -> LoraFile | None:
         """The file now in the folders that is made by a method of this group for exactly so many steps."""
         found = of_group(self._look().by_path.values(), family, group, steps)

@@ -20,7 +20,7 @@ from lib_lcm.text import Text
 # counts differently.
 LEAST_SHARE_MATCHED = 0.9
 
-FROM_TAG, FROM_OPTION, REMEMBERED = "tag", "option", "remembered"
+FROM_TAG, FROM_OPTION, REMEMBERED, DISTILLED = "tag", "option", "remembered", "distilled"
 
 
 class Loras(Protocol):
@@ -29,6 +29,8 @@ class Loras(Protocol):
     def choose(self, family: Family) -> Any: ...
 
     def choose_best(self, family: Family, wish: Wish) -> Any: ...
+
+    def distilled_from(self, sha256: str, family: Family) -> LoraFile | None: ...
 
     def of_group(self, family: Family, group: str, steps: int) -> LoraFile | None: ...
 
@@ -49,8 +51,8 @@ class LoraUse:
     `name` is what the file is called: its name, with its folders where another file has the same. `method` is
     what it was made by and `known_by` how that is known; None for a file of which nothing is known. `reason`
     says why it is this one: "tag" (the prompt names it), "option" (the option `lora` does), "remembered" (for
-    the checkpoint), or as `known_by` where it was chosen; None where there is a problem. `replaces` are the
-    prompt's tags in whose place it stands; all others are left as they are.
+    the checkpoint), "distilled" (from the checkpoint), or as `known_by` where it was chosen; None where there
+    is a problem. `replaces` are the prompt's tags in whose place it stands; all others are left as they are.
     """
 
     file: LoraFile | None = None
@@ -250,6 +252,10 @@ def _of_options(
         if file is not None:
             return _for_steps(_of_file(file, loras, REMEMBERED), family, loras, wish)
     is_best = options.lora == BEST or remembered == BEST
+    if wish.checkpoint is not None and gone is None and not is_best:
+        file = loras.distilled_from(wish.checkpoint, family)
+        if file is not None:
+            return _of_file(file, loras, DISTILLED)
     choice = loras.choose_best(family, wish) if is_best else loras.choose(family)
     best = LoraUse(
         choice.file,

@@ -59,8 +59,9 @@ class HostFacts:
     option `lora` has it. `defaults` and `limits` are those of its settings for that family.
     `is_image_editing`: the checkpoint is an image-editing one. `leaves_out_uncond`: the host itself computes
     nothing of the negative prompt at CFG 1. `is_on_grid`: its own LCM sampler tells the UNet the timesteps of
-    the distillation grid alone; `spans_all`: it goes down to t = 0. `checkpoint` is the loaded one's name;
-    `is_full_lcm`: its UNet takes the guidance scale as an input.
+    the distillation grid alone; `spans_all`: it goes down to t = 0. `checkpoint` is the loaded one's name,
+    `checkpoint_sha256` its hash where that is known; `is_full_lcm`: its UNet takes the guidance scale as an
+    input.
     """
 
     family: Family
@@ -74,6 +75,7 @@ class HostFacts:
     is_on_grid: bool = True
     spans_all: bool = False
     checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
     is_full_lcm: bool = False
 
 
@@ -188,7 +190,8 @@ class _Planner:
         options, first = self.options, self.request.first
         allowed = self.host.limits(LCM).max_cfg if options.cfg is None else options.cfg
         uses_negative = bool(first.negative_prompt.strip()) and allowed > DEFAULT_LIMITS.max_cfg
-        return Wish(first.steps if options.steps is None else options.steps, uses_negative)
+        steps = first.steps if options.steps is None else options.steps
+        return Wish(steps, uses_negative, self.host.checkpoint_sha256)
 
     def lora_of(self, asked: PassRequest) -> LoraUse | None:
         """The LoRA of a pass; None on a checkpoint of its own, whose family is not known before it is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib_lcm.lora.file import BY_HASH, BY_LAYERS, BY_METADATA, BY_NAME, BY_YOU
-from lib_lcm.lora.use import REMEMBERED
+from lib_lcm.lora.use import DISTILLED, REMEMBERED
 from lib_lcm.methods import LCM
 from lib_lcm.options import AUTO, SAMPLER_LABELS, SCHEDULE_LABELS, TRAILING
 from lib_lcm.plan.plan import Plan, PlannedPass
@@ -100,6 +100,8 @@ def _lora(first: PlannedPass) -> str:
         lora = Text("{lora} ({method})", lora=lora, method=_method(first))
     if use is not None and use.reason == REMEMBERED:
         return Text("{lora} (remembered for this checkpoint)", lora=lora)
+    if use is not None and use.reason == DISTILLED:
+        return Text("{lora} (distilled from this checkpoint)", lora=lora)
     return lora
 
 

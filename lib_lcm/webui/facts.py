@@ -43,6 +43,7 @@ def host_facts(model) -> HostFacts:
         is_on_grid=models.own_lcm_is_on_grid(model),
         spans_all=samplers.own_lcm_spans_all(),
         checkpoint=models.checkpoint_name(model),
+        checkpoint_sha256=models.checkpoint_sha256(model),
         is_full_lcm=models.guidance_projection(model) is not None,
     )
 
@@ -62,7 +63,8 @@ def lora_of(
     if models.guidance_projection(model) is not None:  # a full LCM needs none
         options = replace(options, lora=NONE)
     family = models.family_of(model)
-    return lora_for(tags, options, family, loras.library(), meaning_of_auto(model), wish or Wish())
+    wish = Wish(checkpoint=models.checkpoint_sha256(model)) if wish is None else wish
+    return lora_for(tags, options, family, loras.library(), meaning_of_auto(model), wish)
 
 
 def loaded_family() -> Family:

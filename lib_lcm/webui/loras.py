@@ -41,7 +41,7 @@ def listed_loras() -> list[ListedLora]:
     found = library()
     return [
         *(
-            ListedLora(option_name(file, found), file.family, method)
+            ListedLora(option_name(file, found), file.family, method, (file.distilled_from or [None])[0])
             for file, method, _ in found.few_step_loras()
         ),
         *(ListedLora(found.name_of(file) + file.path.suffix, None) for file in found.unchecked()),

@@ -37,6 +37,12 @@ def test_what_fits_comes_first_and_the_others_say_what_they_are():
     ]
 
 
+def test_of_which_checkpoint_a_lora_was_distilled_is_said():
+    mine = ListedLora("mine", SD15, base="dreamy")
+    assert shown([mine], SD15)[-1] == "mine · SD 1.5, distilled from dreamy"
+    assert shown([mine], SDXL)[-1] == "mine · SD 1.5, not for SDXL, distilled from dreamy"
+
+
 def test_without_a_checkpoint_nothing_is_said_about_it():
     assert shown(LORAS) == [
         "Auto",

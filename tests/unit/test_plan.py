@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lib_lcm.families import FLUX, SD2, SD3, SD15, SDXL, SDXL_REFINER, SSD1B, UNKNOWN, family_named
+from lib_lcm.lora.file import DISTILLATION_METADATA
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.lora.tags import find_tags
 from lib_lcm.lora.use import lora_for, option_name, why_not_held, why_partly_held
@@ -624,6 +625,51 @@ def test_a_checkpoint_of_a_family_without_an_official_file_can_have_one_remember
     loras = LoraLibrary([tmp_path])
     assert remembering(loras, "lcm_for_sd2", family=SD2) == ("lcm_for_sd2", 1.0, "remembered")
     assert lora_for("a cat", ON, SD2, loras, "deleted").problem.startswith("There is no LCM-LoRA for SD 2.x")
+
+
+# --- distilled from the checkpoint --------------------------------------------------------------------------
+
+OF_MINE, OF_ANOTHER = "ab" * 32, "cd" * 32
+
+
+@pytest.fixture(scope="module")
+def with_own(tmp_path_factory):
+    """The official SD 1.5 file's likeness, and two LoRAs that our distiller made of other checkpoints."""
+    folder = tmp_path_factory.mktemp("Lora")
+    write_lora(folder / "lcm_lora_sd15.safetensors", official_lora_tensors("sd15"))
+    for name, sha256 in (("a_other", OF_ANOTHER), ("own", OF_MINE)):
+        made = {
+            DISTILLATION_METADATA: json.dumps({"base_model": f"base of {name}", "base_model_sha256": sha256})
+        }
+        write_lora(folder / f"{name}.safetensors", official_lora_tensors("sd15", 8), made)
+    return LoraLibrary([folder])
+
+
+def plan_for(loras, sha256, prompt="a cat", remembered=None, **options):
+    facts = HostFacts(SD15, loras, remembered_lora=remembered, checkpoint_sha256=sha256)
+    asked = Request(PassRequest(20, prompt=prompt), 7.0)
+    return make_plan(LcmOptions(enabled=True, steps=4, cfg=1.0, **options), asked, facts)
+
+
+def test_auto_takes_the_lora_that_was_distilled_from_the_very_checkpoint(with_own):
+    use = plan_for(with_own, OF_MINE).first.lora
+    assert (use.file.name, use.reason, use.messages) == ("own", "distilled", ())
+    assert "own (distilled from this checkpoint)" in status_line(plan_for(with_own, OF_MINE))
+    for unknown in ("ef" * 32, None):
+        assert plan_for(with_own, unknown).first.lora.reason not in ("distilled", None)
+    assert with_own.find("own").distilled_from == ("base of own", OF_MINE)
+    assert with_own.find("lcm_lora_sd15").distilled_from is None
+
+
+def test_what_was_asked_for_goes_before_the_checkpoint_s_own(with_own):
+    def name(*args, **options):
+        file = plan_for(with_own, OF_MINE, *args, **options).first.lora.file
+        return None if file is None else file.name
+
+    assert name("a cat <lora:a_other:1>") == "a_other"
+    assert name(lora="lcm_lora_sd15") == "lcm_lora_sd15"
+    assert name(remembered="a_other") == "a_other"
+    assert name(remembered="none") is None
 
 
 # --- special cases ------------------------------------------------------------------------------------------

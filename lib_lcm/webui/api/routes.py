@@ -42,6 +42,7 @@ REASONS = {
     "name": "it was made for this family, and its name speaks of the method",
     "tag": "the prompt names it",
     "option": "the option 'lora' names it",
+    "distilled": "it was distilled from this checkpoint",
     "remembered": "it is remembered for this checkpoint",
 }
 

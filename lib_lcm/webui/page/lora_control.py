@@ -22,7 +22,7 @@ from lib_lcm.lora.entries import entries, entry_for
 from lib_lcm.lora.file import BY_YOU
 from lib_lcm.lora.hashes import sha256_of_file
 from lib_lcm.lora.remembered import NotRemembered
-from lib_lcm.lora.use import FROM_TAG, REMEMBERED, option_name
+from lib_lcm.lora.use import DISTILLED, FROM_TAG, REMEMBERED, option_name
 from lib_lcm.methods import METHODS
 from lib_lcm.options import (
     AUTO,
@@ -213,6 +213,8 @@ def meaning_of_auto(model, family: Family) -> str:
     if use.problem is not None:
         return Text("none found for {family}", family=family.label)
     name = use.name or NO_LORA
+    if use.reason == DISTILLED:
+        return Text("{lora}, distilled from it", lora=name)
     return Text("{lora}, remembered", lora=name) if use.reason == REMEMBERED else name
 
 
