@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from lib_lcm.distill.latents import Progress
 from lib_lcm.distill.run import Job
 
 
-def parse(arguments: Sequence[str] | None, prog: str) -> Job:
+def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
+    """What is asked, and whether a program reads what is said."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Distil a checkpoint's own LCM-LoRA from what it draws itself; no data set is needed.",
@@ -43,12 +45,13 @@ def parse(arguments: Sequence[str] | None, prog: str) -> Job:
     parser.add_argument(
         "--device", metavar="NAME", help="cuda, mps or cpu; default: the first of them there is"
     )
+    parser.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     for name in ("pictures", "steps"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
     changes = {"seed": options.seed} | ({} if options.steps is None else {"steps": options.steps})
-    return Job(
+    job = Job(
         options.checkpoint,
         output_path(options.checkpoint, options.output),
         torch.device(options.device or best_device()),
@@ -57,6 +60,7 @@ def parse(arguments: Sequence[str] | None, prog: str) -> Job:
         options.compare,
         changes,
     )
+    return job, options.lines
 
 
 def output_path(checkpoint: Path, named: Path | None) -> Path:
@@ -95,19 +99,50 @@ def bars() -> Progress:
     return show
 
 
+class Terminal:
+    """What a person reads."""
+
+    def __init__(self) -> None:
+        self.progress = bars()
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def problem(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class Lines:
+    """What the page reads: one JSON object a line, {"say": text}, {"progress": [what, done, total]} or
+    {"problem": text}.
+    """
+
+    def say(self, text: str) -> None:
+        print(json.dumps({"say": text}), flush=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        print(json.dumps({"progress": [what, done, total]}), flush=True)
+
+    def problem(self, text: str) -> None:
+        print(json.dumps({"problem": text}), flush=True)
+
+
 def main(
-    arguments: Sequence[str] | None = None, load: Loader = Checkpoint, prog: str = "python -m lib_lcm.distill"
+    arguments: Sequence[str] | None = None,
+    load: Loader = Checkpoint,
+    prog: str = "python -m lib_lcm.distill",
 ) -> int:
-    job = parse(arguments, prog)
+    job, is_read_by_a_program = parse(arguments, prog)
+    tell: Terminal | Lines = Lines() if is_read_by_a_program else Terminal()
     try:
-        made = distil(job, load, lambda text: print(text, flush=True), bars())
+        made = distil(job, load, tell.say, tell.progress)
     except CannotDistill as problem:
-        print(problem, file=sys.stderr)
+        tell.problem(str(problem))
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted: the same command goes on where it was.", file=sys.stderr)
+        tell.problem("Interrupted: the same command goes on where it was.")
         return 130
-    print(
+    tell.say(
         f"{made} is complete, and {job.report.name} beside it shows what it draws: choose it in the WebUI,"
         " or Auto with this checkpoint."
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 from lib_lcm.distill.checkpoint import CannotDistill, Loader
 from lib_lcm.distill.cost import Say, settle
 from lib_lcm.distill.latents import Progress, read_prompts
-from lib_lcm.distill.report import write_report
+from lib_lcm.distill.report import write_preview, write_report
 from lib_lcm.distill.run import DTYPES, Job, Run
 from lib_lcm.distill.training import Distillation
 from lib_lcm.lora.file import shown_name
+
+PREVIEWS = 10
 
 
 def distil(job: Job, load: Loader, say: Say = print, progress: Progress = lambda *_: None) -> Path:
@@ -30,7 +32,11 @@ def distil(job: Job, load: Loader, say: Say = print, progress: Progress = lambda
     distillation = run.distillation(run.latents(progress))
 
     def on_step(_: Distillation) -> None:
-        progress("distilling", distillation.step, run.config.steps)
+        step, steps = distillation.step, run.config.steps
+        if step * PREVIEWS // steps > (step - 1) * PREVIEWS // steps:
+            with distillation.averaged():
+                write_preview(run)
+        progress("distilling", step, steps)
 
     distillation.run(state_path=job.folder / "state.pt", on_step=on_step, say=lambda _: None)
     with distillation.averaged():

@@ -58,6 +58,16 @@ def write_report(run: Run, say: Callable[[str], None], progress: Progress) -> No
     sheet([title, *notes], columns, [texts[int(row)] for row in rows]).save(run.job.report)
 
 
+def write_preview(run: Run) -> None:
+    """Draws the first prompt as the LoRA is now, in 4 steps, into the folder of the unfinished run."""
+    noise = torch.randn(1, *run.model.latent_shape, generator=torch.Generator().manual_seed(SEED))
+    draw = _few_steps(run, 4, run.adapter)
+    latents = draw(noise.to(run.job.device), torch.zeros(1, dtype=torch.long), SEED)
+    partial = run.job.preview.with_suffix(".partial.png")
+    _image(run.model.decode(latents)[0]).save(partial)
+    partial.replace(run.job.preview)
+
+
 def _ways(run: Run, say: Callable[[str], None]) -> Iterator[tuple[str, Draw]]:
     yield f"{TEACHER_STEPS} steps", lambda noise, row, seed: run.draw(noise, row)
     for steps in FEW_STEPS:

@@ -52,6 +52,11 @@ class Job:
         return self.output.with_suffix(".unfinished")
 
     @property
+    def preview(self) -> Path:
+        """What the LoRA draws in the course of training."""
+        return self.folder / "preview.png"
+
+    @property
     def report(self) -> Path:
         """Beside the LoRA under its name, where WebUIs look for the picture of its card."""
         return self.output.with_suffix(".png")
