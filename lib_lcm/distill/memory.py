@@ -17,7 +17,7 @@ from lib_lcm.distill.checkpointing import blocks_of
 from lib_lcm.distill.config import DistillConfig
 from lib_lcm.distill.lora import LoraAdapter
 
-MARGIN = 1.1
+MARGIN = 1.05
 """For what is not counted: gradients of activations on their way back, workspaces, the allocator's own
 losses.
 """
