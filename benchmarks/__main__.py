@@ -11,6 +11,7 @@ BENCHMARKS = {
     "guidance": "what a negative prompt does when the CFG scale acts in some steps only, on the small models",
     "library_scan": "seconds to recognise a folder of 2,000 LoRA files, for the first time and again",
     "live_latency": "seconds from the last key to the live picture in the page, against the bare generation",
+    "own_lora": "how often LCM-LoRAs draw what is asked for on a checkpoint, its own against others",
     "quality": (
         "agreement with the prompt, distance from real data and cost of every way of sampling, on the small"
         " models (the default)"

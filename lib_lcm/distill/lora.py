@@ -62,6 +62,26 @@ class LoraAdapter(nn.Module):
         if not self._hooks:
             raise ValueError("no layer of this network is a LoRA target")
 
+    @classmethod
+    def of_file(cls, unet: nn.Module, path: Path) -> LoraAdapter:
+        """A LoRA in kohya's names on the layers of `unet` that it is for, off. Raises OSError, ValueError."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            state = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from None
+        downs = {
+            key.partition(".lora_down.")[0]: tensor for key, tensor in state.items() if ".lora_down." in key
+        }
+        names = tuple(name for name, _ in unet.named_modules() if kohya_name(name) in downs)
+        rank = next((len(tensor) for tensor in downs.values()), 1)
+        adapter = cls(unet, rank, float(rank), names)
+        adapter.enabled = False
+        adapter.load_kohya_state(state)
+        return adapter
+
     def _hook(self, key: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         lora = self.layers[key]
 

@@ -5,7 +5,6 @@ apart they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont  # type: ignore[import-untyped]
@@ -14,7 +13,7 @@ from torch import Tensor
 from lib_lcm.distill.algorithm import denoised_and_noise
 from lib_lcm.distill.checkpoint import Cond, Model
 from lib_lcm.distill.latents import TEACHER_STEPS, Progress
-from lib_lcm.distill.lora import LoraAdapter, kohya_name
+from lib_lcm.distill.lora import LoraAdapter
 from lib_lcm.distill.memory import autocast
 from lib_lcm.distill.run import Run
 from lib_lcm.lora.library import LoraLibrary
@@ -80,7 +79,7 @@ def _ways(run: Run, say: Callable[[str], None]) -> Iterator[tuple[str, Draw]]:
         )
     if path is not None:
         try:
-            yield f"4 steps with {path.stem}", _few_steps(run, 4, _other_lora(run, path))
+            yield f"4 steps with {path.stem}", _few_steps(run, 4, LoraAdapter.of_file(run.model.unet, path))
         except (OSError, ValueError) as error:
             say(f"{path.name} cannot be compared with: {error}.")
 
@@ -98,26 +97,6 @@ def _few_steps(run: Run, steps: int, lora: LoraAdapter | None) -> Draw:
                     lora.enabled = False
 
     return draw
-
-
-def _other_lora(run: Run, path: Path) -> LoraAdapter:
-    """Another LoRA in kohya's names on the UNet, off. Raises OSError, ValueError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    layers = {
-        key.partition(".lora_down.")[0]: tensor for key, tensor in state.items() if ".lora_down." in key
-    }
-    names = tuple(name for name, _ in run.model.unet.named_modules() if kohya_name(name) in layers)
-    rank = next((len(tensor) for tensor in layers.values()), 1)
-    adapter = LoraAdapter(run.model.unet, rank, float(rank), names)
-    adapter.enabled = False
-    adapter.load_kohya_state(state)
-    return adapter
 
 
 @torch.no_grad()

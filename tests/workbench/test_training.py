@@ -44,6 +44,7 @@ from workbench.train.text import load_text, train_text
 from workbench.train.vae import VaeSettings, encode_pools, load_vae, train_vae, tune_decoder
 
 STAGES = (
+    "teacher-sd15-v",
     "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit",
     "teacher-sdxl", "teacher-ssd1b",
     "style-sd15", "lora-sd15", "trailing-4-sd15", "lora-sdxl", "lora-ssd1b",

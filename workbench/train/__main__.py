@@ -54,6 +54,7 @@ STAGES = {
     "teacher-sdxl": Stage(_teacher("sdxl"), 20),
     "lora-sdxl": Stage(_lora("sdxl"), 14),
     "teacher-sd15-lit": Stage(_teacher("sd15-lit"), 6),
+    "teacher-sd15-v": Stage(_teacher("sd15-v"), 8),
     "style-sd15": Stage(train_style, 2),
     "teacher-ssd1b": Stage(_teacher("ssd1b"), 7),
     "lora-ssd1b": Stage(_lora("ssd1b"), 12),

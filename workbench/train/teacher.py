@@ -5,12 +5,12 @@ blocks taken out, and `sd15-lit` from the sd15 checkpoint, to be tuned to anothe
 
 `sd15` and `sd15-lit` learn to tell the noise that was added. The others are taught by a checkpoint that knows
 already, SSD-1B by SDXL as the real one was: they learn to predict what it predicts of the same noisy latents,
-a target without chance in it.
+a target without chance in it. `sd15-v` learns to say the same as v, and is not shipped.
 
-Epsilon prediction on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv 2303.09556) and
-captions dropped for classifier-free guidance. The weights also have a floor at high noise: there the
-picture's main colours are decided, by the caption alone, while the plain epsilon loss hardly sees them, and
-an error in epsilon is multiplied by 14 in the first step of a few-step sampler.
+Epsilon prediction, but for that one, on SD's noise schedule, with min-SNR loss weights (Hang et al., arXiv
+2303.09556) and captions dropped for classifier-free guidance. The weights also have a floor at high noise:
+there the picture's main colours are decided, by the caption alone, while the plain epsilon loss hardly sees
+them, and an error in epsilon is multiplied by 14 in the first step of a few-step sampler.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ from workbench.train.vae import load_vae, pool_path
 @dataclass(frozen=True)
 class Origin:
     """Where a checkpoint's training starts: its family, the look that it learns, the checkpoint whose weights
-    it takes over, and the one whose predictions it learns."""
+    it takes over, and the one whose predictions it learns, of noise or (`predicts_v`) as v."""
 
     family: str
     look: str = "plain"
     parent: str | None = None
     taught_by: str | None = None
+    predicts_v: bool = False
 
 
 ORIGINS = {
@@ -54,6 +55,7 @@ ORIGINS = {
     "sd15-lit": Origin("sd15", look="lit", parent="sd15"),
     "sdxl": Origin("sdxl", taught_by="sd15"),
     "ssd1b": Origin("ssd1b", parent="sdxl", taught_by="sdxl"),
+    "sd15-v": Origin("sd15", parent="sd15", taught_by="sd15", predicts_v=True),
 }
 
 
@@ -108,6 +110,12 @@ def add_noise(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, timesteps:
     return abar.sqrt() * latents + (1.0 - abar).sqrt() * noise
 
 
+def as_v(noise: Tensor, noisy: Tensor, alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """A prediction of noise [B, 4, h, w] as one of v = sqrt(abar) noise - sqrt(1 - abar) x0."""
+    abar = alphas_cumprod[timesteps][:, None, None, None]
+    return (noise - (1.0 - abar).sqrt() * noisy) / abar.sqrt()
+
+
 class Pool:
     """The encoded pictures of one look and the token ids of their captions, on the run's device, drawn in
     batches.
@@ -152,6 +160,7 @@ def assemble_model(run: Run, name: str) -> SmallModel:
         load_text(run, origin.family, model.text_encoder)
         with torch.no_grad():
             model.text_encoder.text_proj.weight.mul_(TEXT_GAIN)
+    model.prediction_type = "v_prediction" if origin.predicts_v else "epsilon"
     model.text_encoder.clip.requires_grad_(False)
     skip_padding(model.unet)
     model.unet.to(memory_format=torch.channels_last)
@@ -191,6 +200,10 @@ def train_teacher(run: Run, name: str, settings: TeacherSettings | None = None) 
             with torch.no_grad():
                 wanted = tutor.predict(noisy, timesteps, tutor.text_encoder(ids))
         weights = clamped_snr_weights(model.alphas_cumprod, timesteps, settings.snr_floor, settings.snr_cap)
+        if origin.predicts_v:
+            wanted = as_v(wanted, noisy, model.alphas_cumprod, timesteps)
+            # an error of v makes one of x0 that is sqrt(1 - abar) times as large
+            weights = weights * model.alphas_cumprod[timesteps]
         return ((predicted.float() - wanted).square().mean(dim=(1, 2, 3)) * weights).mean()
 
     def snapshot() -> None:
