@@ -1,7 +1,8 @@
-"""The runs on real WebUIs: one entry a run in docs/hosts.json, shown as the table in docs/hosts.md.
+"""The runs on real WebUIs: one entry a run in docs/hosts.json, shown as the table in docs/hosts.md, and the
+newest of each WebUI in README.md.
 
     python dev.py test tests/live --webui DIR --record "A1111 1.10.1@82a973c0"   adds the entry of this run
-    python -m tests.live.record                                                  writes the table anew
+    python -m tests.live.record                                                  writes the tables anew
 
 An entry, {"host": "A1111 1.10.1", "host_commit": "82a973c0", "commit": ours, "date": "2026-11-28", "files":
 ["api", ...], "passed": 77, "failed": 0, "skipped": {reason: number}, "note": ""}, stays until newer runs on
@@ -87,14 +88,14 @@ def read(docs: Path = DOCS) -> list[dict]:
 
 
 def write(entries: list[dict], docs: Path = DOCS) -> None:
-    """Writes entries, the newest of a day first, as hosts.json and as the table in hosts.md."""
+    """Writes entries, the newest of a day first, as hosts.json and the tables of hosts.md and README.md."""
     entries = in_order(entries)
     text = json.dumps(entries, indent=1, ensure_ascii=False)
     (docs / "hosts.json").write_text(text + "\n", encoding="utf-8", newline="\n")
-    page = (docs / "hosts.md").read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    page = before + BEGIN + "\n" + table(entries) + END + rest.split(END, 1)[1]
-    (docs / "hosts.md").write_text(page, encoding="utf-8", newline="\n")
+    for path, shown in ((docs / "hosts.md", table(entries)), (docs.parent / "README.md", summary(entries))):
+        before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+        page = before + BEGIN + "\n" + shown + END + rest.split(END, 1)[1]
+        path.write_text(page, encoding="utf-8", newline="\n")
 
 
 def in_order(entries: list[dict]) -> list[dict]:
@@ -131,6 +132,19 @@ def table(entries: list[dict]) -> str:
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     lines += ["", "Skipped because:", ""] if reasons else []
     lines += [f"- [{number}] {reason}" for number, reason in enumerate(reasons, 1)]
+    return "\n".join(lines) + "\n"
+
+
+def summary(entries: list[dict]) -> str:
+    """The newest entry of each WebUI as Markdown."""
+    newest: dict[str, dict] = {}
+    for entry in in_order(entries):
+        newest.setdefault(entry["host"], entry)
+    lines = ["| WebUI | run on | our commit | passed | failed | skipped |", "|---|---|---|---|---|---|"]
+    for entry in newest.values():
+        skipped = sum(entry["skipped"].values())
+        cells = (entry["host"], entry["date"], entry["commit"], entry["passed"], entry["failed"], skipped)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -34,7 +34,8 @@ def entry(day: int, *files: str, **changes) -> dict:
 def docs(tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
-    (docs / "hosts.md").write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n", encoding="utf-8")
+    for page in (docs / "hosts.md", tmp_path / "README.md"):
+        page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n", encoding="utf-8")
     (docs / "hosts.json").write_text("[]", encoding="utf-8")
     return docs
 
@@ -66,6 +67,8 @@ def test_a_run_is_added_with_its_files_its_counts_and_the_reasons_of_what_was_sk
     assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page
     assert "| A1111 1.10.1 (82a973c0) |" in page and "| one | 1 | 2 | 2 [1] |" in page
     assert "- [1] this WebUI lacks it" in page
+    row = f"| A1111 1.10.1 | {date.today().isoformat()} | {plugin.commit} | 1 | 2 | 2 |"
+    assert row in (docs.parent / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_run_that_was_cut_short_is_not_added(pytester, docs):
@@ -89,6 +92,14 @@ def test_hosts_are_in_the_order_of_their_versions():
     assert [one["host"] for one in entries] == ["A1111 1.9.4", "A1111 1.10.1", "Forge"]
 
 
+def test_readme_has_the_newest_run_of_each_webui():
+    entries = [entry(1, "api", "page", passed=9), entry(2, "api", passed=5), entry(1, "api", host="Forge")]
+    assert record.summary(entries).splitlines()[2:] == [
+        "| A1111 1.10.1 | 2026-11-02 | 1234567 | 5 | 0 | 0 |",
+        "| Forge | 2026-11-01 | 1234567 | 3 | 0 | 0 |",
+    ]
+
+
 def test_many_files_are_counted_and_a_bar_ends_no_cell():
     table = record.table([entry(1, *"abcdefghi", note="a | b", host_commit="")])
     assert "| A1111 1.10.1 (commit unknown) |" in table and "| 9 files | 3 | 0 | 0 | a \\| b |" in table
@@ -98,5 +109,6 @@ def test_the_page_shows_what_the_file_holds():
     entries = record.read()
     assert entries == record.in_order(entries), "run `python -m tests.live.record`"
     assert record.table(entries) in (record.DOCS / "hosts.md").read_text(encoding="utf-8")
+    assert record.summary(entries) in (record.ROOT / "README.md").read_text(encoding="utf-8")
     keys = set(entry(1, "api"))
     assert all(set(one) == keys for one in entries)
