@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,8 +28,13 @@ EXTENSION = Path(__file__).absolute().parents[2]
 PACKAGES = EXTENSION / "packages"
 """Where diffusers may lie for a WebUI that has none: on nobody's path but this command's."""
 TOKENIZER = "openai/clip-vit-large-patch14"
-FORGES_TOKENIZER = Path("backend/huggingface/stabilityai/stable-diffusion-xl-base-1.0/tokenizer")
-"""In the folder of Forge and Forge Neo. A1111 has the one above in huggingface's cache."""
+TOKENIZERS = (
+    Path("backend/huggingface/stabilityai/stable-diffusion-xl-base-1.0/tokenizer"),
+    Path("ldm_patched/modules/sd1_tokenizer"),
+)
+"""In the folder of Forge and Forge Neo, of reForge and Forge Classic. A1111 has the one above in
+huggingface's cache.
+"""
 DISTILLED = (SD15, SD2, SDXL, SSD1B, VEGA)
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 OPEN_CLIP_END = 0
@@ -206,19 +211,21 @@ def prediction_type(model: Model, blank: Cond, device: torch.device) -> str:
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def library(name: str) -> Any:
-    """diffusers or transformers. Raises CannotDistill where this Python has none."""
+def library(module: str, name: str) -> Any:
+    """What diffusers or transformers has under this name. Raises CannotDistill where this Python has none."""
     import sys
 
     if PACKAGES.is_dir() and str(PACKAGES) not in sys.path:
-        sys.path.append(str(PACKAGES))
+        # first, as it is there because the WebUI's own was not enough
+        sys.path.insert(0, str(PACKAGES))
     try:
-        return importlib.import_module(name)
-    except ImportError as error:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, RuntimeError, AttributeError) as error:  # what their lazy modules raise
+        cause = " ".join(str(error).split())
         raise CannotDistill(
-            f"This Python cannot import {name} ({error}): use the WebUI's own, and if that cannot either, run"
-            f' `{sys.executable} -m pip install --no-deps --target "{PACKAGES}" diffusers==0.31.0`, which'
-            " puts it where only this command looks."
+            f"This Python cannot import {name} from {module} ({cause}): use the WebUI's own, and if that"
+            f' cannot either, run `{sys.executable} -m pip install --no-deps --target "{PACKAGES}"'
+            " diffusers==0.31.0`, which puts it where only this command looks."
         ) from None
 
 
@@ -256,7 +263,7 @@ def _unet(
             f"{shown_name(path)} is for inpainting or editing (its UNet takes {channels} channels): distil"
             " the checkpoint that it was made from."
         )
-    kind = library("diffusers").UNet2DConditionModel
+    kind = library("diffusers", "UNet2DConditionModel")
     with torch.device("meta"):
         unet = kind(**_unet_config(by_name, outline))
     state: dict[str, Tensor] = {}
@@ -321,8 +328,8 @@ def _unet_config(by_name: Mapping[str, Tensor], outline: Outline) -> dict[str, A
 
 
 def _autoencoder(tensors: Mapping[str, Tensor], scaling_factor: float) -> Any:
-    kind = library("diffusers").AutoencoderKL
-    convert = library("diffusers.loaders.single_file_utils").convert_ldm_vae_checkpoint
+    kind = library("diffusers", "AutoencoderKL")
+    convert = library("diffusers.loaders.single_file_utils", "convert_ldm_vae_checkpoint")
     own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(VAE)}
     levels = 1 + max(int(key.split(".")[3]) for key in own if key.startswith(f"{VAE}decoder.up."))
     widths = [own[f"{VAE}encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)]
@@ -345,7 +352,7 @@ def _autoencoder(tensors: Mapping[str, Tensor], scaling_factor: float) -> Any:
 
 
 def _text_config(width: int, layers: int, intermediate: int, **others: Any) -> Any:
-    return library("transformers").CLIPTextConfig(
+    return library("transformers", "CLIPTextConfig")(
         hidden_size=width,
         intermediate_size=intermediate,
         num_hidden_layers=layers,
@@ -360,7 +367,7 @@ def _clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncod
     own = {key[len(prefix) :]: t.float() for key, t in tensors.items() if key.startswith(prefix)}
     layers = sum(key.endswith(".mlp.fc1.weight") for key in own)
     intermediate, width = own["text_model.encoder.layers.0.mlp.fc1.weight"].shape
-    network = library("transformers").CLIPTextModel(_text_config(width, layers, intermediate))
+    network = library("transformers", "CLIPTextModel")(_text_config(width, layers, intermediate))
     network.load_state_dict({key: t for key, t in own.items() if "position_ids" not in key}, strict=False)
     return _TextEncoder(network.eval(), None, is_xl, norms=False)
 
@@ -369,30 +376,27 @@ def _open_clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _Text
     layers = sum(key.startswith(prefix) and key.endswith(".mlp.c_fc.weight") for key in tensors)
     intermediate, width = tensors[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"].shape
     config = _text_config(width, layers, intermediate, hidden_act="gelu", projection_dim=width)
-    network = library("transformers").CLIPTextModelWithProjection(config)
-    convert = library("diffusers.loaders.single_file_utils").convert_open_clip_checkpoint
+    network = library("transformers", "CLIPTextModelWithProjection")(config)
+    convert = library("diffusers.loaders.single_file_utils", "convert_open_clip_checkpoint")
     own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(prefix)}
     network.load_state_dict(convert(network, own, prefix), strict=False)
     # both leave out the last layer; SD 2.x norms what is left
     return _TextEncoder(network.eval(), OPEN_CLIP_END, True, norms=not is_xl)
 
 
-_found: dict[str, Any] = {}
-
-
+@cache
 def _tokenizer() -> Any:
     """CLIP's: the one that the WebUI has, else huggingface's. Raises CannotDistill without either."""
-    if "tokenizer" not in _found:
-        own = EXTENSION.parent.parent / FORGES_TOKENIZER
-        kind = library("transformers").CLIPTokenizer
-        try:
-            _found["tokenizer"] = kind.from_pretrained(str(own) if own.is_dir() else TOKENIZER)
-        except Exception as error:
-            raise CannotDistill(
-                f"CLIP's tokenizer could not be had from huggingface.co ({error}): be online once, or run"
-                " this in a WebUI's `extensions` folder."
-            ) from None
-    return _found["tokenizer"]
+    webui = EXTENSION.parent.parent
+    own = next((webui / folder for folder in TOKENIZERS if (webui / folder).is_dir()), TOKENIZER)
+    kind = library("transformers", "CLIPTokenizer")
+    try:
+        return kind.from_pretrained(str(own))
+    except Exception:  # what it raises seldom names the cause
+        raise CannotDistill(
+            f"CLIP's tokenizer could not be had from {own}: be online once, or run this in a WebUI's"
+            " `extensions` folder."
+        ) from None
 
 
 @contextmanager
