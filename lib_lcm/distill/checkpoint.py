@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lib_lcm.checkpoints import PROJECTION_KEY
 from lib_lcm.distill.config import DistillConfig
 from lib_lcm.families import FAMILIES, SD2, SD15, SDXL, SSD1B, VEGA, Family, of_width
 from lib_lcm.lora.file import shown_name
@@ -37,6 +38,8 @@ huggingface's cache.
 """
 DISTILLED = (SD15, SD2, SDXL, SSD1B, VEGA)
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
+EDM = "edm_"
+"""Marks checkpoints of another noise schedule: CosXL, Playground 2.5."""
 OPEN_CLIP_END = 0
 """What OpenCLIP's encoders were trained to see after the end of a text; CLIP's see that end again."""
 TRAIN_STEPS = 1000
@@ -91,6 +94,8 @@ class Checkpoint:
         self.path, self.device = path, device
         self._tensors = _read(path)
         self.unet, self.family = _unet(self._tensors, path, device, dtype)
+        with _whole(path, "VAE"):
+            self._vae = _autoencoder(self._tensors, path, 0.13025 if self._is_xl else 0.18215)
         side = 64 if self.family is SD15 else 96 if self.family is SD2 else 128
         self.latent_shape = (4, side, side)
         self.cfg = 5.0 if self._is_xl else 7.5
@@ -100,11 +105,12 @@ class Checkpoint:
     def _text_encoders(self) -> list[_TextEncoder]:
         kinds = {"conditioner.embedders.0.transformer.": _clip, "conditioner.embedders.1.model.": _open_clip,
                  "cond_stage_model.transformer.": _clip, "cond_stage_model.model.": _open_clip}  # fmt: skip
-        found = [
-            make(self._tensors, prefix, self._is_xl)
-            for prefix, make in kinds.items()
-            if any(key.startswith(prefix) for key in self._tensors)
-        ]
+        with _whole(self.path, "text encoder"):
+            found = [
+                make(self._tensors, prefix, self._is_xl)
+                for prefix, make in kinds.items()
+                if any(key.startswith(prefix) for key in self._tensors)
+            ]
         if len(found) != (2 if self._is_xl else 1):
             raise CannotDistill(
                 f"{shown_name(self.path)} lacks its text encoder: name a checkpoint that is whole."
@@ -139,10 +145,6 @@ class Checkpoint:
         ).sample
         return answer
 
-    @cached_property
-    def _vae(self) -> Any:
-        return _autoencoder(self._tensors, 0.13025 if self._is_xl else 0.18215)
-
     @torch.no_grad()
     def latents(self, pictures: Tensor) -> Tensor:
         with _on(self.device, self._vae):
@@ -159,13 +161,13 @@ class Checkpoint:
 
 
 class _TextEncoder:
-    """transformers' text model, from texts to what its last layer or the one before says [B, 77, width] and,
-    of a network with a projection, the pooled text [B, width]. After a text's end mark come more of them, or
-    `after_end`.
+    """transformers' text model, from texts to what its last layer says, normed, or the one before, as it is
+    [B, 77, width] and, of a network with a projection, the pooled text [B, width]. After a text's end mark
+    come more of them, or `after_end`.
     """
 
-    def __init__(self, network: Any, after_end: int | None, skips_last: bool, norms: bool) -> None:
-        self.network, self.after_end, self.skips_last, self.norms = network, after_end, skips_last, norms
+    def __init__(self, network: Any, after_end: int | None, skips_last: bool) -> None:
+        self.network, self.after_end, self.skips_last = network, after_end, skips_last
 
     def __call__(self, texts: Sequence[str]) -> Cond:
         tokenizer = _tokenizer()
@@ -177,8 +179,6 @@ class _TextEncoder:
             ids = torch.where((ends.cumsum(1) - ends) > 0, self.after_end, ids)
         answer = self.network(ids.to(self.network.device), output_hidden_states=True)
         hidden = answer.hidden_states[-2] if self.skips_last else answer.last_hidden_state
-        if self.norms:
-            hidden = self.network.text_model.final_layer_norm(hidden)
         pooled = getattr(answer, "text_embeds", None)
         return (hidden.cpu(),) if pooled is None else (hidden.cpu(), pooled.cpu())
 
@@ -241,54 +241,88 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         ) from None
 
 
+@contextmanager
+def _whole(path: Path, part: str) -> Iterator[None]:
+    """Raises CannotDistill for a tensor that was looked for in vain."""
+    try:
+        yield
+    except KeyError as lacking:
+        raise CannotDistill(
+            f"{shown_name(path)} lacks {lacking.args[0]} of its {part}, or has it in another shape: name a"
+            " checkpoint that is whole."
+        ) from None
+
+
+def _fill(
+    network: nn.Module, state: Mapping[str, Tensor], device: torch.device | str, dtype: torch.dtype
+) -> None:
+    """Makes these tensors the network's own, frozen. Raises KeyError for one that lacks or does not fit."""
+    for name, parameter in list(network.named_parameters()):
+        tensor = state.get(name)
+        if tensor is None or tensor.numel() != parameter.numel():
+            raise KeyError(name)
+        owner, _, part = name.rpartition(".")
+        tensor = tensor.reshape(parameter.shape).to(device, dtype)
+        setattr(network.get_submodule(owner), part, nn.Parameter(tensor, requires_grad=False))
+    network.eval()
+
+
 def _unet(
     tensors: Mapping[str, Tensor], path: Path, device: torch.device, dtype: torch.dtype
 ) -> tuple[nn.Module, Family]:
     by_name = {}
     for key, tensor in tensors.items():
-        if key.startswith(UNET):
-            name = split_key(key)
+        if key.startswith(UNET) and (name := split_key(key)).component == "unet":
             by_name[f"{name.module}.{name.part}"] = tensor
     outline = outline_of(name.rpartition(".")[0] for name in by_name)
     family = _family(by_name, outline)
     if family not in DISTILLED:
         known = ", ".join(one.label for one in FAMILIES if one in DISTILLED)
         raise CannotDistill(
-            f"{shown_name(path)} is no checkpoint of a family that can be distilled ({known}): name one that"
-            " is, as the WebUI loads it."
+            f"{shown_name(path)} holds no UNet of a family that can be distilled ({known}): name a whole"
+            " checkpoint of one, as the WebUI loads it."
         )
-    channels = by_name["conv_in.weight"].shape[1]
-    if channels != 4:
+    if PROJECTION_KEY in tensors:
         raise CannotDistill(
-            f"{shown_name(path)} is for inpainting or editing (its UNet takes {channels} channels): distil"
-            " the checkpoint that it was made from."
+            f"{shown_name(path)} is a full LCM, which needs no LoRA: distil the checkpoint that it was made"
+            " from."
         )
     kind = library("diffusers", "UNet2DConditionModel")
-    with torch.device("meta"):
-        unet = kind(**_unet_config(by_name, outline))
-    state: dict[str, Tensor] = {}
-    for name, parameter in unet.state_dict().items():
-        layer, _, part = name.rpartition(".")
-        found = by_name.get(f"{layer.replace('.', '_')}.{part}")
-        if found is None or found.numel() != parameter.numel():
+    with _whole(path, "UNet"):
+        channels = by_name["conv_in.weight"].shape[1]
+        if channels != 4:
             raise CannotDistill(
-                f"{shown_name(path)} lacks {name} of its UNet, or has it in another shape: it is no plain"
-                f" {family.label} checkpoint."
+                f"{shown_name(path)} is for inpainting or editing (its UNet takes {channels} channels):"
+                " distil the checkpoint that it was made from."
             )
-        state[name] = found.reshape(parameter.shape).to(device, dtype)
-    unet.load_state_dict(state, assign=True)
-    return unet.eval().requires_grad_(False), family
+        with torch.device("meta"):
+            unet = kind(**_unet_config(by_name, outline, family))
+        state = {}
+        more = dict(by_name)
+        for name, _ in unet.named_parameters():
+            layer, _, part = name.rpartition(".")
+            state[name] = more.pop(f"{layer.replace('.', '_')}.{part}")
+        _fill(unet, state, device, dtype)
+    odd = [*more, *(key for key in tensors if key.startswith(EDM))]
+    if odd:
+        raise CannotDistill(
+            f"{shown_name(path)} is no plain {family.label} checkpoint (it has {odd[0]}, too): distil the"
+            " one that it was made from."
+        )
+    return unet, family
 
 
 def _family(by_name: Mapping[str, Tensor], outline: Outline) -> Family | None:
-    widths = {tensor.shape[1] for name, tensor in by_name.items() if name.endswith("_attn2_to_k.weight")}
+    widths = {tensor.shape[-1] for name, tensor in by_name.items() if name.endswith("_attn2_to_k.weight")}
     family = of_width(widths.pop()) if len(widths) == 1 else None
     return sdxl_or_smaller(outline) if family is SDXL else family
 
 
-def _unet_config(by_name: Mapping[str, Tensor], outline: Outline) -> dict[str, Any]:
-    """What UNet2DConditionModel is built with."""
-    levels = 1 + max(int(name.split("_")[2]) for name in by_name if name.startswith("down_blocks_"))
+def _unet_config(by_name: Mapping[str, Tensor], outline: Outline, family: Family) -> dict[str, Any]:
+    """What UNet2DConditionModel is built with. Raises KeyError for a tensor that lacks."""
+    levels = 1 + max(
+        (int(name.split("_")[2]) for name in by_name if name.startswith("down_blocks_")), default=0
+    )
     widths = [by_name[f"down_blocks_{level}_resnets_1_conv2.weight"].shape[0] for level in range(levels)]
 
     def depths(side: str, level: int, attentions: int) -> list[int]:
@@ -297,28 +331,24 @@ def _unet_config(by_name: Mapping[str, Tensor], outline: Outline) -> dict[str, A
 
     down = [depths("down", level, 2) for level in range(levels)]
     up = [depths("up", level, 3) for level in range(levels)]
-    text_widths = [t.shape[1] for name, t in by_name.items() if name.endswith("_attn2_to_k.weight")]
+    has_mid_attention = family.unet is not None and family.unet.mid_attention
     is_linear = any(name.endswith("_proj_in.weight") and t.ndim == 2 for name, t in by_name.items())
     config: dict[str, Any] = {
         "block_out_channels": widths,
         "down_block_types": ["CrossAttnDownBlock2D" if any(depth) else "DownBlock2D" for depth in down],
         "up_block_types": ["CrossAttnUpBlock2D" if any(depth) else "UpBlock2D" for depth in up],
-        "mid_block_type": "UNetMidBlock2DCrossAttn"
-        if outline.depths.get("mid_block_attentions_0")
-        else "UNetMidBlock2D",
+        "mid_block_type": "UNetMidBlock2DCrossAttn" if has_mid_attention else "UNetMidBlock2D",
         "transformer_layers_per_block": [depth if any(depth) else 1 for depth in down],
         "reverse_transformer_layers_per_block": [depth if any(depth) else 1 for depth in up],
-        "cross_attention_dim": text_widths[0],
+        "cross_attention_dim": family.width,
         "use_linear_projection": is_linear,
         # diffusers has the number of heads under this name
         "attention_head_dim": [max(1, width // HEAD_WIDTH) for width in widths] if is_linear else SD1_HEADS,
     }
-    if config["mid_block_type"] == "UNetMidBlock2DCrossAttn":
-        depth = outline.depths["mid_block_attentions_0"]
+    if has_mid_attention and not any(down[-1]):
         # of the middle diffusers takes the last level's depth
-        if not any(down[-1]):
-            config["transformer_layers_per_block"][-1] = depth
-    if "add_embedding_linear_1.weight" in by_name:
+        config["transformer_layers_per_block"][-1] = outline.depths["mid_block_attentions_0"]
+    if family.width == SDXL.width:
         config |= {
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": 256,
@@ -327,11 +357,18 @@ def _unet_config(by_name: Mapping[str, Tensor], outline: Outline) -> dict[str, A
     return config
 
 
-def _autoencoder(tensors: Mapping[str, Tensor], scaling_factor: float) -> Any:
+def _autoencoder(tensors: Mapping[str, Tensor], path: Path, scaling_factor: float) -> Any:
+    """Raises KeyError for a tensor that lacks."""
+    own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(VAE)}
+    if not own:
+        raise CannotDistill(
+            f'{shown_name(path)} has no VAE: put one into it in the WebUI ("Bake in VAE" of the Checkpoint'
+            " Merger)."
+        )
     kind = library("diffusers", "AutoencoderKL")
     convert = library("diffusers.loaders.single_file_utils", "convert_ldm_vae_checkpoint")
-    own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(VAE)}
-    levels = 1 + max(int(key.split(".")[3]) for key in own if key.startswith(f"{VAE}decoder.up."))
+    encoder = (key for key in own if key.startswith(f"{VAE}encoder.down."))
+    levels = 1 + max((int(key.split(".")[3]) for key in encoder), default=0)
     widths = [own[f"{VAE}encoder.down.{level}.block.0.conv2.weight"].shape[0] for level in range(levels)]
     blocks = sum(
         key.startswith(f"{VAE}encoder.down.0.block.") and key.endswith(".conv1.weight") for key in own
@@ -346,9 +383,9 @@ def _autoencoder(tensors: Mapping[str, Tensor], scaling_factor: float) -> Any:
         "sample_size": 512,  # of the tiles that larger pictures are decoded in
     }
     vae = kind(**config)
-    vae.load_state_dict(convert(own, config))
+    _fill(vae, convert(own, config), "cpu", torch.float32)
     vae.enable_tiling()
-    return vae.eval().requires_grad_(False)
+    return vae
 
 
 def _text_config(width: int, layers: int, intermediate: int, **others: Any) -> Any:
@@ -368,20 +405,21 @@ def _clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncod
     layers = sum(key.endswith(".mlp.fc1.weight") for key in own)
     intermediate, width = own["text_model.encoder.layers.0.mlp.fc1.weight"].shape
     network = library("transformers", "CLIPTextModel")(_text_config(width, layers, intermediate))
-    network.load_state_dict({key: t for key, t in own.items() if "position_ids" not in key}, strict=False)
-    return _TextEncoder(network.eval(), None, is_xl, norms=False)
+    _fill(network, own, "cpu", torch.float32)
+    return _TextEncoder(network, None, skips_last=is_xl)
 
 
 def _open_clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncoder:
-    layers = sum(key.startswith(prefix) and key.endswith(".mlp.c_fc.weight") for key in tensors)
-    intermediate, width = tensors[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"].shape
-    config = _text_config(width, layers, intermediate, hidden_act="gelu", projection_dim=width)
-    network = library("transformers", "CLIPTextModelWithProjection")(config)
-    convert = library("diffusers.loaders.single_file_utils", "convert_open_clip_checkpoint")
     own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(prefix)}
-    network.load_state_dict(convert(network, own, prefix), strict=False)
-    # both leave out the last layer; SD 2.x norms what is left
-    return _TextEncoder(network.eval(), OPEN_CLIP_END, True, norms=not is_xl)
+    layers = sum(key.endswith(".mlp.c_fc.weight") for key in own)
+    if not is_xl:
+        layers -= 1  # SD 2.x norms what the one before the last says
+    intermediate, width = own[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"].shape
+    config = _text_config(width, layers, intermediate, hidden_act="gelu", projection_dim=width)
+    network = library("transformers", "CLIPTextModelWithProjection" if is_xl else "CLIPTextModel")(config)
+    convert = library("diffusers.loaders.single_file_utils", "convert_open_clip_checkpoint")
+    _fill(network, convert(network, own, prefix), "cpu", torch.float32)
+    return _TextEncoder(network, OPEN_CLIP_END, skips_last=is_xl)
 
 
 @cache

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
+from lib_lcm.checkpoints import PROJECTION_KEY
 from lib_lcm.distill import checkpoint
 from lib_lcm.distill.checkpoint import TOKENIZERS, CannotDistill, Checkpoint, alphas_cumprod, prediction_type
 from lib_lcm.families import family_named
 from tests.full_lcm import in_original_names
-from tests.unit.lora_fixtures import UNET_CONFIGS
+from tests.unit.lora_fixtures import UNET_CONFIGS, write_lora
 
 CPU = torch.device("cpu")
 CLIP_WIDTH, OPEN_CLIP_WIDTH = 64, 128
@@ -437,6 +438,26 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
         assert str(path) in sentence and "name a .safetensors file" in sentence
 
 
+def test_what_holds_no_such_unet_is_refused(tmp_path: Path, load) -> None:
+    lora = write_lora(tmp_path / "style.safetensors", {"lora_unet_mid_block_attentions_0_proj_in.alpha": ()})
+    whole_one = whole("sd15")
+    flux = "double_blocks.0.img_attn.qkv.weight"
+    sentences = [
+        refusal_of_file(lora),
+        refusal(load, vae_in_original_names(vae())),
+        refusal(load, {key.removeprefix(UNET): whole_one[key] for key in whole_one if key.startswith(UNET)}),
+        refusal(load, {f"unet.{key}": tensor for key, tensor in unet("sd15").state_dict().items()}),
+        refusal(load, {**without(whole_one, UNET), f"{UNET}{flux}": torch.zeros(3, 3)}),
+        refusal(load, {**whole_one, **in_original_names(unet("sdxl_refiner").state_dict())}),
+        # as 4 bits are packed
+        refusal(load, {key: tensor.flatten().byte() for key, tensor in whole_one.items()}),
+    ]
+    for sentence in sentences:
+        assert (
+            "SD 1.5, SDXL, SSD-1B, Segmind-Vega, SD 2.x" in sentence and "name a whole checkpoint" in sentence
+        )
+
+
 @pytest.mark.parametrize("channels", [5, 8, 9])
 def test_a_unet_for_inpainting_is_refused(channels: int, load) -> None:
     sentence = refusal(
@@ -445,6 +466,79 @@ def test_a_unet_for_inpainting_is_refused(channels: int, load) -> None:
     assert (
         f"takes {channels} channels" in sentence and "distil the checkpoint that it was made from" in sentence
     )
+
+
+def test_a_full_lcm_is_refused(load) -> None:
+    sentence = refusal(load, {**whole("sd15"), PROJECTION_KEY: torch.zeros(32, 256)})
+    assert "is a full LCM" in sentence and "distil the checkpoint that it was made from" in sentence
+
+
+MORE = {
+    f"{UNET}time_embed.cond_proj.weight": "sd15",  # a full LCM as others convert it
+    f"{UNET}label_emb.0.0.weight": "sd2",  # unCLIP
+    f"{UNET}input_blocks.1.1.transformer_blocks.0.attn1.to_q.scale_weight": "sd15",  # of weights in 8 bits
+    f"{UNET}input_blocks.9.0.in_layers.2.weight": "sdxl",
+    f"{UNET}middle_block.1.transformer_blocks.10.ff.net.2.weight": "sdxl",
+    "edm_vpred.sigma_max": "vega",  # CosXL
+    "edm_mean": "vega",  # Playground 2.5
+}
+
+
+@pytest.mark.parametrize("key", MORE)
+def test_a_checkpoint_that_is_more_than_its_family_is_refused(key: str, load) -> None:
+    sentence = refusal(load, {**whole(MORE[key]), key: torch.zeros(2, 2)})
+    assert "my model.safetensors" in sentence
+
+
+LACKING = [
+    ("sd15", f"{UNET}input_blocks.0.", "UNet"),
+    ("sd15", f"{UNET}time_embed.2.bias", "UNet"),
+    ("sd15", f"{UNET}input_blocks.2.0.out_layers.3.", "UNet"),
+    ("sd15", f"{UNET}input_blocks.1", "UNet"),
+    ("sd15", f"{UNET}input_blocks", "UNet"),
+    ("sd15", f"{UNET}middle_block.1", "UNet"),
+    ("sd15", f"{UNET}output_blocks.11.1.proj_out", "UNet"),
+    ("vega", f"{UNET}label_emb", "UNet"),
+    ("sdxl", f"{UNET}middle_block.1.transformer_blocks.9", "UNet"),
+    ("sd15", "first_stage_model.encoder.", "VAE"),
+    ("sd15", "first_stage_model.encoder.down.0.block.0.conv1", "VAE"),
+    ("sd15", "first_stage_model.decoder.", "VAE"),
+    ("sd15", "first_stage_model.decoder.mid.attn_1.k.bias", "VAE"),
+    ("sd15", "first_stage_model.post_quant_conv", "VAE"),
+    ("sd15", "cond_stage_model.transformer.text_model.encoder.", "text encoder"),
+    ("sd15", "cond_stage_model.transformer.text_model.final_layer_norm.bias", "text encoder"),
+    ("sd15", "cond_stage_model.transformer.text_model.encoder.layers.1", "text encoder"),
+    ("sd2", "cond_stage_model.model.transformer.", "text encoder"),
+    ("sd2", "cond_stage_model.model.transformer.resblocks.0.attn.in_proj_bias", "text encoder"),
+    ("vega", "conditioner.embedders.1.model.text_projection", "text encoder"),
+    ("vega", "conditioner.embedders.1.model.positional_embedding", "text encoder"),
+]
+
+
+@pytest.mark.parametrize("family, start, part", LACKING, ids=lambda value: value)
+def test_a_checkpoint_that_lacks_a_layer_is_refused(
+    family: str, start: str, part: str, load, tokenizer
+) -> None:
+    sentence = refusal(lambda: load(without(whole(family), start)).encode(["a"]))
+    assert f" of its {part}, or has it in another shape: name a checkpoint that is whole" in sentence
+
+
+@pytest.mark.parametrize(
+    "key, part",
+    [
+        (f"{UNET}out.2.bias", "UNet"),
+        ("first_stage_model.decoder.conv_out.bias", "VAE"),
+        ("cond_stage_model.transformer.text_model.embeddings.token_embedding.weight", "text encoder"),
+    ],
+)
+def test_a_layer_in_another_shape_is_refused(key: str, part: str, load, tokenizer) -> None:
+    sentence = refusal(lambda: load({**whole("sd15"), key: torch.zeros(7)}).encode(["a"]))
+    assert f" of its {part}, or has it in another shape" in sentence
+
+
+def test_a_checkpoint_without_vae_is_refused_before_anything_is_done(load) -> None:
+    sentence = refusal(load, without(whole("sd15"), "first_stage_model."))
+    assert "has no VAE" in sentence and "Bake in VAE" in sentence
 
 
 @pytest.mark.parametrize(
