@@ -42,6 +42,8 @@ EDM = "edm_"
 """Marks checkpoints of another noise schedule: CosXL, Playground 2.5."""
 OPEN_CLIP_END = 0
 """What OpenCLIP's encoders were trained to see after the end of a text; CLIP's see that end again."""
+SD2_LAYERS = 23
+"""Of OpenCLIP's 24, what SD 2.x reads. Files made from diffusers' end there."""
 TRAIN_STEPS = 1000
 BETAS = 0.00085, 0.012
 """SD's noise schedule: beta is linear in its square root."""
@@ -104,7 +106,8 @@ class Checkpoint:
 
     def _text_encoders(self) -> list[_TextEncoder]:
         kinds = {"conditioner.embedders.0.transformer.": _clip, "conditioner.embedders.1.model.": _open_clip,
-                 "cond_stage_model.transformer.": _clip, "cond_stage_model.model.": _open_clip}  # fmt: skip
+                 "cond_stage_model.transformer.": _clip, "cond_stage_model.model.": _open_clip,
+                 "conditioner.embedders.0.model.": _open_clip}  # fmt: skip
         with _whole(self.path, "text encoder"):
             found = [
                 make(self._tensors, prefix, self._is_xl)
@@ -401,7 +404,11 @@ def _text_config(width: int, layers: int, intermediate: int, **others: Any) -> A
 
 
 def _clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncoder:
-    own = {key[len(prefix) :]: t.float() for key, t in tensors.items() if key.startswith(prefix)}
+    own = {}
+    for key, tensor in tensors.items():
+        if key.startswith(prefix):
+            # files of SD 1's first year leave it out
+            own[f"text_model.{key[len(prefix) :].removeprefix('text_model.')}"] = tensor.float()
     layers = sum(key.endswith(".mlp.fc1.weight") for key in own)
     intermediate, width = own["text_model.encoder.layers.0.mlp.fc1.weight"].shape
     network = library("transformers", "CLIPTextModel")(_text_config(width, layers, intermediate))
@@ -411,9 +418,12 @@ def _clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncod
 
 def _open_clip(tensors: Mapping[str, Tensor], prefix: str, is_xl: bool) -> _TextEncoder:
     own = {key: tensor.float() for key, tensor in tensors.items() if key.startswith(prefix)}
+    projection = f"{prefix}text_projection"
+    if f"{projection}.weight" in own:  # as a linear layer has it
+        own[projection] = own.pop(f"{projection}.weight").T
     layers = sum(key.endswith(".mlp.c_fc.weight") for key in own)
-    if not is_xl:
-        layers -= 1  # SD 2.x norms what the one before the last says
+    if not is_xl and layers != SD2_LAYERS:
+        layers -= 1
     intermediate, width = own[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"].shape
     config = _text_config(width, layers, intermediate, hidden_act="gelu", projection_dim=width)
     network = library("transformers", "CLIPTextModelWithProjection" if is_xl else "CLIPTextModel")(config)

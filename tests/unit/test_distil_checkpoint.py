@@ -327,12 +327,26 @@ def test_texts_of_sd_1_are_what_clip_says_at_the_end(tokenizer, load) -> None:
     torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-5)
 
 
-def test_texts_of_sd_2_are_what_open_clip_says_before_its_last_layer(tokenizer, load) -> None:
-    (hidden,) = load(whole("sd2")).encode(TEXTS)
+def test_the_names_of_clip_in_files_of_the_first_year(tokenizer, load) -> None:
+    tensors = {key.replace(".text_model.", "."): tensor for key, tensor in whole("sd15").items()}
+    assert torch.equal(load(tensors).encode(TEXTS)[0], load(whole("sd15")).encode(TEXTS)[0])
+
+
+@pytest.mark.parametrize("prefix", ["cond_stage_model.model.", "conditioner.embedders.0.model."])
+def test_texts_of_sd_2_are_what_open_clip_says_before_its_last_layer(prefix: str, tokenizer, load) -> None:
+    tensors = without(whole("sd2"), "cond_stage_model.")
+    (hidden,) = load({**tensors, **open_clip_in_original_names(prefix)}).encode(TEXTS)
     network = open_clip_encoder()
     said = network(padded(tokenizer, 0), output_hidden_states=True).hidden_states[-2]
     expected = network.text_model.final_layer_norm(said)
     torch.testing.assert_close(hidden, expected, rtol=0, atol=1e-5)
+
+
+def test_a_file_of_sd_2_may_end_before_open_clips_last_layer(tokenizer, load) -> None:
+    prefix = "cond_stage_model.model."
+    tensors = {**without(whole("sd2"), prefix), **open_clip_in_original_names(prefix, open_clip_encoder(24))}
+    short = without(tensors, f"{prefix}transformer.resblocks.23.", f"{prefix}text_projection")
+    assert torch.equal(load(short).encode(TEXTS)[0], load(tensors).encode(TEXTS)[0])
 
 
 def test_texts_of_sdxl_are_what_both_say_before_their_last_layer(tokenizer, load) -> None:
@@ -345,6 +359,15 @@ def test_texts_of_sdxl_are_what_both_say_before_their_last_layer(tokenizer, load
     said = [number for number in range(len(TEXTS)) if number != empty]
     torch.testing.assert_close(hidden[said], expected[said], rtol=0, atol=1e-5)
     torch.testing.assert_close(pooled[said], open_clip.text_embeds[said], rtol=0, atol=1e-5)
+
+
+def test_a_projection_that_stands_as_a_linear_layer_does(tokenizer, load) -> None:
+    tensors = whole("vega")
+    linear = {**tensors, "conditioner.embedders.1.model.text_projection.weight": None}
+    linear["conditioner.embedders.1.model.text_projection.weight"] = linear.pop(
+        "conditioner.embedders.1.model.text_projection"
+    ).T
+    assert torch.equal(load(linear).encode(TEXTS)[1], load(tensors).encode(TEXTS)[1])
 
 
 def test_many_texts_are_encoded_in_batches(tokenizer, load, monkeypatch) -> None:
