@@ -126,9 +126,10 @@ def of_pictures(model: Model, pictures: Sequence[Path], folder: Path) -> Tensor:
     for path in pictures:
         try:
             with Image.open(path) as picture:
-                cut = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
-        except OSError as error:
+                upright = ImageOps.exif_transpose(picture).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise CannotDistill(f"{path} is no picture that can be read ({error}): take it out.") from None
+        cut = ImageOps.fit(upright, (side, side), Image.Resampling.LANCZOS)
         values = torch.from_numpy(np.asarray(cut).copy()).permute(2, 0, 1).float() / 127.5 - 1
         parts.append(model.latents(values[None]).half().cpu())
     latents = torch.cat(parts)
