@@ -34,7 +34,8 @@ def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="NAME",
-        help="name or path of the LoRA; default: lcm_lora_CHECKPOINT in the WebUI's LoRA folder",
+        help="name or path of the LoRA, or a folder for it; default: lcm_lora_CHECKPOINT in the WebUI's LoRA"
+        " folder",
     )  # fmt: skip
     parser.add_argument(
         "--pictures", type=int, default=640, metavar="N", help="how many it draws; default: 640"
@@ -65,9 +66,12 @@ def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
 
 def output_path(checkpoint: Path, named: Path | None) -> Path:
     """Where the LoRA goes: a bare name into the LoRA folder of the checkpoint's WebUI, or beside the
-    checkpoint where it lies in none.
+    checkpoint where it lies in none; a folder that is there gets it under its default name.
     """
-    named = Path(f"lcm_lora_{checkpoint.stem}") if named is None else named
+    default = Path(f"lcm_lora_{checkpoint.stem}.safetensors")
+    if named is not None and named.is_dir():
+        return named / default
+    named = default if named is None else named
     if named.suffix != ".safetensors":
         named = named.with_name(named.name + ".safetensors")
     if len(named.parts) > 1:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lib_lcm.distill.__main__ import output_path
 from lib_lcm.distill.checkpoint import CannotDistill
 from lib_lcm.distill.latents import of_pictures, read_prompts
 
@@ -166,3 +167,35 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     refused_picture(write(tmp_path / "length.png", data[:33] + b"\0\0\1\0" + data[37:]))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     refused_picture(tmp_path / "whole.png")
+
+
+# --- where the LoRA goes ------------------------------------------------------------------------------------
+
+
+def test_the_lora_goes_into_the_webuis_folder(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    for checkpoint in (models / "Stable-diffusion" / "a b.v1.5.safetensors",
+                       models / "Stable-diffusion" / "mine" / "a b.v1.5.safetensors"):  # fmt: skip
+        assert output_path(checkpoint, None) == models / "Lora" / "lcm_lora_a b.v1.5.safetensors"
+        assert output_path(checkpoint, Path("new")) == models / "Lora" / "new.safetensors"
+        assert output_path(checkpoint, Path("new.v2")) == models / "Lora" / "new.v2.safetensors"
+        assert output_path(checkpoint, Path("new.safetensors")) == models / "Lora" / "new.safetensors"
+
+
+def test_the_lora_of_a_checkpoint_elsewhere_lies_beside_it(tmp_path: Path, monkeypatch) -> None:
+    assert output_path(tmp_path / "a.safetensors", None) == tmp_path / "lcm_lora_a.safetensors"
+    monkeypatch.chdir(tmp_path)
+    assert output_path(Path("a.safetensors"), None).absolute() == tmp_path / "lcm_lora_a.safetensors"
+    (tmp_path / "Stable-diffusion").mkdir()
+    monkeypatch.chdir(tmp_path / "Stable-diffusion")
+    assert output_path(Path("a.safetensors"), None) == tmp_path / "Lora" / "lcm_lora_a.safetensors"
+
+
+def test_a_path_is_taken_as_it_is_and_a_folder_gets_the_default_name(tmp_path: Path, monkeypatch) -> None:
+    checkpoint = tmp_path / "models" / "Stable-diffusion" / "a.safetensors"
+    assert output_path(checkpoint, tmp_path / "sub" / "b") == tmp_path / "sub" / "b.safetensors"
+    assert output_path(checkpoint, Path("sub/b.safetensors")) == Path("sub/b.safetensors")
+    (tmp_path / "loras").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "loras", Path("loras"), Path("."), Path("")):
+        assert output_path(checkpoint, folder) == folder / "lcm_lora_a.safetensors"
