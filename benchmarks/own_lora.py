@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from benchmarks.statistics import paired_difference, wilson
 from lib_lcm.distill import LoraAdapter
-from lib_lcm.distill.checkpoint import prediction_type
 from lib_lcm.distill.report import few_step_latents
 from workbench.distil import SmallCheckpoint
 from workbench.scenes import Scene, prompts
@@ -33,14 +32,13 @@ STEPS = (2, 4, 8)
 
 def right(model: SmallCheckpoint, wanted: list[Scene], steps: int, look: str) -> np.ndarray:
     """Whether all is right of the picture of each scene, as the UNet is now."""
-    encoded = model.encode([*(scene.caption for scene in wanted), ""])
-    kind = prediction_type(model, tuple(part[-1:] for part in encoded), torch.device("cpu"))
+    encoded = model.encode([scene.caption for scene in wanted])
     found = []
     for start in range(0, len(wanted), BATCH):
-        cond = tuple(part[:-1][start : start + BATCH] for part in encoded)
+        cond = tuple(part[start : start + BATCH] for part in encoded)
         generator = torch.Generator().manual_seed(SEED + start)
         noise = torch.randn(len(cond[0]), *model.latent_shape, generator=generator)
-        latents = few_step_latents(model, noise, cond, steps, kind, SEED + start)
+        latents = few_step_latents(model, noise, cond, steps, model.prediction_type, SEED + start)
         pictures = to_uint8(model.decode(latents))
         found += [facts["all"] for facts in agreement(pictures, wanted[start : start + BATCH], look)]
     return np.array(found)

@@ -30,6 +30,7 @@ class SmallCheckpoint:
         self.family = family_named(self.small.family)
         self.alphas_cumprod = self.small.alphas_cumprod
         self.config = CONFIGS[self.small.family]
+        self.prediction_type = self.small.prediction_type
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Cond:

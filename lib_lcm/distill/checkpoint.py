@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +49,7 @@ BETAS = 0.00085, 0.012
 """SD's noise schedule: beta is linear in its square root."""
 LOWEST_ABAR = 4.8973451890853435e-08
 """Of a schedule that ends in noise alone ("ztsnr"); 0 would have no square root to divide by."""
-HEAD_WIDTH, SD1_HEADS = 64, 8
+HEAD_WIDTH, SD1_HEADS, POOLED_WIDTH = 64, 8, 1280
 TEXTS_AT_ONCE = 16
 
 
@@ -68,10 +68,15 @@ class Model(Protocol):
 
     family: Family
     unet: nn.Module
-    latent_shape: tuple[int, int, int]
     alphas_cumprod: Tensor
     cfg: float
     config: DistillConfig
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]: ...
+
+    @property
+    def prediction_type(self) -> str: ...
 
     def encode(self, texts: Sequence[str]) -> Cond:
         """On the CPU; an empty text becomes what guidance compares the others with."""
@@ -98,8 +103,6 @@ class Checkpoint:
         self.unet, self.family = _unet(self._tensors, path, device, dtype)
         with _whole(path, "VAE"):
             self._vae = _autoencoder(self._tensors, path, 0.13025 if self._is_xl else 0.18215)
-        side = 64 if self.family is SD15 else 96 if self.family is SD2 else 128
-        self.latent_shape = (4, side, side)
         self.cfg = 5.0 if self._is_xl else 7.5
         self.config = DistillConfig.sdxl() if self._is_xl else DistillConfig()
         self.alphas_cumprod = alphas_cumprod(ends_in_noise="ztsnr" in self._tensors).to(device)
@@ -119,6 +122,19 @@ class Checkpoint:
                 f"{shown_name(self.path)} lacks its text encoder: name a checkpoint that is whole."
             )
         return found
+
+    @cached_property
+    def latent_shape(self) -> tuple[int, int, int]:
+        if self._is_xl:
+            return 4, 128, 128
+        # of SD 2.x, those for 768x768 predict v
+        is_large = self.family is SD2 and self.prediction_type == "v_prediction"
+        return (4, 96, 96) if is_large else (4, 64, 64)
+
+    @cached_property
+    def prediction_type(self) -> str:
+        zeros = torch.zeros(1, 77, self.family.width or 0), torch.zeros(1, POOLED_WIDTH)
+        return prediction_type(self, zeros if self._is_xl else self.encode([""]), self.device)
 
     @property
     def _is_xl(self) -> bool:
@@ -203,7 +219,7 @@ def alphas_cumprod(ends_in_noise: bool = False) -> Tensor:
 def prediction_type(model: Model, blank: Cond, device: torch.device) -> str:
     """ "epsilon" or "v_prediction", by asking: what the UNet answers to noise is the noise, or unlike it."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, *model.latent_shape, generator=generator).to(device)
+    noise = torch.randn(1, 4, 64, 64, generator=generator).to(device)
     dtype = next(model.unet.parameters()).dtype
     blank = tuple(part.to(device, dtype) for part in blank)
     answer = model.predict(noise.to(dtype), torch.tensor([TRAIN_STEPS - 1], device=device), blank)

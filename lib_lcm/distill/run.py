@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_lcm.distill.algorithm import Student
-from lib_lcm.distill.checkpoint import Cond, Model, prediction_type
+from lib_lcm.distill.checkpoint import Cond, Model
 from lib_lcm.distill.latents import TEACHER_STEPS, Progress, Prompts, drawn, of_pictures, own_latents
 from lib_lcm.distill.lora import LoraAdapter, lora_metadata, save_lora
 from lib_lcm.distill.memory import autocast
@@ -69,7 +69,7 @@ class Run:
         encoded = model.encode([*prompts.texts, ""])
         self._texts = tuple(part[:-1] for part in encoded)
         self._blank = tuple(part[-1:] for part in encoded)
-        kind = prediction_type(model, self._blank, job.device)
+        kind = model.prediction_type
         self.config = replace(model.config, prediction_type=kind, precision=job.precision, **job.changes)
         torch.manual_seed(self.config.seed)
         self.adapter = LoraAdapter(model.unet, self.config.rank, self.config.alpha, self.config.targets)

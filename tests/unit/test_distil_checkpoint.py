@@ -421,20 +421,30 @@ def test_a_schedule_that_ends_in_noise_alone_is_diffusers(load) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_what_a_unet_answers_is_found_by_asking(ends_in_noise: bool, dtype: torch.dtype) -> None:
     abar = alphas_cumprod(ends_in_noise)
-    picture = torch.linspace(-2, 2, 4 * 16 * 16).reshape(1, 4, 16, 16)
+    picture = torch.linspace(-2, 2, 4 * 64 * 64).reshape(1, 4, 64, 64)
 
     def model(answer: Callable[[Tensor, Tensor], Tensor]) -> SimpleNamespace:
         def predict(sample: Tensor, timesteps: Tensor, cond: tuple[Tensor, ...]) -> Tensor:
             assert sample.dtype == cond[0].dtype == dtype
             return answer(sample, abar[timesteps]).to(dtype)
 
-        return SimpleNamespace(unet=nn.Linear(1, 1).to(dtype), latent_shape=(4, 16, 16), predict=predict)
+        return SimpleNamespace(unet=nn.Linear(1, 1).to(dtype), predict=predict)
 
     blank = (torch.zeros(1, 77, 8),)
     noise = model(lambda sample, a: (sample - a.sqrt() * picture) / (1 - a).sqrt())
     assert prediction_type(noise, blank, CPU) == "epsilon"
     v = model(lambda sample, a: a.sqrt() * sample - (1 - a).sqrt() * picture)
     assert prediction_type(v, blank, CPU) == "v_prediction"
+
+
+@pytest.mark.parametrize(
+    "layout, kind, side", [("sd2", "epsilon", 64), ("sd2", "v_prediction", 96), ("vega", "epsilon", 128)]
+)
+def test_pictures_have_the_size_that_the_checkpoint_was_trained_on(
+    load, layout: str, kind: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Checkpoint, "prediction_type", kind)
+    assert load(whole(layout)).latent_shape == (4, side, side)
 
 
 # --- what cannot be distilled -------------------------------------------------------------------------------
