@@ -11,7 +11,7 @@ from lib_lcm.webui import language, settings, xyz_grid
 from lib_lcm.webui.api import routes as api
 from lib_lcm.webui.generation import activation
 from lib_lcm.webui.generation.process import Generation
-from lib_lcm.webui.host import page, scripts
+from lib_lcm.webui.host import infotexts, page, scripts
 from lib_lcm.webui.page import first_values, live, paste
 from lib_lcm.webui.page.accordion import Accordion
 from lib_lcm.webui.page.host_controls import HostControls
@@ -98,10 +98,10 @@ def install() -> None:
     """
     registry.register()
     activation.install()
+    infotexts.wrap_reading(paste.read_infotext)
     scripts.call(
         ui_settings=settings.register,
         before_ui=language.begin_page,
-        infotext_pasted=paste.undo_guess,
         app_started=_app_started,
         script_unloaded=_script_unloaded,
     )
@@ -115,15 +115,18 @@ def _app_started(demo, app) -> None:
     live.add_routes(demo, app)
 
 
+_UNDO = (registry.unregister, activation.uninstall, infotexts.unwrap_reading)
+
+
 def _script_unloaded() -> None:
-    registry.unregister()
-    activation.uninstall()
+    for undo in _UNDO:
+        undo()
 
 
 def uninstall() -> None:
     """Takes back what `install` got done before it failed; the page then has no accordion, and our JavaScript
     leaves it alone.
     """
-    for undo in (registry.unregister, activation.uninstall, scripts.call_no_more):
+    for undo in (*_UNDO, scripts.call_no_more):
         with suppress(Exception):
             undo()

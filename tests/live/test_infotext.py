@@ -39,6 +39,15 @@ def test_an_infotext_draws_the_same_picture_again(webui, lcm, request_fields):
     assert text == made.infotext
 
 
+def test_an_infotext_that_names_no_schedule_draws_the_same_picture_again(webui):
+    """As those of A1111 1.6 to 1.8."""
+    made, _ = webui.txt2img(PROMPT, seed=77, lcm={"enabled": True, "steps": 4, "cfg": 1})
+    text = made.infotext.replace(", Schedule type: Automatic", "")
+    assert "Schedule type" not in text
+    repeated, _ = again(webui, text)
+    assert repeated == pixels(made.image)
+
+
 def test_an_infotext_made_without_lcm_leaves_it_off(webui):
     made, _ = webui.txt2img(PROMPT, steps=3, cfg_scale=3, seed=77)
     repeated, text = again(webui, made.infotext)

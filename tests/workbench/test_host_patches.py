@@ -142,18 +142,30 @@ def test_a_schedule_that_the_webui_guesses_for_a_picture_of_lcms_is_automatic(tm
     run_in_host(
         tmp_path,
         """
-        from lib_lcm.webui.page.paste import undo_guess
-        for text, key, schedule in (
-            ("a star", "LCM LoRA", "Automatic"),
-            ("a star\\nSteps: 4, Schedule type: Simple", "LCM LoRA", "Simple"),
-            ("a star", "Lora hashes", "Simple"),
+        from modules import infotext_utils
+        from lib_lcm.webui.host import infotexts
+        from lib_lcm.webui.page.paste import SCHEDULE_TYPE, read_infotext
+        own = infotext_utils.parse_generation_parameters
+
+        def guess(text, skip_fields=None):
+            read = own(text, skip_fields)
+            if read.get(SCHEDULE_TYPE) == "Automatic":
+                read[SCHEDULE_TYPE] = "Simple"
+            return read
+
+        infotext_utils.parse_generation_parameters = guess
+        infotexts.wrap_reading(read_infotext)
+        for last, skipped, schedule in (
+            ("LCM LoRA: x", None, "Automatic"),
+            ("LCM LoRA: x, Schedule type: Simple", None, "Simple"),
+            ("Lora hashes: x", None, "Simple"),
+            ("LCM LoRA: x", [SCHEDULE_TYPE], None),
         ):
-            pasted = {key: "x", "Schedule type": "Simple"}
-            undo_guess(text, pasted)
-            assert pasted == {key: "x", "Schedule type": schedule}
-        pasted = {"LCM LoRA": "x"}
-        undo_guess("a star", pasted)
-        assert pasted == {"LCM LoRA": "x"}
+            text = f"a star\\nSteps: 4, Sampler: LCM, CFG scale: 1, {last}"
+            read = infotext_utils.parse_generation_parameters(text, skipped)
+            assert (read["Steps"], read.get(SCHEDULE_TYPE)) == ("4", schedule), read
+        infotexts.unwrap_reading()
+        assert infotext_utils.parse_generation_parameters is guess
         """,
     )
 

@@ -12,6 +12,7 @@ import torch
 import modules.extra_networks as extra_networks  # so that the error names it on a WebUI from before it
 from lib_lcm.options import shown_number
 from lib_lcm.webui.host import server
+from lib_lcm.webui.host.replaced import Replaced
 from modules import shared
 
 
@@ -148,45 +149,24 @@ def added_network() -> str | None:
     return None if name in (None, "", "None") else name
 
 
-class _Activate:
-    """In the place of `modules.extra_networks.activate`."""
-
-    def __init__(self, original):
-        self.original = original
-        self.replacement = None
-
-    def __call__(self, p, extra_network_data):
-        if self.replacement is None:
-            return self.original(p, extra_network_data)
-        with _counting():
-            return self.replacement(self.original, p, extra_network_data)
-
-
-_wrapper: _Activate | None = None
+_activation = Replaced(extra_networks, "activate")
 
 
 def wrap_activate(replacement) -> None:
     """The host's activation of networks becomes `replacement(host's own, p, tags)`. Doing it again changes
     nothing.
     """
-    global _wrapper
-    if _wrapper is None:
-        _wrapper = _Activate(extra_networks.activate)
-        extra_networks.activate = _wrapper
-    _wrapper.replacement = replacement
+
+    def activate(original, p, extra_network_data):
+        with _counting():
+            return replacement(original, p, extra_network_data)
+
+    _activation.replace(activate)
 
 
 def unwrap_activate() -> None:
-    """The host's own activation of networks again. Where another extension has wrapped ours since, ours stays
-    as a mere passage.
-    """
-    global _wrapper
-    if _wrapper is None:
-        return
-    _wrapper.replacement = None
-    if extra_networks.activate is _wrapper:
-        extra_networks.activate = _wrapper.original
-        _wrapper = None
+    """The host's own activation of networks again."""
+    _activation.restore()
 
 
 _fitting: dict[Path, int] = {}

@@ -35,13 +35,15 @@ def restored(name: str) -> RestoredField:
     return RestoredField(f"LCM {name}", lambda pasted: read(name, pasted))
 
 
-def undo_guess(text: str, pasted: dict) -> None:
-    """Takes a picture of LCM's that names no schedule for one of "Automatic", as its WebUI drew it; `text` is
-    what was pasted, `pasted` what the WebUI reads in it.
+def read_infotext(host_read, x: str, *args, **kwargs) -> dict:
+    """What the WebUI reads in the generation parameters `x`. It takes a picture of LCM's that names no
+    schedule for one of "Automatic", as the WebUI that made it drew it.
     """
+    pasted = host_read(x, *args, **kwargs)
     # it guesses "Simple" [neo]
-    if infotext.is_lcm(pasted) and f"{SCHEDULE_TYPE}: " not in text and SCHEDULE_TYPE in pasted:
+    if infotext.is_lcm(pasted) and f"{SCHEDULE_TYPE}: " not in x and SCHEDULE_TYPE in pasted:
         pasted[SCHEDULE_TYPE] = AUTOMATIC_SCHEDULER
+    return pasted
 
 
 def told(pasted) -> dict:
