@@ -41,6 +41,13 @@ SETTINGS = {
     "sd_text_encoder": "None",
     # Forge Neo waits for Enter where a file of settings has no such mark
     "VERSION_UID": "PY313",
+    # its page has 1024 by itself, which takes minutes without a GPU
+    **{
+        f"{preset}_{tab}_{side}": 128
+        for preset in ("sd", "xl")
+        for tab in ("t2i", "i2i")
+        for side in ("width", "height")
+    },
 }
 # a WebUI passes over arguments that it does not know
 ENVIRONMENT = {"IGNORE_CMD_ARGS_ERRORS": "1"}
