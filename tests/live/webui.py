@@ -193,8 +193,10 @@ class WebUI:
 
     def shown_error(self, text: str) -> str:
         """What its page shows of an error with this text: reForge's main thread prints the error and gives
-        the page nothing.
+        the page nothing, Neo's has a word of its own for want of memory.
         """
+        if self.name == "neo" and text == "OutOfMemoryError":
+            return "OOM"
         return "TypeError: 'NoneType' object is not iterable" if self.name == "reforge" else text
 
     @property
