@@ -211,6 +211,20 @@ def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampl
     assert f'Schedule type "{scheduler}" was picked by hand and is respected' in webui.comments
 
 
+def test_a_schedule_picked_by_hand_has_no_step_below_the_distillation_grid(webui):
+    webui.needs_schedules()
+    _, calls = webui.txt2img(PROMPT, lcm=ON, scheduler="Align Your Steps")
+    assert len(calls) == 4 and timesteps(calls)[0] == 999 and timesteps(calls)[-1] == 19
+
+
+def test_a_schedule_picked_by_hand_leaves_no_noise(webui):
+    webui.needs_schedules()
+    one_step = {"prompt": PROMPT, "lcm": {**ON, "steps": 1}}  # one call at the highest level, by either
+    made, _ = webui.txt2img(**one_step, scheduler="KL Optimal")
+    simple, _ = webui.txt2img(**one_step, scheduler="Simple")
+    assert levels_apart(made.image, simple.image) <= 2
+
+
 def test_the_schedule_automatic_is_the_same_beside_any_sampler(webui):
     """reForge makes "Normal" of it for many samplers of its own."""
     webui.needs_schedules()

@@ -60,11 +60,15 @@ class FewStepSampler(samplers.KDiffusionSampler):
             # The schedules of the drop-down span the noise levels of the denoiser that they are given. The
             # host's own LCM has the distillation grid's; the whole table would end in a step at t = 0, where
             # a consistency model does nothing.
+            lowest = TRAIN_STEPS // ORIGINAL_STEPS - 1
             if samplers.own_lcm_spans_all():
-                with samplers.above_timestep(self, TRAIN_STEPS // ORIGINAL_STEPS - 1):
-                    return super().get_sigmas(p, steps)
-            own = samplers.own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
-            return super().get_sigmas(p, steps) if own is None else own.get_sigmas(p, steps)
+                with samplers.above_timestep(self, lowest):
+                    levels = super().get_sigmas(p, steps)
+            else:
+                own = samplers.own_sampler(SAMPLER_LABELS["lcm"], models.in_use())
+                levels = (super() if own is None else own).get_sigmas(p, steps)
+            # "Align Your Steps" goes lower all the same, and "KL Optimal" leaves noise in the picture
+            return torch.cat([levels[:-1].clamp(min=self._table[lowest].item()), levels.new_zeros(1)])
         if self._is_webui:
             return self._sigmas_at(webui_timesteps(steps))
         timesteps = self._img2img_timesteps or self._timesteps(p, steps)

@@ -67,6 +67,23 @@ def ddim(n, sigma_min, sigma_max, inner_model, device):
     return _with_zero(levels[1::stride].flip(0), device)
 
 
+def kl_optimal(n, sigma_min, sigma_max, device):
+    """Evenly spaced in the arctangent, down to the lowest level and no further: the last is not 0."""
+    ends = torch.tensor([sigma_max, sigma_min]).atan()
+    return torch.linspace(float(ends[0]), float(ends[1]), n + 1, device=device).tan()
+
+
+def align_your_steps(n, sigma_min, sigma_max, device):
+    """NVIDIA's eleven levels for SD 1.5 (arXiv 2404.14507), whatever the ends, interpolated in the
+    logarithm.
+    """
+    published = [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029]
+    levels = torch.nn.functional.interpolate(
+        torch.tensor(published).log().view(1, 1, -1), size=n, mode="linear", align_corners=True
+    )
+    return _with_zero(levels.flatten().exp(), device)
+
+
 schedulers = [
     Scheduler("automatic", "Automatic", None),
     Scheduler("uniform", "Uniform", uniform, need_inner_model=True),
@@ -76,6 +93,8 @@ schedulers = [
         "polyexponential", "Polyexponential", k_diffusion.sampling.get_sigmas_polyexponential, default_rho=1.0
     ),
     Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True, aliases=["SGMUniform"]),
+    Scheduler("kl_optimal", "KL Optimal", kl_optimal),
+    Scheduler("align_your_steps", "Align Your Steps", align_your_steps),
     Scheduler("simple", "Simple", simple, need_inner_model=True),
     Scheduler("normal", "Normal", normal, need_inner_model=True),
     Scheduler("ddim", "DDIM", ddim, need_inner_model=True),
