@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -110,37 +111,47 @@ def tcd_jumps(timesteps: Sequence[float], gamma: float) -> list[int]:
     return torch.floor((1.0 - gamma) * following).long().tolist()
 
 
-def webui_timesteps(
-    steps: int, *, train_steps: int = TRAIN_STEPS, original_steps: int = ORIGINAL_STEPS
-) -> list[float]:
+def webui_timesteps(steps: int) -> list[float]:
     """The (fractional) timesteps of the WebUI's own LCM sampler, A1111 1.8.0 and later: evenly from 999 down
-    to the lowest of `original_steps` points, 19 of 50.
+    to 19.
 
     They leave the distillation grid for most step counts, which is why "trailing" is the default of this
-    extension.
+    extension. Raises ValueError for less than one step.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1.")
-    last = train_steps // original_steps - 1
-    first = train_steps - 1
+    first, last = TRAIN_STEPS - 1, TRAIN_STEPS // ORIGINAL_STEPS - 1
     if steps == 1:
         return [float(first)]
     return [first + (last - first) * i / (steps - 1) for i in range(steps)]
 
 
 def webui_unet_timesteps(steps: int, *, is_on_grid: bool, original_steps: int = ORIGINAL_STEPS) -> list[int]:
-    """The timesteps that the WebUI's own LCM sampler tells the UNet at the noise levels of `webui_timesteps`.
+    """The timesteps that the WebUI's own LCM sampler tells the UNet at its evenly spaced noise levels.
 
     A1111 tells it the nearest point of the distillation grid (`is_on_grid`), Forge and reForge the nearest of
-    all timesteps; Forge Neo's go down to 0 (`original_steps` 1000). Where an odd number of steps has its
-    middle one halfway between two points, the last bit of a float decides; it does as here on a CPU.
+    all timesteps; Forge Neo's go down to 0 (`original_steps` 1000). Computed as they do on a CPU, in float32:
+    halfway between two points the last bit decides.
     """
-    if not is_on_grid:
-        return [round(timestep) for timestep in webui_timesteps(steps, original_steps=original_steps)]
-    skip = TRAIN_STEPS // ORIGINAL_STEPS
-    return [
-        math.ceil((timestep - skip + 1) / skip - 0.5) * skip + skip - 1 for timestep in webui_timesteps(steps)
-    ]
+    levels, skip = _log_levels(is_on_grid), TRAIN_STEPS // original_steps
+    points = levels[skip - 1 :: skip]
+    timesteps = torch.linspace(TRAIN_STEPS - 1, skip - 1, steps)
+    positions = (timesteps - (skip - 1)) / skip
+    below, fraction = positions.floor().long(), positions.frac()
+    told = (1 - fraction) * points[below] + fraction * points[positions.ceil().long()]
+    known, stride = (points, skip) if is_on_grid else (levels, 1)
+    nearest = (told.exp().log() - known[:, None]).abs().argmin(dim=0)
+    return [int(index) * stride + stride - 1 for index in nearest]
+
+
+@cache
+def _log_levels(is_of_a1111: bool) -> torch.Tensor:
+    """The logarithms of the noise levels of SD 1.x, SD 2.x and SDXL [TRAIN_STEPS], float32, ascending."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAIN_STEPS, dtype=torch.float64) ** 2
+    kept = torch.cumprod(1 - betas, dim=0)
+    if is_of_a1111:  # keeps these in float32, the others the logarithms
+        kept = kept.float()
+    return ((1 - kept) / kept).sqrt().log().float()
 
 
 def sigma_at(timestep: float, sigmas: Sequence[float], *, original_steps: int | None = None) -> float:

@@ -54,6 +54,7 @@ def test_webui_timesteps_run_evenly_from_999_to_19():
         (3, [999, 499, 19], [999, 509, 19]),  # as told by A1111 1.10.1 and Forge
         (4, [999, 679, 339, 19], [999, 672, 346, 19]),
         (8, [999, 859, 719, 579, 439, 299, 159, 19], [999, 859, 719, 579, 439, 299, 159, 19]),
+        (9, [999, 879, 759, 639, 499, 379, 259, 139, 19], [999, 877, 754, 632, 509, 386, 264, 141, 19]),
     ],
 )
 def test_what_the_webuis_own_sampler_tells_the_unet(steps, on_grid, on_all):
@@ -61,8 +62,12 @@ def test_what_the_webuis_own_sampler_tells_the_unet(steps, on_grid, on_all):
     assert webui_unet_timesteps(steps, is_on_grid=False) == on_all
 
 
-def test_an_lcm_sampler_of_the_webui_that_spans_all_timesteps_ends_at_zero():
-    assert webui_unet_timesteps(4, is_on_grid=False, original_steps=1000) == [999, 666, 333, 0]
+@pytest.mark.parametrize(
+    "steps,timesteps",
+    [(3, [999, 500, 0]), (4, [999, 666, 333, 0]), (7, [999, 833, 666, 500, 333, 166, 0])],  # as told by Neo
+)
+def test_an_lcm_sampler_of_the_webui_that_spans_all_timesteps_ends_at_zero(steps, timesteps):
+    assert webui_unet_timesteps(steps, is_on_grid=False, original_steps=1000) == timesteps
 
 
 def test_sigma_between_two_timesteps_is_interpolated_in_the_logarithm():
