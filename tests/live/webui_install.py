@@ -49,6 +49,18 @@ SETTINGS = {
         for side in ("width", "height")
     },
 }
+# Forge Neo pastes nothing into a text field that its page's saved defaults do not know, as on its first start
+DEFAULTS = {
+    f"{field}/value": ""
+    for field in (
+        "txt2img/Prompt",
+        "txt2img/Negative Prompt",
+        "txt2img/Hires prompt",
+        "txt2img/Hires negative prompt",
+        "img2img/Prompt",
+        "img2img/Negative Prompt",
+    )
+}
 # a WebUI passes over arguments that it does not know
 ENVIRONMENT = {"IGNORE_CMD_ARGS_ERRORS": "1"}
 
@@ -168,6 +180,7 @@ def prepare_data_dir(data_dir: Path, models: Path) -> list[str]:
     link_folder(PROBE, extensions / "lcm-test-probe")
     settings = {**SETTINGS, "sd_model_checkpoint": first.relative_to(checkpoints).as_posix()}
     (data_dir / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (data_dir / "ui-config.json").write_text(json.dumps(DEFAULTS), encoding="utf-8")
     places = {"--data-dir": data_dir, "--ckpt-dir": checkpoints, "--lora-dir": loras, "--ckpt": first}
     return [part for name, path in places.items() for part in (name, str(path))]
 
