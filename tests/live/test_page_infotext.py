@@ -110,8 +110,8 @@ def test_a_picture_of_another_webuis_own_sampler_and_a_tag_is_drawn_at_its_times
     """
     size = f"{webui.side}x{webui.side}"
     made_elsewhere = (
-        f"{PROMPT} <lora:lcm_lora_sd15:0.7>\nSteps: 4, Sampler: LCM, CFG scale: 1, Seed: 77, Size: {size},"
-        " Version: v1.99.0"
+        f"{PROMPT} <lora:lcm_lora_sd15:0.7>\nSteps: 4, Sampler: LCM, Schedule type: Automatic, CFG scale: 1,"
+        f" Seed: 77, Size: {size}, Version: v1.99.0"
     )
     page.fill("#txt2img_prompt textarea", made_elsewhere)
     page.click("#paste")
