@@ -215,8 +215,9 @@ def test_send_to_img2img_takes_lcm_along_and_keeps_that_tabs_own(page, webui):
     wait_until_shown(page, "img2img_steps", "LCM: 2")
     settle(page)
     assert is_ticked(page, "img2img")
-    # the WebUI itself sends what the first tab's steps are
-    wait_for_values(page, {**own, "steps": MINE["steps"]}, "img2img")
+    # the WebUI itself sends what the first tab's steps are and, where a setting says so, its CFG scale
+    sent = ("steps", "cfg") if webui.all_settings().get("send_cfg") else ("steps",)
+    wait_for_values(page, {**own, **{name: MINE[name] for name in sent}}, "img2img")
     wait_for_values(page, MINE)
 
 
