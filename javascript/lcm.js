@@ -29,7 +29,7 @@
             this.polls = 0; // since when
             this.known = null; // what the last answer wants to be told again
             this.moving = null; // what the sliders held that follow the checkpoint's family, when it was asked
-            this.problem = null; // of a button, to be shown with the next answer
+            this.problem = null; // of a button or a pasted picture, to be shown until all that came with it is answered
             this.kept = null; // what the WebUI's own controls held while LCM was off
             this.isRefused = false; // by the last answer: a generation would fail
             this.schedule = UNCHANGED; // the schedule when it was last asked
@@ -79,7 +79,6 @@
             this.schedule = at(places.schedule)[0];
             const isScaled = gradioApp().querySelector(`#${this.name}_tab_resize_by`)?.style.display === "block"; // A1111 1.6 reports no tabs
             const question = { token: this.question, known: this.known, problem: this.problem, is_scaled: isScaled };
-            this.problem = null;
             return [JSON.stringify(question), ...values];
         }
 
@@ -146,7 +145,10 @@
 
     function settle() {
         document.body.setAttribute("data-lcm-settled", "");
-        both.forEach(announce);
+        both.forEach((tab) => {
+            tab.problem = null;
+            announce(tab);
+        });
     }
 
     // --- what gradio calls ---------------------------------------------------------------------------------------------------
@@ -182,7 +184,10 @@
             const back = chosen === null && !isLcm && isSet(schedule) ? it.beforePaste.schedule : UNCHANGED;
             if (chosen === null) it.beforePaste = null;
             else if (!isSet(it.schedule)) it.beforePaste = { schedule: it.schedule, chosen };
-            if (note) it.problem = note;
+            if (note) {
+                it.problem = note;
+                it.askIn(MOMENT);
+            }
             return [back, ...(isLcm && it.kept ? it.kept : Array(count).fill(UNCHANGED))];
         },
     };

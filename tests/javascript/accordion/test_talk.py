@@ -202,6 +202,7 @@ def test_the_schedule_of_a_pasted_picture_of_the_webuis_own_lcm_goes_with_the_ne
         page.pass_time(100)
         problem = page.sent("txt2img")[-1]["question"]["problem"]
         page.answer()
+        page.pass_time(200)
         return problem
 
     assert pasted(page, **own)[0] == UNCHANGED and told() == "It is set."
@@ -216,18 +217,27 @@ def test_the_schedule_of_a_pasted_picture_of_the_webuis_own_lcm_goes_with_the_ne
     assert pasted(page, **other, shown="Finer")[0] == UNCHANGED  # the user has chosen since
 
 
+def test_what_there_is_to_say_of_a_pasted_picture_is_said_though_nothing_else_changes(page):
+    pasted(page, is_lcm=False, schedule="WebUI")
+    page.pass_time(100)
+    assert page.sent()[-1]["question"]["problem"] == "It is set."
+
+
 # --- what makes it ask --------------------------------------------------------------------------------------
 
 
-def test_a_button_that_has_done_its_work_makes_it_ask_with_its_problem_once(page):
+def test_a_button_that_has_done_its_work_makes_it_ask_with_its_problem_until_all_is_answered(page):
     page.run("""lcmPage.done('txt2img', '{"at": 1, "problem": "No."}')""")
     page.pass_time(100)
-    assert [asked["question"]["problem"] for asked in page.sent()] == ["No."]
-    page.changed()
+    page.changed()  # whatever else comes with it must not take it away
     page.pass_time(100)
     page.answer()
     page.pass_time(100)
-    assert [asked["question"]["problem"] for asked in page.sent()] == ["No.", None]
+    page.answer()
+    page.pass_time(200)
+    page.changed()
+    page.pass_time(100)
+    assert [asked["question"]["problem"] for asked in page.sent()] == ["No.", "No.", None]
 
 
 def test_a_problem_that_comes_during_a_question_is_in_the_next_one(page):
