@@ -11,7 +11,7 @@ from lib_lcm.options import SAMPLER_LABELS
 from lib_lcm.plan.make import AUTOMATIC_SCHEDULER
 from lib_lcm.plan.request import unless_same
 from lib_lcm.webui.host import generations, server
-from modules import sd_samplers
+from modules import sd_samplers, shared
 from modules.sd_samplers_common import SamplerData as SamplerData
 from modules.sd_samplers_kdiffusion import CFGDenoiserKDiffusion as CFGDenoiserKDiffusion
 from modules.sd_samplers_kdiffusion import KDiffusionSampler as KDiffusionSampler
@@ -70,6 +70,24 @@ def requested_schedule(sampler: str | None, schedule: str | None) -> str | None:
 def effective_cfg(denoiser, cond_scale: float) -> float:
     """The CFG scale of a step as the host will use it: extensions may set a factor on its denoiser."""
     return cond_scale * getattr(denoiser, "cond_scale_miltiplier", 1.0)  # (sic)
+
+
+@contextmanager
+def guided_from_the_first_step():
+    """Inside, the setting that leaves guidance out of the first steps leaves it out of none where it is 0:
+    else it leaves it out of the first one, with every sampler [classic].
+    """
+    settings, name = shared.opts.data, "skip_early_cond"
+    if server.setting(name, None) != 0:
+        yield
+        return
+    before = {name: settings[name]} if name in settings else {}
+    settings[name] = -1.0
+    try:
+        yield
+    finally:
+        del settings[name]
+        settings.update(before)
 
 
 def at_cfg_one(denoiser, p):

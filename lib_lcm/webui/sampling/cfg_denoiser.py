@@ -44,7 +44,8 @@ class LcmCFGDenoiser(samplers.CFGDenoiserKDiffusion):
         if isinstance(inner, CondRowsFirst):
             inner.reset_rows(len(x) if self._is_cond_enough(*args, **kwargs) else None)
         try:
-            return super().forward(x, sigma, *args, **kwargs)
+            with samplers.guided_from_the_first_step():
+                return super().forward(x, sigma, *args, **kwargs)
         finally:
             if isinstance(inner, CondRowsFirst):
                 inner.reset_rows(None)  # lets go of this step's outputs, also when memory ran out
