@@ -202,6 +202,7 @@ def test_a_checkpoint_given_with_the_request_decides_the_lora_of_that_request_on
 @pytest.mark.parametrize("scheduler", ["Karras", "Simple", "SGM Uniform"])
 def test_a_schedule_picked_by_hand_gives_the_noise_levels_of_the_hosts_own_sampler(webui, scheduler):
     webui.needs_schedules()
+    webui.needs_grid()
     webui.txt2img(PROMPT, sampler_name="LCM", scheduler=scheduler, steps=4, cfg_scale=1)
     levels = [event["sigma"][0] for event in webui.events_of("cfg_denoiser")]
     made, calls = webui.txt2img(PROMPT, lcm=ON, scheduler=scheduler)
@@ -264,6 +265,7 @@ def test_each_loop_of_a_script_has_the_steps_that_its_strength_leaves(webui):
 
 def test_a_schedule_picked_by_hand_holds_for_img2img_too(webui):
     webui.needs_schedules()
+    webui.needs_grid()
     start = webui.txt2img(OTHER, lcm=ON)[0].image
     fields = {"scheduler": "Karras", "denoising_strength": 0.5}
     webui.img2img(PROMPT, [start], sampler_name="LCM", steps=4, cfg_scale=1, **fields)
