@@ -57,6 +57,8 @@ class Answer:
     """What the folded part offers for download, with plain spaces."""
     clears_offer: bool
     """Whether what is chosen there is not chosen any more."""
+    own: str | None
+    """What the folded part says that makes a checkpoint's own LoRA, None where that stays."""
 
 
 class Panel:
@@ -162,6 +164,8 @@ class Panel:
         download: dict,
         correct: dict,
         offers: dict,
+        own: str | dict,
+        own_name: dict,
     ) -> Answer:
         said = json.loads(exchange)
         assert said["token"] == "a token"
@@ -204,6 +208,7 @@ class Panel:
             correct=button(correct),
             offers=[entry.replace("\u00a0", " ") for entry in said["known"]["offers"]],
             clears_offer="value" in offers,
+            own=_text(own) if isinstance(own, str) else None,
         )
 
 

@@ -22,6 +22,13 @@ def chosen_hires_steps(steps):
     return 0 if steps and steps == server.setting(f"{preset}_t2i_hr_step", None) else steps
 
 
+def queue():
+    """The WebUI's queue, as a lock: whoever has it draws, and nobody else."""
+    from modules import call_queue
+
+    return call_queue.queue_lock
+
+
 def is_for_api(p) -> bool:
     """Whether a generation was asked for over the API, not on the page."""
     return bool(getattr(p, "is_api", False))

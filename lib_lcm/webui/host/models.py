@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,12 @@ def is_selected(model, override: str | None = None) -> bool:
 def selected_name(override: str | None = None) -> str | None:
     """The name of the checkpoint that a generation started now would use; see `is_selected`."""
     return getattr(_selected_checkpoint(override), "model_name", None)
+
+
+def selected_file() -> Path | None:
+    """The file of the selected checkpoint, of the loaded one where none is selected; None without either."""
+    info = _selected_checkpoint(None) or getattr(loaded(), "sd_checkpoint_info", None)
+    return None if info is None else Path(info.filename)
 
 
 def checkpoint_of(overrides: Iterable[str]) -> str | None:
@@ -205,3 +212,36 @@ def checkpoint_sha256(model) -> str | None:
     (--no-hashing).
     """
     return getattr(getattr(model, "sd_checkpoint_info", None), "sha256", None)
+
+
+def distiller() -> str:
+    """The module that is the command which distils this host's checkpoints."""
+    from modules import sd_models
+
+    # those of our own host have a layout of their own
+    return getattr(sd_models, "lcm_distiller", "lib_lcm.distill")
+
+
+@contextmanager
+def off_device() -> Iterator[str]:
+    """While inside, the memory of the device, whose name this gives, is free of the host's models, which do
+    not change by that. For who has the WebUI's queue.
+    """
+    from modules import devices, sd_models
+
+    is_cpu = devices.device.type == "cpu"
+    names = ("backend.memory_management", "ldm_patched.modules.model_management")  # [forge neo], [reforge]
+    memory = next((sys.modules[name] for name in names if name in sys.modules), None)
+    if memory is not None:  # it brings back by itself what is needed next
+        if not is_cpu:
+            memory.unload_all_models()
+        yield str(devices.device)
+        return
+    loaded_models = [] if is_cpu else sd_models.model_data.loaded_sd_models
+    try:
+        for model in loaded_models:
+            sd_models.send_model_to_cpu(model)
+        yield str(devices.device)
+    finally:
+        if loaded_models and sd_models.model_data.sd_model is not None:  # the others stay until they are used
+            sd_models.send_model_to_device(sd_models.model_data.sd_model)

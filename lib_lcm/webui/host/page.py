@@ -17,6 +17,11 @@ def gradio_holds_back_presses() -> bool:
     return "default_concurrency_limit" in inspect.signature(gr.Blocks.queue).parameters
 
 
+def several_at_once() -> dict:
+    """Arguments for an event of which several presses may be answered at once."""
+    return {"concurrency_limit": None} if gradio_holds_back_presses() else {}
+
+
 def change_page_config(component, attributes) -> None:
     """What the page gets for the component has `attributes()` in it, asked for as late as the page is put
     together.

@@ -22,7 +22,7 @@ from lib_lcm.sampling.guidance import highest_middle_cfg
 from lib_lcm.text import Text
 from lib_lcm.webui import facts, loras, settings
 from lib_lcm.webui.host import models, page
-from lib_lcm.webui.page import first_values, host_controls, live, paste, status_panel
+from lib_lcm.webui.page import first_values, host_controls, live, own_lora, paste, status_panel
 from lib_lcm.webui.page.host_controls import HostControls
 from lib_lcm.webui.page.lora_control import LoraControl, correct_button, lora_in_use, remember_button, row_for
 from lib_lcm.webui.page.more_loras import MoreLoras, list_for
@@ -68,6 +68,7 @@ class Accordion:
                         negative, label=Text("Negative prompt"), elem_id=elem_id("negative")
                     )
             self.more = MoreLoras(elem_id)
+            self.own = own_lora.OwnLora(elem_id)
             with gr.Accordion(Text("Advanced"), open=False, elem_id=elem_id("advanced")):
                 for row in ADVANCED:
                     by_name |= self._row(row)
@@ -159,7 +160,7 @@ class Accordion:
             self.exchange, self.status, self.messages, self.quality, self.negative, self.by_name["steps"],
             self.by_name["cfg"],
             lora.dropdown, lora.remember, lora.download, lora.correct,
-            self.more.lora,
+            self.more.lora, self.own.about, self.own.name,
         ]  # fmt: skip
         self.ask.click(
             self._answer,
@@ -203,6 +204,7 @@ class Accordion:
         )
         self.lora.connect(self.done, self.exchange, self.by_name["method"])
         self.more.connect(self.done)
+        self.own.connect(self.done)
 
     def _on(self, event, function: str, *args, inputs=(), outputs=()) -> None:
         """At this event of a component, the page calls a function of javascript/lcm.js with `args` and the
@@ -252,6 +254,7 @@ class Accordion:
         ranges = slider_ranges(said.plan)
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
         offers, more = list_for(None if model is None else family_named(family), known.get("offers"))
+        own, about, name = own_lora.update(known.get("own"))
         preset = presets.preset_of(value["steps"])
         negative = presets.negative_of(value["cfg"], value["guided_steps"])
         answer = {
@@ -264,7 +267,7 @@ class Accordion:
             "moved": [moved.get(name) for name in FOLLOWING],
             "known": {
                 "family": family, "entries": entries, "method": method, "kept": kept, "ranges": ranges,
-                "offers": offers, "light": light,
+                "offers": offers, "light": light, "own": own,
             },
             "lora": lora_in_use(said.plan),
         }  # fmt: skip
@@ -277,7 +280,7 @@ class Accordion:
         radio = gr.update(value=negative, visible=said.plan is None or not said.plan.is_full_lcm)
         return (
             json.dumps(answer), *status_panel.render(said, tab), preset, radio, *sliders, dropdown,
-            remember_button(value["lora"]), download, correct_button(said.plan), more,
+            remember_button(value["lora"]), download, correct_button(said.plan), more, about, name,
         )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from lib_lcm.webui import facts, language, loras, remembered, settings
 from lib_lcm.webui.host import models, networks, page
 
 REFRESH_SYMBOL = "\U0001f504"
+NO_FOLDER = Text("This WebUI has no LoRA folder: create {folder}, then try again.", folder="models/Lora")
 
 
 class LoraControl:
@@ -166,9 +167,7 @@ def fetch(lora: PublishedLora, progress) -> str:
     folders = networks.lora_dirs()
     try:
         if not folders:
-            raise DownloadError(
-                Text("This WebUI has no LoRA folder: create {folder}, then try again.", folder="models/Lora")
-            )
+            raise DownloadError(NO_FOLDER)
         downloads.start(lora, folders[0], settings.download_mirror())
         downloads.follow(lora, lambda done, total: progress(done / total, desc=lora.name))
     except DownloadError as error:

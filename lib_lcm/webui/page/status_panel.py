@@ -142,8 +142,8 @@ def render(given: Answer, controls: host_controls.HostControls) -> tuple[str, st
     sheet = host_controls.style_sheet(controls, covered, noted, given.state)
     kind = "lcm-status lcm-refusal" if given.is_refusal else "lcm-status"
     details = "" if given.is_refusal or not given.details else f' title="{html.escape(given.details)}"'
-    line = _with_links(given.line) if given.is_refusal else html.escape(given.line)
-    warnings = "".join(f"<li>{_with_links(warning)}</li>" for warning in given.warnings)
+    line = with_links(given.line) if given.is_refusal else html.escape(given.line)
+    warnings = "".join(f"<li>{with_links(warning)}</li>" for warning in given.warnings)
     # javascript/lcm.js tells screen readers of what is new in it
     return (
         (f"<style>{sheet}</style>" if sheet else "")
@@ -152,7 +152,7 @@ def render(given: Answer, controls: host_controls.HostControls) -> tuple[str, st
     )
 
 
-def _with_links(sentence: str) -> str:
+def with_links(sentence: str) -> str:
     """As HTML, with addresses as links and what stands between backticks as code."""
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(sentence))
     return re.sub(

@@ -23,6 +23,8 @@ checkpoints_list: dict[str, CheckpointInfo] = {}
 checkpoint_aliases: dict[str, CheckpointInfo] = {}
 checkpoint_alisases = checkpoint_aliases
 checkpoints_loaded = {}
+lcm_distiller = "workbench.distil"
+"""By which command the extension distils these checkpoints."""
 
 ZERO_TERMINAL_SNR = "Zero Terminal SNR"
 LOWEST_ALPHA_BAR = 4.8973451890853435e-08
