@@ -26,6 +26,7 @@ ECONOMIES = ((1, False), (1, True), (3, True), (12, True))
 whether the UNet's blocks are computed again in the backward pass.
 """
 SPARE_DISK = 2**28
+LONG_CALL = 20.0
 
 Say = Callable[[str], None]
 
@@ -154,13 +155,16 @@ def _seconds(run: Run) -> float:
 
 
 def _timed(call: Callable[[], Any], device: torch.device) -> float:
-    """Seconds; on a GPU those of a second call."""
-    for _ in range(1 if device.type == "cpu" else 2):
+    """Seconds of a second call, or of the first where that took long."""
+    for _ in range(2):
         started = time.monotonic()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    return time.monotonic() - started
+        seconds = time.monotonic() - started
+        if seconds > LONG_CALL:
+            break
+    return seconds
 
 
 def _rounded(seconds: float) -> str:
