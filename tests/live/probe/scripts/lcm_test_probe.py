@@ -58,7 +58,8 @@ list_folder = os.scandir
 
 
 def scandir(path="."):
-    LOOKS[os.path.realpath(path)] += 1
+    if not isinstance(path, int):  # shutil.rmtree names an open folder
+        LOOKS[os.path.realpath(path)] += 1
     return list_folder(path)
 
 
