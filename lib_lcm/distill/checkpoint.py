@@ -24,6 +24,7 @@ from lib_lcm.families import FAMILIES, SD2, SD15, SDXL, SSD1B, VEGA, Family, of_
 from lib_lcm.lora.file import shown_name
 from lib_lcm.lora.key_names import split_key
 from lib_lcm.lora.unet_layouts import Outline, outline_of, sdxl_or_smaller
+from lib_lcm.sampling import schedules
 
 EXTENSION = Path(__file__).absolute().parents[2]
 PACKAGES = EXTENSION / "packages"
@@ -44,9 +45,6 @@ OPEN_CLIP_END = 0
 """What OpenCLIP's encoders were trained to see after the end of a text; CLIP's see that end again."""
 SD2_LAYERS = 23
 """Of OpenCLIP's 24, what SD 2.x reads. Files made from diffusers' end there."""
-TRAIN_STEPS = 1000
-BETAS = 0.00085, 0.012
-"""SD's noise schedule: beta is linear in its square root."""
 LOWEST_ABAR = 4.8973451890853435e-08
 """Of a schedule that ends in noise alone ("ztsnr"); 0 would have no square root to divide by."""
 HEAD_WIDTH, SD1_HEADS, POOLED_WIDTH = 64, 8, 1280
@@ -203,11 +201,10 @@ class _TextEncoder:
 
 
 def alphas_cumprod(ends_in_noise: bool = False) -> Tensor:
-    """SD's, float32 [1000], computed in float64; with `ends_in_noise` brought to zero at the last timestep
-    (arXiv 2305.08891), as a checkpoint's key "ztsnr" asks for.
+    """SD's, float32 [1000]; with `ends_in_noise` brought to zero at the last timestep (arXiv 2305.08891), as
+    a checkpoint's key "ztsnr" asks for.
     """
-    low, high = (beta**0.5 for beta in BETAS)
-    table = torch.cumprod(1 - torch.linspace(low, high, TRAIN_STEPS, dtype=torch.float64) ** 2, dim=0)
+    table = schedules.alphas_cumprod()
     if ends_in_noise:
         root = table.sqrt()
         root = (root - root[-1]) * root[0] / (root[0] - root[-1])
@@ -222,7 +219,7 @@ def prediction_type(model: Model, blank: Cond, device: torch.device) -> str:
     noise = torch.randn(1, 4, 64, 64, generator=generator).to(device)
     dtype = next(model.unet.parameters()).dtype
     blank = tuple(part.to(device, dtype) for part in blank)
-    answer = model.predict(noise.to(dtype), torch.tensor([TRAIN_STEPS - 1], device=device), blank)
+    answer = model.predict(noise.to(dtype), torch.tensor([schedules.TRAIN_STEPS - 1], device=device), blank)
     alike = F.cosine_similarity(answer.float().flatten(), noise.flatten(), dim=0)
     return "epsilon" if alike > 0.5 else "v_prediction"
 

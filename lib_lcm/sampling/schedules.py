@@ -17,6 +17,9 @@ from lib_lcm.methods import EVEN, GRID
 TRAIN_STEPS = 1000
 """Timesteps of the noise schedule that SD 1.x, SD 2.x and SDXL were trained with."""
 
+BETAS = 0.00085, 0.012
+"""Of the first and the last of them."""
+
 ORIGINAL_STEPS = 50
 """Points of the DDIM grid that the official LCM-LoRAs were distilled on (t = 19, 39, ..., 999)."""
 
@@ -144,11 +147,18 @@ def webui_unet_timesteps(steps: int, *, is_on_grid: bool, original_steps: int = 
     return [int(index) * stride + stride - 1 for index in nearest]
 
 
+def alphas_cumprod() -> torch.Tensor:
+    """alpha-bar of each timestep of SD 1.x, SD 2.x and SDXL, float64 [TRAIN_STEPS]: beta is linear in its
+    square root.
+    """
+    low, high = (beta**0.5 for beta in BETAS)
+    return torch.cumprod(1 - torch.linspace(low, high, TRAIN_STEPS, dtype=torch.float64) ** 2, dim=0)
+
+
 @cache
 def _log_levels(is_of_a1111: bool) -> torch.Tensor:
     """The logarithms of the noise levels of SD 1.x, SD 2.x and SDXL [TRAIN_STEPS], float32, ascending."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, TRAIN_STEPS, dtype=torch.float64) ** 2
-    kept = torch.cumprod(1 - betas, dim=0)
+    kept = alphas_cumprod()
     if is_of_a1111:  # keeps these in float32, the others the logarithms
         kept = kept.float()
     return ((1 - kept) / kept).sqrt().log().float()
