@@ -18,7 +18,6 @@ from lib_lcm.distill.latents import TEACHER_STEPS
 from lib_lcm.distill.memory import autocast, estimate_memory
 from lib_lcm.distill.run import Run
 from lib_lcm.lora.file import shown_name
-from lib_lcm.lora.hashes import sha256_of_file
 
 GIB = 2**30
 ECONOMIES = ((1, False), (1, True), (3, True), (12, True))
@@ -27,6 +26,7 @@ whether the UNet's blocks are computed again in the backward pass.
 """
 SPARE_DISK = 2**28
 LONG_CALL = 20.0
+"""Seconds beyond which what a first call sets up does not matter."""
 
 Say = Callable[[str], None]
 
@@ -72,7 +72,7 @@ def _asked(run: Run) -> dict[str, Any]:
     """What decides the result, as JSON has it."""
     paths = run.prompts.pictures
     asked = {
-        "checkpoint": sha256_of_file(run.job.checkpoint),
+        "checkpoint": run.sha256,
         "prompts": run.prompts.texts,
         "pictures": run.job.pictures if paths is None else [str(path) for path in paths],
         **asdict(run.config),

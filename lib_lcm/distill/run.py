@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ class Run:
         torch.manual_seed(self.config.seed)
         self.adapter = LoraAdapter(model.unet, self.config.rank, self.config.alpha, self.config.targets)
 
+    @cached_property
+    def sha256(self) -> str:
+        """Of the checkpoint's file, which takes a while to read."""
+        return sha256_of_file(self.job.checkpoint)
+
     @property
     def student(self) -> Student:
         return self.model.predict
@@ -125,7 +131,7 @@ class Run:
         metadata = lora_metadata(
             self.config,
             base_model=checkpoint.stem,
-            base_model_sha256=sha256_of_file(checkpoint),
+            base_model_sha256=self.sha256,
             steps=steps,
             description=f"LCM-LoRA of {shown_name(checkpoint)}, distilled from what it draws itself"
             " (algorithm 1 of arXiv 2311.05556)",

@@ -74,19 +74,19 @@ class Distillation:
         save_every: float = 60.0,
         until: int | None = None,
         on_step: Callable[[Distillation], None] | None = None,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] | None = print,
     ) -> None:
         """Trains until `config.steps` (or, to stop early, `until`) steps are made.
 
         `state_path`: continues from the state in this file when it is there, and writes it every `save_every`
-        seconds and at the end. `say` gets the memory estimate before the first step. `on_step` is called
-        after each one.
+        seconds and at the end. `say`, where it is given, gets the memory estimate before the first step.
+        `on_step` is called after each one.
         """
         path = None if state_path is None else Path(state_path)
         if path is not None and path.exists():
             self.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         last = self.config.steps if until is None else min(until, self.config.steps)
-        if self.step < last:
+        if self.step < last and say is not None:
             say(self.memory())
         undo = checkpoint_blocks(self.unet) if self.config.gradient_checkpointing else lambda: None
         saved_at = time.monotonic()
