@@ -16,6 +16,7 @@ from lib_lcm.distill.checkpoint import CannotDistill, Checkpoint, Loader
 from lib_lcm.distill.command import distil
 from lib_lcm.distill.latents import Progress
 from lib_lcm.distill.run import Job
+from lib_lcm.lora.names import own_name
 
 
 def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
@@ -68,7 +69,7 @@ def output_path(checkpoint: Path, named: Path | None) -> Path:
     """Where the LoRA goes: a bare name into the LoRA folder of the checkpoint's WebUI, or beside the
     checkpoint where it lies in none; a folder that is there gets it under its default name.
     """
-    default = Path(f"lcm_lora_{checkpoint.stem}.safetensors")
+    default = Path(f"{own_name(checkpoint)}.safetensors")
     if named is not None and named.is_dir():
         return named / default
     named = default if named is None else named

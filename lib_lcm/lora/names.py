@@ -1,8 +1,9 @@
-"""The names that people give the published LCM-LoRAs."""
+"""The names that people give the published LCM-LoRAs, and the one that a checkpoint's own gets."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from lib_lcm.families import Family, of_word
 
@@ -16,6 +17,11 @@ _COPY = re.compile(r"(\s*\(\d+\)|[ _-]+copy)$", re.IGNORECASE)
 # "lcm" also parts from what may be glued to it ("lcmlora", "lcmxl").
 _WORD = re.compile(r"fp16|lcm(?=(?:lora|sdxl|ssd|sdv?|xl)(?![a-z]))|[a-z]+|\d+|[^\sa-z\d_.()\[\]-]+")
 _MOST_FOLDERS = 3
+
+
+def own_name(checkpoint: Path) -> str:
+    """What the LCM-LoRA that is distilled from this checkpoint's file is called, unless somebody names it."""
+    return f"lcm_lora_{checkpoint.stem}"
 
 
 def conventional_family(name: str) -> Family | None:

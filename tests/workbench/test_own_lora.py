@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from lib_lcm.distill import DistillConfig
+from lib_lcm.distill.run import Job
 from tests import prepared
 from tests.browser import open_accordion, open_page, wait_until, with_chromium
 from tests.live.page import lora_drop_down, reload_ui, settle
@@ -81,6 +83,8 @@ def test_a_checkpoint_gets_its_own_lora(browser, tmp_path):
         page = opened(browser, server)
         assert "for small-sd15.safetensors alone" in part(page, "_about").inner_text()
         assert part(page, "_name").locator("textarea, input").input_value() == NAME
+        numbers = [part(page, name).locator("input").input_value() for name in ("_steps", "_pictures")]
+        assert numbers == [str(DistillConfig().steps), str(Job.pictures)]  # the command's own
         make(page, FEW)
         wait_for_said(page, "Time: about")
         part(page, "_said").locator("progress").wait_for(timeout=LONGEST)

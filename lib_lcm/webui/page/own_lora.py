@@ -17,6 +17,7 @@ import gradio as gr
 from PIL import Image
 
 from lib_lcm.lora.file import shown_name
+from lib_lcm.lora.names import own_name
 from lib_lcm.text import Text, sentence_of, translated
 from lib_lcm.webui import language
 from lib_lcm.webui.distilling import RUNNING, STOPPED, WAITING, Run, runs
@@ -114,7 +115,7 @@ def start(prompts: str, name: str, steps: float | None, pictures: float | None) 
         )
     if not folders:
         raise CannotMake(NO_FOLDER)
-    name = re.sub(r"\.safetensors$", "", name.strip()) or default_name(checkpoint)
+    name = re.sub(r"\.safetensors$", "", name.strip()) or own_name(checkpoint)
     if re.search(r'[\\/:*?"<>|]', name):
         raise CannotMake(
             Text("{name} cannot be the name of a file: leave out {characters}.", name=name,
@@ -123,11 +124,6 @@ def start(prompts: str, name: str, steps: float | None, pictures: float | None) 
     numbers = {"--steps": steps, "--pictures": pictures}
     options = [word for flag, number in numbers.items() if number for word in (flag, str(int(number)))]
     runs.start(checkpoint, folders[0] / f"{name}.safetensors", prompts, options)
-
-
-def default_name(checkpoint: Path) -> str:
-    """As `lib_lcm.distill` names the LoRA of a checkpoint."""
-    return f"lcm_lora_{checkpoint.stem}"
 
 
 def follow(run: Run) -> Iterator[tuple]:
@@ -183,7 +179,7 @@ def update(before: list | None):
     else:
         about = Text("No checkpoint is selected.")
     is_same = checkpoint is None or now[:1] == (before or [])[:1]
-    name = gr.update() if is_same else gr.update(value=default_name(checkpoint))
+    name = gr.update() if is_same else gr.update(value=own_name(checkpoint))
     return now, _paragraphs([_worded(about)]), name
 
 
