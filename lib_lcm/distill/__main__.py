@@ -144,6 +144,11 @@ def main(
     except CannotDistill as problem:
         tell.problem(str(problem))
         return 1
+    except (torch.cuda.OutOfMemoryError, OSError) as error:  # memory or disk, taken by another program
+        tell.problem(
+            f"Broken off ({error}): make room, then repeat the same command, which goes on where it was."
+        )
+        return 1
     except KeyboardInterrupt:
         tell.problem("Interrupted: the same command goes on where it was.")
         return 130

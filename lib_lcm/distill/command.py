@@ -38,9 +38,11 @@ def distil(job: Job, load: Loader, say: Say = print, progress: Progress = lambda
                 write_preview(run)
         progress("distilling", step, steps)
 
-    distillation.run(state_path=job.folder / "state.pt", on_step=on_step, say=lambda _: None)
+    distillation.run(state_path=job.folder / "state.pt", on_step=on_step, say=None)
+    report = job.folder / job.report.name
     with distillation.averaged():
-        write_report(run, say, progress)
+        write_report(run, report, say, progress)
         run.save(distillation.step)
+    report.replace(job.report)  # not before: a report alone would keep the same call from going on
     shutil.rmtree(job.folder)
     return job.output

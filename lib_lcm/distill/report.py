@@ -5,6 +5,7 @@ apart they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw, ImageFont  # type: ignore[import-untyped]
@@ -31,7 +32,7 @@ Draw = Callable[[Tensor, Tensor, int], Tensor]
 """Latents from unit noise [1, 4, h, w] for the text of a row [1], with a seed for what noise comes later."""
 
 
-def write_report(run: Run, say: Callable[[str], None], progress: Progress) -> None:
+def write_report(run: Run, path: Path, say: Callable[[str], None], progress: Progress) -> None:
     """Draws with the teacher and with each LoRA from the same noise, says how far they are apart, and writes
     the picture.
     """
@@ -54,7 +55,7 @@ def write_report(run: Run, say: Callable[[str], None], progress: Progress) -> No
     for note in notes:
         say(note)
     title = f"{run.job.output.stem}, an LCM-LoRA of {run.job.checkpoint.stem}"
-    sheet([title, *notes], columns, [texts[int(row)] for row in rows]).save(run.job.report)
+    sheet([title, *notes], columns, [texts[int(row)] for row in rows]).save(path)
 
 
 def write_preview(run: Run) -> None:

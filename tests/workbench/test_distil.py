@@ -158,6 +158,35 @@ def test_an_interrupted_run_goes_on_to_the_very_same_file(
     assert (tmp_path / "whole.png").read_bytes() != b"" and not (tmp_path / "parts.unfinished").exists()
 
 
+def test_what_ends_it_at_the_last_moment_keeps_nothing_from_going_on(
+    prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command.Run, "save", interrupted)
+        assert distil(LIT, tmp_path / "mine", "--prompts", prompts) == 130
+    assert distil(LIT, tmp_path / "mine", "--prompts", prompts) == 0
+    assert (tmp_path / "mine.png").is_file() and not (tmp_path / "mine.unfinished").exists()
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("out of memory"), OSError("disk full")])
+def test_what_runs_out_on_the_way_is_said_in_a_sentence(
+    error: Exception,
+    prompts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def broken_off(run: training.Distillation) -> float:
+        raise error
+
+    monkeypatch.setattr(training.Distillation, "train_step", broken_off)
+    assert distil(LIT, tmp_path / "mine", "--prompts", prompts) == 1
+    assert f"Broken off ({error}): make room, then repeat the same command" in capsys.readouterr().err
+
+
 def test_an_unfinished_run_is_not_mixed_with_another(
     prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
