@@ -56,7 +56,7 @@ class Answer:
     offers: list[str]
     """What the folded part offers for download, with plain spaces."""
     clears_offer: bool
-    """Whether what is chosen there is not chosen any more."""
+    """Whether what is chosen there is not chosen any more, and its licence not asked for."""
     own: str | None
     """What the folded part says that makes a checkpoint's own LoRA, None where that stays."""
 
@@ -164,6 +164,7 @@ class Panel:
         download: dict,
         correct: dict,
         offers: dict,
+        accept: dict,
         own: str | dict,
         own_name: dict,
     ) -> Answer:
@@ -207,7 +208,7 @@ class Panel:
             download=button(download),
             correct=button(correct),
             offers=[entry.replace("\u00a0", " ") for entry in said["known"]["offers"]],
-            clears_offer="value" in offers,
+            clears_offer="value" in offers and accept["visible"] is False,
             own=_text(own) if isinstance(own, str) else None,
         )
 

@@ -26,7 +26,7 @@ def test_what_fits_the_checkpoint_is_offered(webui):
 
 def accept_box(panel, entry: str) -> dict:
     """The update of the tick when this entry is chosen."""
-    [box] = panel.call(panel.name("more_lora"), "change", {panel.name("more_lora"): entry})
+    [box] = panel.call(panel.name("more_lora"), "input", {panel.name("more_lora"): entry})
     return box
 
 

@@ -160,7 +160,7 @@ class Accordion:
             self.exchange, self.status, self.messages, self.quality, self.negative, self.by_name["steps"],
             self.by_name["cfg"],
             lora.dropdown, lora.remember, lora.download, lora.correct,
-            self.more.lora, self.own.about, self.own.name,
+            self.more.lora, self.more.accept, self.own.about, self.own.name,
         ]  # fmt: skip
         self.ask.click(
             self._answer,
@@ -253,7 +253,7 @@ class Accordion:
         method = known.get("method") if said.plan is None else said.plan.method.name
         ranges = slider_ranges(said.plan)
         entries, dropdown, download = row_for(value["lora"], known.get("entries"))
-        offers, more = list_for(None if model is None else family_named(family), known.get("offers"))
+        offers, *more = list_for(None if model is None else family_named(family), known.get("offers"))
         own, about, name = own_lora.update(known.get("own"))
         preset = presets.preset_of(value["steps"])
         negative = presets.negative_of(value["cfg"], value["guided_steps"])
@@ -280,7 +280,7 @@ class Accordion:
         radio = gr.update(value=negative, visible=said.plan is None or not said.plan.is_full_lcm)
         return (
             json.dumps(answer), *status_panel.render(said, tab), preset, radio, *sliders, dropdown,
-            remember_button(value["lora"]), download, correct_button(said.plan), more, about, name,
+            remember_button(value["lora"]), download, correct_button(said.plan), *more, about, name,
         )  # fmt: skip
 
 

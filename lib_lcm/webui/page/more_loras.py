@@ -65,8 +65,8 @@ class MoreLoras:
                 return word(DownloadError(refusal(lora))), ""
             return fetch(lora, progress), ""
 
-        # not through gradio's queue, as the page's questions
-        self.lora.change(
+        # not through gradio's queue, as the page's questions; who empties the list hides the tick with it
+        self.lora.input(
             accept_box, inputs=[self.lora], outputs=[self.accept], show_progress=False, queue=False
         )
         self.download.click(
@@ -109,14 +109,13 @@ def lora_of(shown: str | None) -> PublishedLora | None:
 
 
 def list_for(family: Family | None, before: list[str] | None):
-    """The entries, and the update of the drop-down that lists `before`: nothing where that is still right,
-    and nothing chosen where it lists other LoRAs now.
+    """The entries, and the updates of the drop-down that lists `before` and of its tick: nothing where they
+    are still right, and nothing chosen where it lists other LoRAs now.
     """
     now = entries(family)
-    if now == before:
-        return now, gr.update()
-    is_same = [lora_of(entry) for entry in before or now] == rows(family)
-    return now, gr.update(choices=now, **({} if is_same else {"value": None}))
+    if [lora_of(entry) for entry in before or now] != rows(family):
+        return now, gr.update(choices=now, value=None), accept_box(None)
+    return now, gr.update() if now == before else gr.update(choices=now), gr.update()
 
 
 def refusal(lora: PublishedLora) -> Text:
