@@ -15,7 +15,8 @@ STATE = """() => {
     const id = (element) => element.closest("[id]")?.id;
     const within = (selector) =>
         [...document.querySelectorAll(`:is(#tab_txt2img, #tab_img2img) ${selector}`)];
-    const isBookkeeping = (field) => /_lcm_(exchange|done|pasted)$/.test(id(field));
+    // ours, and the quick settings, which lie within the tabs in reForge and which other tests change
+    const isBookkeeping = (field) => /_lcm_(exchange|done|pasted)$|^setting_/.test(id(field));
     const isTicked = (field) => ["checkbox", "radio"].includes(field.type);
     const value = (field) => isTicked(field) ? `${field.value} ${field.checked}` : field.value;
     const fields = within("textarea, input:not([type=file])")

@@ -163,6 +163,7 @@ def test_of_a_picture_that_is_resized_by_a_factor_the_size_that_comes_of_it_coun
 def test_it_follows_the_checkpoint_and_a_change_costs_few_questions_and_looks_at_the_lora_folder(page, webui):
     if webui.is_new_forge:
         pytest.skip("this WebUI loads a checkpoint with the first picture")
+    before = webui.all_settings()["sd_model_checkpoint"]
     open_accordion(page)
     settle(page)
     try:
@@ -176,9 +177,10 @@ def test_it_follows_the_checkpoint_and_a_change_costs_few_questions_and_looks_at
             polls = 2 * sum(at < time.monotonic() - began for at in accumulate(POLLS))
             assert len(asked) <= 8 + polls
             assert webui.client.get("/lcm-test-probe/looks") - looks <= 8 + polls
+        assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
     finally:
+        webui.client.post("/sdapi/v1/options", {"sd_model_checkpoint": before})
         webui.loaded()
-    assert webui.client.get("/sdapi/v1/options")["sd_model_checkpoint"].startswith(webui.sd15)
 
 
 @both_profiles

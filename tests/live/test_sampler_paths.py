@@ -163,8 +163,8 @@ def test_a_failure_while_sampling_leaves_nothing_behind(webui, hires):
 
 def test_a_live_preview_changes_nothing(webui):
     before, _ = webui.txt2img(PROMPT, lcm=ON)
-    # reForge shows no full ones: it would download a model
-    kind = "Approx cheap" if webui.name == "reforge" else "Full"
+    # the old Forge shows no full ones: it would download a model
+    kind = "Approx cheap" if webui.is_old_forge else "Full"
     with webui.settings(live_previews_enable=True, show_progress_type=kind, live_preview_content="Combined"):
         webui.disturb_next(at_call=3, do="preview")
         after, _ = webui.txt2img(PROMPT, lcm=ON)

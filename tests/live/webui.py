@@ -145,7 +145,7 @@ class WebUI:
 
     def needs_schedules(self) -> None:
         """Skips the test where one cannot pick a schedule: that came with A1111 1.9."""
-        if self.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8"):
+        if self.name in ("a1111-1.6", "a1111-1.7", "a1111-1.8", "classic"):
             pytest.skip("this WebUI has no drop-down for the schedule")
 
     def needs_grid(self) -> None:
@@ -173,12 +173,22 @@ class WebUI:
     @property
     def is_of_forge(self) -> bool:
         """Whether it is Forge or one of those that grew from it."""
-        return self.name in ("forge", "reforge", "neo")
+        return self.name in ("forge", "reforge", "classic", "neo")
+
+    @property
+    def is_old_forge(self) -> bool:
+        """Whether it is one of those that grew from Forge as it was before it was rewritten."""
+        return self.name in ("reforge", "classic")
 
     @property
     def is_new_forge(self) -> bool:
         """Whether it is Forge as it was rewritten, with gradio 4, or Forge Neo."""
         return self.name in ("forge", "neo")
+
+    @property
+    def skips_first_guidance(self) -> bool:
+        """Whether the WebUI's own samplers never guide their first step."""
+        return self.name == "classic"
 
     @property
     def leaves_out_uncond(self) -> bool:
@@ -197,12 +207,12 @@ class WebUI:
         return None if self.is_new_forge else rows
 
     def shown_error(self, text: str) -> str:
-        """What its page shows of an error with this text: reForge's main thread prints the error and gives
-        the page nothing, Neo's has a word of its own for want of memory.
+        """What its page shows of an error with this text: the main thread of the old Forge prints the error
+        and gives the page nothing, Neo's has a word of its own for want of memory.
         """
         if self.name == "neo" and text == "OutOfMemoryError":
             return "OOM"
-        return "TypeError: 'NoneType' object is not iterable" if self.name == "reforge" else text
+        return "TypeError: 'NoneType' object is not iterable" if self.is_old_forge else text
 
     @property
     def hires(self) -> dict:

@@ -11,7 +11,7 @@ GET /lcm-test-probe/looks says how often the LoRA folder was listed so far.
 GET /lcm-test-probe/tiny-decoders says where the WebUI looks for those files, and DELETE makes it read them
     again. What would download one is an event of "download", and fails.
 GET /lcm-test-probe/host says which WebUI this is, by what it has: {"name": "a1111-1.6" ... "a1111-1.10" |
-    "forge" | "reforge" | "neo"}.
+    "forge" | "reforge" | "classic" | "neo"}.
 POST /lcm-test-probe/behaviour makes the next generation, and only that one, meet another extension or a user
     who gets in its way:
     {"at_call": 2, "do": "interrupt" | "skip" | "fail" | "preview"}  in the UNet's second call; 0: before it
@@ -301,7 +301,9 @@ def host_name():
             return False
 
     if has("modules_forge"):
-        return "reforge" if has("ldm_patched") else "neo" if has("modules_forge.presets") else "forge"
+        if has("ldm_patched"):
+            return "reforge" if has("modules.sd_schedulers") else "classic"
+        return "neo" if has("modules_forge.presets") else "forge"
     return next((name for name, module in HOSTS.items() if has(module)), "a1111-1.6")
 
 
