@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lib_lcm.distill.__main__ import main
-from lib_lcm.distill.checkpoint import Cond
+from lib_lcm.distill.model import Cond
 from lib_lcm.families import family_named
 from workbench.scenes import TEACHER_CFG
 from workbench.train.attention import cut
@@ -18,7 +18,7 @@ from workbench.train.sampling import load_for_cut_captions
 
 
 class SmallCheckpoint:
-    """A `lib_lcm.distill.checkpoint.Model` of one of the small checkpoints."""
+    """A `lib_lcm.distill.model.Model` of one of the small checkpoints."""
 
     latent_shape = (4, 8, 8)
     cfg = TEACHER_CFG

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lib_lcm.distill.checkpoint import CannotDistill, Checkpoint, Loader
+from lib_lcm.distill.checkpoint import Checkpoint
 from lib_lcm.distill.command import distil
 from lib_lcm.distill.latents import Progress
+from lib_lcm.distill.model import CannotDistill, Loader
 from lib_lcm.distill.run import Job
 from lib_lcm.lora.names import own_name
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lib_lcm.distill.checkpoint import CannotDistill, Loader
 from lib_lcm.distill.cost import Say, settle
 from lib_lcm.distill.latents import Progress, read_prompts
+from lib_lcm.distill.model import CannotDistill, Loader
 from lib_lcm.distill.report import write_preview, write_report
 from lib_lcm.distill.run import DTYPES, Job, Run
 from lib_lcm.distill.training import Distillation

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from lib_lcm.distill.algorithm import distillation_loss
-from lib_lcm.distill.checkpoint import CannotDistill
 from lib_lcm.distill.checkpointing import checkpoint_blocks
 from lib_lcm.distill.latents import TEACHER_STEPS
 from lib_lcm.distill.memory import autocast, estimate_memory
+from lib_lcm.distill.model import CannotDistill
 from lib_lcm.distill.run import Run
 from lib_lcm.lora.file import shown_name
 

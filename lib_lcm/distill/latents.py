@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lib_lcm.distill.algorithm import Teacher, ddim_solve
-from lib_lcm.distill.checkpoint import CannotDistill, Cond, Model
+from lib_lcm.distill.model import CannotDistill, Cond, Model
 from lib_lcm.distill.optimisation import save_state
 from lib_lcm.distill.training import SEED_STRIDE
 

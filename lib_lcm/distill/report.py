@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw, ImageFont  # type: ignore[import-untyped]
 from torch import Tensor
 
 from lib_lcm.distill.algorithm import denoised_and_noise
-from lib_lcm.distill.checkpoint import Cond, Model
 from lib_lcm.distill.latents import TEACHER_STEPS, Progress
 from lib_lcm.distill.lora import LoraAdapter
 from lib_lcm.distill.memory import autocast
+from lib_lcm.distill.model import Cond, Model
 from lib_lcm.distill.run import Run
 from lib_lcm.lora.library import LoraLibrary
 from lib_lcm.sampling.samplers import sample_lcm

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from lib_lcm.distill.algorithm import Student
-from lib_lcm.distill.checkpoint import Cond, Model
 from lib_lcm.distill.latents import TEACHER_STEPS, Progress, Prompts, drawn, of_pictures, own_latents
 from lib_lcm.distill.lora import LoraAdapter, lora_metadata, save_lora
 from lib_lcm.distill.memory import autocast
+from lib_lcm.distill.model import Cond, Model
 from lib_lcm.distill.training import SEED_STRIDE, Distillation
 from lib_lcm.lora.file import shown_name
 from lib_lcm.lora.hashes import sha256_of_file

@@ -24,8 +24,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 from lib_lcm.checkpoints import PROJECTION_KEY
-from lib_lcm.distill import checkpoint
-from lib_lcm.distill.checkpoint import TOKENIZERS, CannotDistill, Checkpoint, alphas_cumprod, prediction_type
+from lib_lcm.distill import checkpoint, networks
+from lib_lcm.distill.checkpoint import Checkpoint
+from lib_lcm.distill.model import CannotDistill, alphas_cumprod, prediction_type
+from lib_lcm.distill.networks import TOKENIZERS
 from lib_lcm.families import family_named
 from tests.full_lcm import in_original_names
 from tests.unit.lora_fixtures import UNET_CONFIGS, write_lora
@@ -201,10 +203,10 @@ def write_tokenizer(folder: Path, vocabulary: dict[str, int], merges: str = "") 
 @pytest.fixture
 def webui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a WebUI that has this extension, and no tokenizer yet."""
-    monkeypatch.setattr(checkpoint, "EXTENSION", tmp_path / "webui" / "extensions" / "lcm")
-    checkpoint._tokenizer.cache_clear()
+    monkeypatch.setattr(networks, "EXTENSION", tmp_path / "webui" / "extensions" / "lcm")
+    networks.clip_tokenizer.cache_clear()
     yield tmp_path / "webui"
-    checkpoint._tokenizer.cache_clear()
+    networks.clip_tokenizer.cache_clear()
 
 
 LETTERS = [letter + ending for ending in ("", "</w>") for letter in bytes_to_unicode().values()]
@@ -392,7 +394,7 @@ def test_the_tokenizer_counts_as_clips_own(place: Path, webui: Path) -> None:
         "very " * 200,
     ]  # fmt: skip
     expected = clip.tokenize(texts, truncate=True)
-    ids = checkpoint._tokenizer()(texts, padding="max_length", truncation=True, max_length=77)["input_ids"]
+    ids = networks.clip_tokenizer()(texts, padding="max_length", truncation=True, max_length=77)["input_ids"]
     for row, clips in zip(ids, expected.tolist(), strict=True):
         end = clips.index(END) + 1
         assert row[:end] == clips[:end] and set(row[end:]) <= {END}
@@ -592,7 +594,7 @@ def test_without_a_library_it_is_said_how_to_get_one(load, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     sentence = refusal(load, tensors)
     assert "cannot import UNet2DConditionModel from diffusers" in sentence
-    assert sys.executable in sentence and f'--target "{checkpoint.PACKAGES}" diffusers==' in sentence
+    assert sys.executable in sentence and f'--target "{networks.PACKAGES}" diffusers==' in sentence
 
 
 @pytest.mark.parametrize("problem", [RuntimeError("Failed to import:\nsee above"), AttributeError("no such")])
@@ -602,7 +604,7 @@ def test_a_library_that_is_too_old_or_broken_is_like_none(problem: Exception, mo
             raise problem
 
     monkeypatch.setitem(sys.modules, "diffusers", Lazy("diffusers"))
-    sentence = refusal(checkpoint.library, "diffusers", "AutoencoderKL")
+    sentence = refusal(networks.library, "diffusers", "AutoencoderKL")
     assert " ".join(str(problem).split()) in sentence and "pip install" in sentence
 
 
@@ -612,15 +614,15 @@ def test_what_was_put_into_the_extension_comes_before_the_webuis_own(tmp_path: P
         folder.mkdir()
         (folder / "some_library_of_tests.py").write_text(f"FOLDER = {folder.name!r}")
     monkeypatch.setattr(sys, "path", [str(webuis), *sys.path])
-    monkeypatch.setattr(checkpoint, "PACKAGES", own)
-    assert checkpoint.library("some_library_of_tests", "FOLDER") == "packages"
+    monkeypatch.setattr(networks, "PACKAGES", own)
+    assert networks.library("some_library_of_tests", "FOLDER") == "packages"
     del sys.modules["some_library_of_tests"]
 
 
 def test_without_a_tokenizer_it_is_said_how_to_get_one(webui: Path, monkeypatch, load) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(checkpoint, "TOKENIZER", "nobody/has-this")
+    monkeypatch.setattr(networks, "TOKENIZER", "nobody/has-this")
     sentence = refusal(load(whole("sd15")).encode, ["a"])
     assert "nobody/has-this" in sentence and "be online once" in sentence
     (webui / TOKENIZERS[0]).mkdir(parents=True)
-    assert str(webui / TOKENIZERS[0]) in refusal(checkpoint._tokenizer)
+    assert str(webui / TOKENIZERS[0]) in refusal(networks.clip_tokenizer)

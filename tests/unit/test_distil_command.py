@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from lib_lcm.distill.__main__ import output_path
-from lib_lcm.distill.checkpoint import CannotDistill
 from lib_lcm.distill.latents import of_pictures, read_prompts
+from lib_lcm.distill.model import CannotDistill
 
 # --- prompts ------------------------------------------------------------------------------------------------
 
