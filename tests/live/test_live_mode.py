@@ -89,8 +89,10 @@ class Live:
         assert self.drawn() == list(prompts)
 
     def wait_for_first(self, has_mask: bool) -> None:
-        """Until the first picture has come, or failed as on the old Forge where nothing is masked yet."""
-        if has_mask and self.webui.is_old_forge:
+        """Until the first picture has come, or failed where nothing is masked yet, as on Forge Classic, whose
+        default is to draw in the masked area only.
+        """
+        if has_mask and self.webui.name == "classic":
             self.wait_for_line("No picture came; see below the gallery.")
             assert self.drawn() == [PROMPT]
         else:
