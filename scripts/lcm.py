@@ -21,8 +21,8 @@ if not _missing:
 
 if _missing:
     print(
-        f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later, Forge"
-        " or reForge."
+        f"LCM: this WebUI lacks {', '.join(_missing)}, so LCM is not available; use A1111 1.6 or later,"
+        " Forge, Forge Neo, Forge Classic or reForge."
     )
 else:
 

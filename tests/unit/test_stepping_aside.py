@@ -15,7 +15,10 @@ import runpy
 loaded = runpy.run_path("scripts/lcm.py")
 assert not any(isinstance(thing, type) for thing in loaded.values()), "a script class is there"
 """
-NOTICE = "LCM: this WebUI lacks {}, so LCM is not available; use A1111 1.6 or later, Forge or reForge.\n"
+NOTICE = (
+    "LCM: this WebUI lacks {}, so LCM is not available; use A1111 1.6 or later, Forge, Forge Neo, Forge"
+    " Classic or reForge.\n"
+)
 OLDER_THAN_1_6 = {  # what 1.5 has of the parts that are looked for
     "shared": "",
     "extra_networks": "activate = None",
