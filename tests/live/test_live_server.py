@@ -49,6 +49,7 @@ class Session:
 @pytest.fixture
 def sessions(webui, tmp_path):
     """Makes sessions; their files go into a folder of the test's, and ordinary pictures are saved."""
+    webui.needs_task_names()
     webui.loaded()
     with webui.settings(temp_dir=str(tmp_path), samples_save=True):
         yield lambda: Session(webui, tmp_path)

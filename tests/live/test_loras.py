@@ -390,8 +390,7 @@ def test_both_passes_of_hires_have_the_lora_of_the_checkpoint_once(webui):
 
 
 def test_a_picture_that_is_described_meanwhile_changes_nothing(webui):
-    if webui.name in ("a1111-1.6", "a1111-1.7"):
-        pytest.skip("this WebUI's API gives its tasks no names, and no page of this test's asks")
+    webui.needs_task_names()
     request = {"lcm": ON, **webui.hires}
     alone, _ = webui.txt2img(PROMPT, **request)
     webui.disturb_next(at_call=2, do="interrogate")
