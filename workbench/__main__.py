@@ -33,6 +33,9 @@ def parse_arguments(argv=None) -> argparse.Namespace:
     parser.add_argument("--ckpt-dir", default=str(models / "Stable-diffusion"))
     parser.add_argument("--lora-dir", default=str(models / "Lora"))
     parser.add_argument(
+        "--lora-dirs", action="append", default=[], metavar="DIR", help="look here too, where the WebUI can"
+    )
+    parser.add_argument(
         "--extension", action="append", default=[], metavar="DIR", help="load this extension too"
     )
     parser.add_argument(
@@ -57,6 +60,7 @@ def main(argv=None) -> None:
 
     from modules import shared_cmd_options, timer
 
+    more_loras = [str(Path(folder).resolve()) for folder in args.lora_dirs]
     shared_cmd_options.configure(
         port=args.port,
         no_gradio_queue=args.no_gradio_queue,
@@ -64,6 +68,7 @@ def main(argv=None) -> None:
         data_dir=str(Path(args.data_dir).resolve()),
         ckpt_dir=str(Path(args.ckpt_dir).resolve()),
         lora_dir=str(Path(args.lora_dir).resolve()),
+        **({"lora_dirs": more_loras} if profiles.active.has_more_lora_dirs else {}),
         extensions=[*([] if args.no_lcm else [str(ROOT)]), *args.extension],
     )
     from workbench.webui import server

@@ -105,13 +105,20 @@ def model_folders(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def start_host(model_folders, tmp_path_factory):
-    """`start_host(profile, *, extensions=(recorder,), lcm=False, auth=None) -> Host`"""
+    """`start_host(profile, *, extensions=(recorder,), lcm=False, auth=None, more=()) -> Host`; `more` are
+    other arguments of the command line.
+    """
     running: dict[tuple, Host] = {}
 
     def start(
-        profile: str = "a1111-1.10", *, extensions=(RECORDER,), lcm: bool = False, auth: str | None = None
+        profile: str = "a1111-1.10",
+        *,
+        extensions=(RECORDER,),
+        lcm: bool = False,
+        auth: str | None = None,
+        more=(),
     ) -> Host:
-        key = (profile, tuple(extensions), lcm, auth)
+        key = (profile, tuple(extensions), lcm, auth, tuple(more))
         if key not in running:
             arguments = [
                 "--profile",
@@ -119,6 +126,7 @@ def start_host(model_folders, tmp_path_factory):
                 "--data-dir",
                 str(tmp_path_factory.mktemp("data")),
                 *model_folders,
+                *more,
             ]
             arguments += [] if lcm else ["--no-lcm"]
             for extension in extensions:

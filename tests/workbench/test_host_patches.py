@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROLOGUE = """
 import sys
 sys.path[:0] = [{webui!r}, {root!r}]
+from workbench.webui import profiles
+profiles.select({profile!r})
 from modules import shared_cmd_options
 shared_cmd_options.configure(port=0, data_dir={data!r}, ckpt_dir={data!r}, lora_dir={loras!r}, extensions=[])
 from pathlib import Path
@@ -24,10 +26,11 @@ networks.list_available_networks()
 """
 
 
-def run_in_host(tmp_path, code: str) -> None:
+def run_in_host(tmp_path, code: str, profile: str = "a1111-1.10") -> None:
     """Runs `code` where the host's modules can be imported; what it asserts counts."""
     loras = tmp_path / "Lora"
     values = {
+        "profile": profile,
         "webui": str(ROOT / "workbench" / "webui"),
         "root": str(ROOT),
         "data": str(tmp_path),
@@ -99,27 +102,38 @@ def test_a_second_file_of_one_name_is_listed_only_for_as_long_as_it_is_needed(tm
     )
 
 
-def test_lora_machinery_that_takes_and_remembers_less_is_asked_to_forget_and_its_other_folders_count(
-    tmp_path,
-):
-    """As Forge Neo's."""
+def test_loras_in_the_folders_of_another_webui_count(tmp_path):
     folder = tmp_path / "of another WebUI"
     folder.mkdir()
+    write_lora(folder / "theirs.safetensors", official_lora_tensors("sd15"))
     run_in_host(
         tmp_path,
         f"""
-        def load_networks(names, te_multipliers=None, unet_multipliers=None):
-            networks.loaded_networks.clear()
-        networks.load_networks = load_networks
-        del networks.networks_in_memory
-        networks.loaded_networks.append("one")
-        host_networks.forget(None)
-        assert networks.loaded_networks == []
-
         Path(networks.shared.cmd_opts.lora_dir).mkdir(exist_ok=True)
         networks.shared.cmd_opts.lora_dirs = [{str(folder)!r}, {str(tmp_path / "gone")!r}]
         assert host_networks.lora_dirs() == [Path(networks.shared.cmd_opts.lora_dir), Path({str(folder)!r})]
+        networks.list_available_networks()
+        assert host_networks.path_of("theirs") == Path({str(folder / "theirs.safetensors")!r})
         """,
+        profile="neo",
+    )
+
+
+def test_where_no_checkpoint_is_selected_the_one_that_will_be_loaded_counts(tmp_path):
+    """As after a preset of Forge Neo that names none."""
+    for name in ("first", "second"):
+        write_lora(tmp_path / f"{name}.safetensors", official_lora_tensors("sd15"))
+    run_in_host(
+        tmp_path,
+        """
+        from modules import sd_models, shared
+        from lib_lcm.webui.host import models
+        sd_models.list_models()
+        for selected, name in ((None, "first"), ("second.safetensors", "second")):
+            shared.opts.sd_model_checkpoint = selected
+            assert models.selected_name() == name
+        """,
+        profile="neo",
     )
 
 
@@ -130,10 +144,11 @@ def test_what_a_preset_puts_into_the_hires_steps_is_no_choice(tmp_path):
         """
         from modules import shared
         from lib_lcm.webui.host import generations
-        assert generations.chosen_hires_steps(32) == 32
-        shared.opts.forge_preset, shared.opts.sd_t2i_hr_step = "sd", 32
         assert [generations.chosen_hires_steps(steps) for steps in (0, 2, 32, None)] == [0, 2, 0, None]
+        shared.opts.forge_preset = "xl"
+        assert [generations.chosen_hires_steps(steps) for steps in (24, 32)] == [0, 32]
         """,
+        profile="neo",
     )
 
 
@@ -146,14 +161,6 @@ def test_a_schedule_that_the_webui_guesses_for_a_picture_of_lcms_is_automatic(tm
         from lib_lcm.webui.host import infotexts
         from lib_lcm.webui.page.paste import SCHEDULE_TYPE, read_infotext
         own = infotext_utils.parse_generation_parameters
-
-        def guess(text, skip_fields=None):
-            read = own(text, skip_fields)
-            if read.get(SCHEDULE_TYPE) == "Automatic":
-                read[SCHEDULE_TYPE] = "Simple"
-            return read
-
-        infotext_utils.parse_generation_parameters = guess
         infotexts.wrap_reading(read_infotext)
         for last, skipped, schedule in (
             ("LCM LoRA: x", None, "Automatic"),
@@ -165,8 +172,9 @@ def test_a_schedule_that_the_webui_guesses_for_a_picture_of_lcms_is_automatic(tm
             read = infotext_utils.parse_generation_parameters(text, skipped)
             assert (read["Steps"], read.get(SCHEDULE_TYPE)) == ("4", schedule), read
         infotexts.unwrap_reading()
-        assert infotext_utils.parse_generation_parameters is guess
+        assert infotext_utils.parse_generation_parameters is own
         """,
+        profile="neo",
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from safetensors.torch import save_file
 
+from tests.live.test_generation import levels_apart
+from tests.workbench.conftest import random_lora
 from workbench.client import ApiError, Client
 
 AUTH = "user:secret"
@@ -12,6 +15,19 @@ AUTH = "user:secret"
 @pytest.fixture
 def forge(start_host):
     return start_host("forge")
+
+
+@pytest.fixture(scope="module")
+def more_loras(tmp_path_factory):
+    """A second folder of LoRAs, with another copy of the first folder's "style"."""
+    folder = tmp_path_factory.mktemp("more loras")
+    save_file(random_lora("sd15", 0), folder / "theirs.safetensors")
+    return folder
+
+
+@pytest.fixture
+def neo(start_host, more_loras):
+    return start_host("neo", more=("--lora-dirs", str(more_loras)))
 
 
 @pytest.fixture
@@ -25,7 +41,12 @@ def test_the_default_profile(host):
     assert facts == {
         "model_at_start": "HostModel",
         "model": ["is_sd1", "is_sd2", "is_sdxl", "is_ssd", "is_sd3", "alphas_cumprod"],
-        "modules": ["infotext_utils", "generation_parameters_copypaste", "sd_schedulers"],
+        "modules": [
+            "infotext_utils",
+            "generation_parameters_copypaste",
+            "sd_schedulers",
+            "sd_samplers_lcm",
+        ],
         "accordion_is_class": True,
         "same_k_diffusion": True,
         "extra": 7,
@@ -66,6 +87,40 @@ def test_forge_drops_all_loras_when_one_is_missing(forge):
 def test_forge_uses_the_last_weight_of_a_repeated_lora(forge):
     twice = forge.txt2img("a star<lora:style:0.1><lora:style:1>").image
     assert twice.tobytes() == forge.txt2img("a star<lora:style:1>").image.tobytes()
+
+
+def test_neos_own_lcm_is_an_ordinary_sampler(neo):
+    neo.txt2img(sampler_name="LCM", cfg_scale=1)
+    assert [round(timestep) for timestep, _ in neo.steps()] == [999, 666, 333, 0]
+    facts = neo.get("/recorder/v1/facts")
+    assert facts["model"] == ["is_sd1", "is_sd2", "is_sdxl", "forge_objects"]
+    assert facts["modules"] == ["infotext_utils", "generation_parameters_copypaste", "sd_schedulers"]
+
+
+def test_neo_stretches_pictures_alone(neo):
+    assert neo.get("/sdapi/v1/latent-upscale-modes") == []
+    neo.txt2img(enable_hr=True, hr_scale=2, hr_upscaler="None", denoising_strength=0.5)
+    assert len(neo.steps()) == 4 + 4
+
+
+def test_neo_applies_each_lora_of_all_its_folders_as_often_as_it_is_named(neo):
+    styled, plain = (neo.txt2img(prompt).image for prompt in ("a star<lora:style:1>", "a star"))
+    assert styled.tobytes() != plain.tobytes()
+    for same in ("<lora:theirs:1>", "<lora:nowhere:1><lora:style:1>", "<lora:style:0.5><lora:style:0.5>"):
+        assert levels_apart(neo.txt2img(f"a star{same}").image, styled) <= 1
+
+
+def test_neo_reads_a_lora_again_when_others_were_wanted_between(neo, more_loras):
+    prompt = "a star<lora:theirs:0.7>"
+    file, before = more_loras / "theirs.safetensors", neo.txt2img(prompt).image
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    try:
+        assert neo.txt2img(prompt).image.tobytes() == before.tobytes()
+        neo.txt2img("a star")
+        assert neo.txt2img(prompt).image.tobytes() != before.tobytes()
+    finally:
+        file.write_bytes(whole)
 
 
 def test_the_oldest_webui_lacks_what_came_later(oldest):

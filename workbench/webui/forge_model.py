@@ -4,8 +4,12 @@ a model configuration.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
+
+from workbench.webui import profiles
 
 
 class Predictor(nn.Module):
@@ -74,16 +78,40 @@ class KModel(nn.Module):
         return self.predictor.calculate_denoised(t, output, x)
 
 
-class UnetPatcher:
+class Patcher:
+    """A part of the model, with what is added to its weights by name: (strength, LoRA's layer, ...)."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.patches: dict[str, list[tuple]] = {}
+
+    def clone(self):
+        cloned = copy.copy(self)
+        cloned.patches = {key: list(patches) for key, patches in self.patches.items()}
+        return cloned
+
+
+class UnetPatcher(Patcher):
     """`forge_objects.unet`."""
 
     def __init__(self, model: KModel):
-        self.model = model
+        super().__init__(model)
         self.model_options = {"transformer_options": {}}
-        # (file, weight of the LoRA, of the model, computed on the fly) -> what is added, by layer
-        self.lora_patches = {}
+        if not profiles.active.loras_are_patches:
+            # (file, weight of the LoRA, of the model, computed on the fly) -> what is added, by layer
+            self.lora_patches = {}
         self.controlnet_linked_list = None
         self.extra_concat_condition = None
+
+
+class Clip:
+    """`forge_objects.clip`: the text encoders."""
+
+    def __init__(self, patcher: Patcher):
+        self.patcher = patcher
+
+    def clone(self):
+        return Clip(self.patcher.clone())
 
 
 class ForgeObjects:
@@ -162,7 +190,7 @@ def attach(host) -> None:
     predictor = Predictor(host.small.alphas_cumprod, host.parameterization)
     host.model_config = config
     host.forge_objects = ForgeObjects(
-        UnetPatcher(KModel(host, predictor, config)), clip=host.small.text_encoder, vae=host.small.vae
+        UnetPatcher(KModel(host, predictor, config)), Clip(Patcher(host.small.text_encoder)), host.small.vae
     )
     host.forge_objects_original = host.forge_objects.shallow_copy()
     host.forge_objects_after_applying_lora = host.forge_objects.shallow_copy()

@@ -4,6 +4,7 @@ undone exactly.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,10 +18,18 @@ TEXT_PREFIXES = ("lora_te_", "lora_te1_")
 class LayerDelta:
     """What a LoRA adds to one layer: up·down·alpha/rank."""
 
+    name = "lora"  # of the kind, beside DoRA and others
+
+    layer: str
     part: str  # "unet" or "te"
     down: torch.Tensor
     up: torch.Tensor
     alpha: float | None
+
+    @property
+    def weights(self) -> tuple:
+        """As Forge Neo's patches have them: up, down, alpha, and what other kinds have beside."""
+        return self.up, self.down, self.alpha, None, None, None
 
     def delta(self, weight: torch.Tensor) -> torch.Tensor:
         """The addition in the shape of `weight`. Raises RuntimeError if it does not fit."""
@@ -64,6 +73,7 @@ def match_layers(state_dict, small) -> tuple[dict[str, LayerDelta], list[str]]:
             continue
         alpha = parts.get("alpha")
         deltas[layer] = LayerDelta(
+            layer,
             layers[layer][0],
             parts["lora_down.weight"],
             parts["lora_up.weight"],
@@ -88,22 +98,21 @@ def restore(sd_model) -> None:
     backups.clear()
 
 
-def add(sd_model, net) -> int:
-    """Add a network to the weights; returns the number of layers that it did not fit."""
+def add(sd_model, deltas: Iterable[tuple[LayerDelta, float]]) -> int:
+    """Add these, each at its weight, to the weights of their layers; returns how many did not fit."""
     layers = layers_of(sd_model.small)
     backups = _backups(sd_model)
     failed = 0
     with torch.no_grad():
-        for layer, module_delta in net.modules.items():
-            multiplier = net.unet_multiplier if module_delta.part == "unet" else net.te_multiplier
-            target = layers.get(layer)
+        for delta, multiplier in deltas:
+            target = layers.get(delta.layer)
             try:
                 if target is None:
-                    raise RuntimeError(f"the model has no layer {layer}")
-                addition = module_delta.delta(target[1].weight) * multiplier
+                    raise RuntimeError(f"the model has no layer {delta.layer}")
+                addition = delta.delta(target[1].weight) * multiplier
             except RuntimeError:
                 failed += 1
                 continue
-            backups.setdefault(layer, target[1].weight.clone())
+            backups.setdefault(delta.layer, target[1].weight.clone())
             target[1].weight.add_(addition)
     return failed

@@ -18,6 +18,8 @@ class Profile:
 
     native_lcm: bool = True
     """The host has a sampler "LCM" of its own."""
+    own_lcm_spans_all: bool = False
+    """That is one of the ordinary samplers, which goes down to t = 0, without a module `sd_samplers_lcm`."""
     schedulers: bool = True
     """The schedule has its own drop-down, `p.scheduler` and the module `sd_schedulers` (A1111 1.9+)."""
     every_sampling_callback: bool = True
@@ -34,6 +36,8 @@ class Profile:
     """`on_cfg_denoiser` callbacks get the denoiser (1.8+)."""
     infotext_utils: bool = True
     """The infotext module is `infotext_utils`; without it only `generation_parameters_copypaste` exists."""
+    schedule_of_infotexts: str = "Automatic"
+    """The schedule of an infotext that names none."""
     merges_localizations: bool = True
     """Files of one language are merged, wherever they are; without it the last one alone counts."""
     file_prompts_beside_own: bool = True
@@ -77,6 +81,15 @@ class Profile:
     """`p.hr_cfg` exists, with the default 1.0."""
     extra_hires_activations: bool = False
     """Hires activates the extra networks twice more for each image."""
+    has_latent_upscalers: bool = True
+    loras_are_patches: bool = False
+    """LoRA files become patches of layers in `load_lora_for_models`, whenever other ones are asked for; a
+    file's name is not in them, and nothing is kept of it (`networks_in_memory`).
+    """
+    has_more_lora_dirs: bool = False
+    """LoRAs are also looked for in the folders `cmd_opts.lora_dirs`."""
+    has_presets: bool = False
+    """A preset (the setting `forge_preset`) puts steps and CFG scales into the page at each load."""
     fake_initial_model: bool = False
     """`shared.sd_model` is an object without flags until the first generation loads a model."""
     own_k_diffusion: bool = False
@@ -138,8 +151,23 @@ FORGE = replace(
     fake_initial_model=True,
     own_k_diffusion=True,
 )
+NEO = replace(
+    FORGE,
+    name="neo",
+    version="neo-2.26-workbench",
+    own_lcm_spans_all=True,
+    schedule_of_infotexts="Simple",
+    has_is_sd3=False,
+    saves_input_accordions=True,
+    missing_lora_drops_all=False,
+    repeated_lora_last_wins=False,
+    has_latent_upscalers=False,
+    loras_are_patches=True,
+    has_more_lora_dirs=True,
+    has_presets=True,
+)
 
-PROFILES = {profile.name: profile for profile in (A1111_1_10, A1111_1_8, A1111_1_7, A1111_1_6, FORGE)}
+PROFILES = {profile.name: profile for profile in (A1111_1_10, A1111_1_8, A1111_1_7, A1111_1_6, FORGE, NEO)}
 
 active = A1111_1_10
 """The profile of this process; `select` changes it before `modules` is imported."""

@@ -41,7 +41,7 @@ DEFAULTS_WHEN_MISSING = {
     "Inpaint area": "Whole picture",
     "Masked area padding": 32,
     "RNG": "GPU",
-    "Schedule type": "Automatic",
+    "Schedule type": profiles.active.schedule_of_infotexts,
     "Schedule max sigma": 0,
     "Schedule min sigma": 0,
     "Schedule rho": 0,

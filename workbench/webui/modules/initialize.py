@@ -44,7 +44,7 @@ def _hide_modules_of_later_versions() -> None:
     present = {
         "infotext_utils": profile.infotext_utils,
         "sd_schedulers": profile.schedulers,
-        "sd_samplers_lcm": profile.native_lcm,
+        "sd_samplers_lcm": profile.native_lcm and not profile.own_lcm_spans_all,
     }
     for name, is_there in present.items():
         if not is_there:

@@ -179,6 +179,13 @@ class SdModelData:
         self.was_loaded_at_least_once = False
         self.initial_model = FakeInitialModel() if profiles.active.fake_initial_model else None
 
+    if profiles.active.forge:
+
+        @property
+        def forge_loading_parameters(self) -> dict:
+            """What the next generation loads."""
+            return {"checkpoint_info": select_checkpoint()}
+
     def get_sd_model(self):
         """The model. Loads it on access, except where the profile has a fake one before the first
         generation.

@@ -15,7 +15,10 @@ all_samplers = [*sd_samplers_kdiffusion.samplers_data_k_diffusion]
 if profiles.active.native_lcm:
     from modules import sd_samplers_lcm
 
-    all_samplers += sd_samplers_lcm.samplers_data_lcm
+    own_lcm = sd_samplers_lcm.samplers_data_lcm
+    if profiles.active.own_lcm_spans_all:
+        own_lcm = sd_samplers_kdiffusion.sampler_entries(sd_samplers_lcm.samplers_lcm)
+    all_samplers += own_lcm
 all_samplers_map = {sampler.name: sampler for sampler in all_samplers}
 
 samplers: list[sd_samplers_common.SamplerData] = []

@@ -248,12 +248,17 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         )
 
 
-samplers_data_k_diffusion = [
-    sd_samplers_common.SamplerData(
-        label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options
-    )
-    for label, funcname, aliases, options in samplers_k_diffusion
-]
+def sampler_entries(rows) -> list:
+    """Entries of the registry for rows of (label, function or its name, aliases, options)."""
+    return [
+        sd_samplers_common.SamplerData(
+            label, lambda model, funcname=funcname: KDiffusionSampler(funcname, model), aliases, options
+        )
+        for label, funcname, aliases, options in rows
+    ]
+
+
+samplers_data_k_diffusion = sampler_entries(samplers_k_diffusion)
 k_diffusion_samplers_map = {sampler.name: sampler for sampler in samplers_data_k_diffusion}
 if not profiles.active.schedulers:  # before the drop-down, each sampler had a twin with Karras' schedule
     karras_twins = [

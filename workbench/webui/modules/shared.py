@@ -19,6 +19,7 @@ from modules.paths_internal import (  # noqa: F401
 )
 from modules.shared_cmd_options import cmd_opts
 from modules.styles import StyleDatabase
+from workbench.webui import profiles
 
 log = logging.getLogger("workbench")
 
@@ -67,6 +68,9 @@ latent_upscale_modes = {
     "Latent (nearest)": {"mode": "nearest", "antialias": False},
     "Latent (nearest-exact)": {"mode": "nearest-exact", "antialias": False},
 }
+if not profiles.active.has_latent_upscalers:
+    latent_upscale_default_mode = "None"
+    latent_upscale_modes.clear()
 sd_upscalers = [
     types.SimpleNamespace(name=name, data_path=None, scale=4, scaler=types.SimpleNamespace(model_name=None))
     for name in ("None", "Lanczos", "Nearest")

@@ -8,7 +8,7 @@ import gradio as gr
 
 from modules.options import OptionInfo, options_section
 from modules.paths_internal import default_output_dir
-from workbench.webui import profiles
+from workbench.webui import presets, profiles
 
 
 def _checkpoint_choices():
@@ -196,6 +196,9 @@ options_templates.update(
     )
 )
 
+if profiles.active.loras_are_patches:
+    del options_templates["lora_in_memory_limit"]
+
 options_templates.update(
     options_section(
         ("ui-language", "User interface"),
@@ -325,6 +328,9 @@ if not profiles.active.schedulers:
             },
         )
     )
+
+if profiles.active.has_presets:
+    options_templates.update(options_section((None, "Presets"), presets.options()))
 
 options_templates.update(
     options_section(

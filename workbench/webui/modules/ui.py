@@ -18,6 +18,7 @@ from modules import ui_generation_tab as tab_parts
 from modules.images import read_info_from_image
 from modules.shared import cmd_opts, opts
 from modules.ui_common import create_output_panel, create_toprow, plaintext_to_html
+from workbench.webui import presets, profiles
 
 DISCLAIMER = "LCM workbench: a small stand-in for the WebUI"
 KNOWN = "The small models know four shapes in eight colours on a mosaic, and nothing else. Prompts to try:"
@@ -288,6 +289,8 @@ def create_ui():
                 fn=ui_settings.change_checkpoint, inputs=[checkpoint], outputs=[checkpoint, settings_json]
             )
         infotext_utils.connect_paste_params_buttons()
+        if profiles.active.has_presets:
+            presets.connect(demo)
         with gr.Tabs(elem_id="tabs"):
             for interface, label, ident in tabs:
                 with gr.TabItem(label, id=ident, elem_id=f"tab_{ident}"):

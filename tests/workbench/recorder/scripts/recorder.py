@@ -131,7 +131,12 @@ def add_routes(demo, app):
             "model": [flag for flag in flags if hasattr(shared.sd_model, flag)],
             "modules": [
                 name
-                for name in ("infotext_utils", "generation_parameters_copypaste", "sd_schedulers")
+                for name in (
+                    "infotext_utils",
+                    "generation_parameters_copypaste",
+                    "sd_schedulers",
+                    "sd_samplers_lcm",
+                )
                 if importable(f"modules.{name}")
             ],
             "accordion_is_class": isinstance(InputAccordion, type),
