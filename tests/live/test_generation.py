@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from tests.live.profiles import every_profile
+from tests.live.profiles import every_profile, newest_profiles
 from tests.prompts import OTHER, PROMPT
 from workbench.client import ApiError
 
@@ -304,6 +304,7 @@ def test_schedule_webui_visits_the_timesteps_of_the_webuis_own_sampler(webui):
     assert "LCM schedule: WebUI" in made.infotext
 
 
+@newest_profiles
 @pytest.mark.parametrize(
     "schedule,steps,cfg",
     [
@@ -325,7 +326,7 @@ def test_the_plan_tells_the_timesteps_and_the_rows_that_the_unet_is_given(webui,
     assert plan["status"].endswith(f" · {sum(rows(calls))} UNet rows")
 
 
-@pytest.mark.profiles("a1111-1.10", "a1111-1.8", "forge")
+@pytest.mark.profiles("a1111-1.10", "a1111-1.8", "forge", "neo")
 @pytest.mark.parametrize(
     "kind", ["txt2img", "both halves", "batch", "hires", "SDXL", "img2img", "inpainting"]
 )

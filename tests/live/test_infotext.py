@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.live.profiles import newest_profiles
 from tests.prompts import PROMPT
 from workbench.client import decode_image
 
@@ -39,6 +40,7 @@ def test_an_infotext_draws_the_same_picture_again(webui, lcm, request_fields):
     assert text == made.infotext
 
 
+@newest_profiles
 def test_an_infotext_that_names_no_schedule_draws_the_same_picture_again(webui):
     """As those of A1111 1.6 to 1.8."""
     made, _ = webui.txt2img(PROMPT, seed=77, lcm={"enabled": True, "steps": 4, "cfg": 1})

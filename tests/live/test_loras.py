@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests.live.profiles import newest_profiles
 from tests.live.test_generation import ON, TRAILING_4, rows, same, timesteps
 from tests.prompts import OTHER, PROMPT
 from tests.unit.lora_fixtures import lora_shapes, targeted_layers
@@ -117,6 +118,7 @@ def test_without_any_lora_of_the_family_auto_is_refused_and_changes_nothing(webu
     assert same(webui.txt2img(PROMPT, steps=4, cfg_scale=3)[0].image, plain.image)
 
 
+@newest_profiles
 def test_a_file_that_is_deleted_replaced_or_cut_off_between_two_generations(webui):
     plain, _ = webui.txt2img(PROMPT, steps=4, cfg_scale=3)
     auto, _ = webui.txt2img(PROMPT, lcm=ON)
@@ -212,6 +214,7 @@ def test_a_lora_that_the_webui_cannot_match_is_not_passed_off_as_lcm(webui):
         )
 
 
+@newest_profiles
 def test_a_lora_that_the_webui_fails_to_put_into_the_layers_is_not_passed_off_as_lcm(webui):
     """For layers of another size, as here, A1111 does what it does when memory runs out: it counts them and
     goes on without.

@@ -119,7 +119,7 @@ def test_covered_controls_are_out_of_reach_of_the_keyboard(page, webui):
         assert focused == 0
 
 
-@pytest.mark.profiles("a1111-1.10", "a1111-1.6", "forge")
+@pytest.mark.profiles("a1111-1.10", "a1111-1.6", "forge", "neo")
 def test_the_hires_pass_has_what_lcm_decides_covered_and_its_steps_not(page, webui):
     page.locator("#txt2img_hr .label-wrap").first.click(position={"x": 200, "y": 8})
     there = [element_id for element_id in OF_HIRES_PASS if page.locator(f"#{element_id} input").count()]
