@@ -22,6 +22,7 @@ BENCHMARKS = {
         " when it is off"
     ),
     "schedule_search": "whether other timesteps than the reference's are better at 2, 3 and 4 steps",
+    "step_memory": "memory and seconds of a step of distillation at real size on a CPU, against the estimate",
 }
 
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 
 from benchmarks import clock
 from benchmarks.gpu.checks import Checks, Job, Outcome
-from benchmarks.gpu.device import GIB
+from benchmarks.gpu.device import GIB, Device
 from benchmarks.gpu.models import REAL, SMALL, Size, conditions, unet_of
 from benchmarks.gpu.samplers import ALPHAS
 from lib_lcm.distill import Distillation, DistillConfig, LoraAdapter, checkpoint_blocks, estimate_memory
@@ -27,17 +27,14 @@ RUNS = ((12, True), (1, False))
 LONG_RUN = 1000
 
 
-def check(job: Job, size: Size, batch: int, checkpointing: bool) -> Outcome:
-    """Steps with one batch, in bfloat16."""
-    device = job.device
-    before = device.allocated()
-    config = DistillConfig(
-        batch=batch, rank=8 if job.small else 64, precision="bf16", gradient_checkpointing=checkpointing
-    )
-    unet = unet_of(size, device, torch.bfloat16)
+def distillation_of(
+    size: Size, config: DistillConfig, device: Device, dtype: torch.dtype
+) -> tuple[Distillation, float]:
+    """One that has seen no batch yet, and the GiB that are estimated for it."""
+    unet = unet_of(size, device, dtype)
     adapter = LoraAdapter(unet, config.rank, config.alpha)
-    latents = torch.randn(batch, *size.latent, device=device.kind)
-    cond, uncond = (conditions(size, batch, device, torch.bfloat16) for _ in range(2))
+    latents = torch.randn(config.batch, *size.latent, device=device.kind)
+    cond, uncond = (conditions(size, config.batch, device, dtype) for _ in range(2))
 
     def student(sample: Tensor, timesteps: Tensor, cond: Any) -> Tensor:
         return unet(sample, timesteps, **cond).sample
@@ -53,8 +50,19 @@ def check(job: Job, size: Size, batch: int, checkpointing: bool) -> Outcome:
     alphas = ALPHAS.float().to(device.kind)
     run = Distillation(unet, adapter, student, teacher, alphas, lambda _: (latents, cond, uncond), config)
     estimate = estimate_memory(unet, adapter, student, latents, cond, config).total / GIB
-    if checkpointing:
+    if config.gradient_checkpointing:
         checkpoint_blocks(unet)
+    return run, estimate
+
+
+def check(job: Job, size: Size, batch: int, checkpointing: bool) -> Outcome:
+    """Steps with one batch, in bfloat16."""
+    device = job.device
+    before = device.allocated()
+    config = DistillConfig(
+        batch=batch, rank=8 if job.small else 64, precision="bf16", gradient_checkpointing=checkpointing
+    )
+    run, estimate = distillation_of(size, config, device, torch.bfloat16)
     run.train_step()  # Adam's moments are there from the second one on
     peak = device.peak(run.train_step, before)
     step = device.waited_for(run.train_step)
