@@ -36,15 +36,16 @@ def read_projection(path: Path) -> torch.Tensor | None:
     return projection.float() if fits else None
 
 
-def guidance_embedding(cfg: float) -> torch.Tensor:
-    """e(w) for w = `cfg` - 1, float32 [256]: sines, then cosines, of 1000 w at 128 frequencies from 1 down to
-    1/10000.
+def guidance_embedding(cfg: float | torch.Tensor) -> torch.Tensor:
+    """e(w) for w = `cfg` - 1, float32 [256], or [B, 256] for `cfg` [B]: sines, then cosines, of 1000 w at 128
+    frequencies from 1 down to 1/10000.
     """
     half = EMBEDDING_WIDTH // 2
     frequencies = torch.exp(torch.arange(half) * (-math.log(MAX_PERIOD) / (half - 1)))
     # in float32 from here on, as there: an angle of 14,000 has no more than three decimals left
-    angles = torch.tensor(cfg - 1.0) * 1000.0 * frequencies
-    return torch.cat([angles.sin(), angles.cos()])
+    w = torch.as_tensor(cfg - 1.0)
+    angles = w[..., None] * 1000.0 * frequencies.to(w.device)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def guidance_offset(projection: torch.Tensor, cfg: float) -> torch.Tensor:

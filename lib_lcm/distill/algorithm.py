@@ -1,5 +1,5 @@
-"""Algorithm 1 of the LCM-LoRA report: the teacher's guided solver, the consistency function, and the loss
-between two of its answers.
+"""Algorithm 1 of the reports on LCM-LoRA and on full LCMs, whose UNet is told the guidance: the teacher's
+guided solver, the consistency function, and the loss between two of its answers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lib_lcm.distill.config import DistillConfig
 
-Student = Callable[[Tensor, Tensor, Any], Tensor]
+Student = Callable[..., Tensor]
+"""(sample, timesteps, cond) -> prediction; that of a full LCM gets w [B] after them."""
 Teacher = Callable[[Tensor, Tensor, Any, Any], tuple[Tensor, Tensor]]
 
 
@@ -108,6 +109,7 @@ def distillation_loss(
     """One step of Algorithm 1 on clean `latents` [B, ...]: draws timesteps, noise and w from torch's random
     state, returns the loss.
 
+    The student of a full LCM is told w, so that it answers as the teacher with that guidance.
     The target comes from the student itself, without gradient, at the timestep where the teacher's solver
     ends. With the method "trailing" it is where the solver ends, and the student has to get there in one DDIM
     step: progressive distillation (arXiv 2202.00512) of all the teacher's steps at once.
@@ -118,6 +120,9 @@ def distillation_loss(
     substeps = int(torch.randint(config.substeps[0], config.substeps[1] + 1, ()))
     low, high = config.guidance
     w = (low + (high - low) * torch.rand(count)).to(latents)
+    network = student
+    if config.method == "full-lcm":
+        network = lambda *asked: student(*asked, w)  # noqa: E731
     abar = _column(alphas_cumprod[starts], latents)
     sample = abar.sqrt() * latents + (1.0 - abar).sqrt() * torch.randn_like(latents)
     with torch.no_grad():
@@ -131,8 +136,8 @@ def distillation_loss(
         )  # fmt: skip
         return distance(step, earlier, config)
     with torch.no_grad():
-        target = consistency(student, earlier, ends, cond, alphas_cumprod, config)
-    return distance(consistency(student, sample, starts, cond, alphas_cumprod, config), target, config)
+        target = consistency(network, earlier, ends, cond, alphas_cumprod, config)
+    return distance(consistency(network, sample, starts, cond, alphas_cumprod, config), target, config)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

@@ -33,9 +33,10 @@ class DistillConfig:
     `warmup` steps and then stays ("constant") or falls along half a cosine to a fiftieth at the last one
     ("cosine"). `precision`: "fp32", "bf16" or "fp16" (CUDA only), that of the UNet; the LoRA, its optimiser
     and the loss are always float32. `gradient_checkpointing` computes the UNet's blocks again in the backward
-    pass instead of keeping what they computed: a quarter more time, a fraction of the memory. `method`: "lcm"
-    or "trailing", which is for a LoRA that is sampled in exactly `grid_points` steps without fresh noise (4:
-    999 749 499 249), see `distillation_loss`; `hop` is then from each point to the next.
+    pass instead of keeping what they computed: a quarter more time, a fraction of the memory. `method`:
+    "lcm"; "full-lcm", whose student is told w (arXiv 2310.04378); or "trailing", which is for a LoRA that is
+    sampled in exactly `grid_points` steps without fresh noise (4: 999 749 499 249), see `distillation_loss`;
+    `hop` is then from each point to the next.
     """
 
     train_steps: int = 1000
@@ -88,7 +89,7 @@ class DistillConfig:
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         for name, known in (
-            ("method", ("lcm", "trailing")),
+            ("method", ("lcm", "full-lcm", "trailing")),
             ("loss", ("huber", "l2")),
             ("prediction_type", ("epsilon", "v_prediction")),
             ("learning_rate_schedule", ("constant", "cosine")),
@@ -119,8 +120,8 @@ class DistillConfig:
 
     @property
     def label(self) -> str:
-        """The method, with its number of steps where it has one: "lcm", "trailing-4"."""
-        return self.method if self.method == "lcm" else f"{self.method}-{self.grid_points}"
+        """The method, with its number of steps where it has one: "lcm", "full-lcm", "trailing-4"."""
+        return f"{self.method}-{self.grid_points}" if self.method == "trailing" else self.method
 
     @property
     def grid(self) -> Tensor:

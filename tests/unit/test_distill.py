@@ -165,10 +165,7 @@ class Student(nn.Module):
         return gaussian_noise_prediction(sample, timesteps, cond) + factor * sample + shift
 
 
-def test_a_student_learns_the_exact_consistency_function():
-    torch.manual_seed(0)
-    config = DistillConfig(grid_points=10, hop=(100, 100), substeps=(4, 4), guidance=(0.0, 0.0), loss="l2")
-    student = Student(config.grid_points)
+def learn(student: Student, config: DistillConfig) -> None:
     alphas_cumprod = ALPHAS_CUMPROD.float()
     # Epsilon's weight in x0 grows to 14 at t = 999, so plain gradient steps need scaling: Adam.
     optimizer = torch.optim.Adam(student.parameters(), lr=0.02)
@@ -183,6 +180,15 @@ def test_a_student_learns_the_exact_consistency_function():
         loss.backward()
         optimizer.step()
 
+
+TEN_POINTS = DistillConfig(grid_points=10, hop=(100, 100), substeps=(4, 4), guidance=(0.0, 0.0), loss="l2")
+
+
+def test_a_student_learns_the_exact_consistency_function():
+    torch.manual_seed(0)
+    config, alphas_cumprod = TEN_POINTS, ALPHAS_CUMPROD.float()
+    student = Student(config.grid_points)
+    learn(student, config)
     sample, cond, top = torch.randn(512, 3), torch.ones(512, 1), torch.full((512,), 999)
     exact = gaussian_flow_end(sample, top, cond)
     with torch.no_grad():
@@ -193,6 +199,31 @@ def test_a_student_learns_the_exact_consistency_function():
     assert float((before - exact).std()) > 0.25
     assert float((learned - exact).std()) < 0.08
     assert float((learned - exact).mean().abs()) < 0.08
+
+
+class GuidedStudent(Student):
+    """Of a full LCM: starts as the teacher with the guidance that it is told."""
+
+    def forward(self, sample, timesteps, cond, w):
+        return super().forward(sample, timesteps, cond * (1 + w[:, None]))
+
+
+def test_the_student_of_a_full_lcm_learns_the_flow_of_each_guidance():
+    """Of these Gaussians, guidance moves the centre."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(TEN_POINTS, method="full-lcm", guidance=(0.0, 3.0))
+    student = GuidedStudent(config.grid_points)
+    learn(student, config)
+    sample, cond, top = torch.randn(512, 3), torch.ones(512, 1), torch.full((512,), 999)
+    for w in (0.0, 1.5, 3.0):
+        exact = gaussian_flow_end(sample, top, cond * (1 + w))
+        with torch.no_grad():
+            learned = consistency(
+                lambda *asked, w=w: student(*asked, torch.full((512,), w)),
+                sample, top, cond, ALPHAS_CUMPROD.float(), config,
+            )  # fmt: skip
+        assert float((learned - exact).std()) < 0.08
+        assert float((learned - exact).mean().abs()) < 0.1 < CENTRE
 
 
 def test_target_has_no_gradient():

@@ -22,6 +22,13 @@ def test_the_embedding_is_that_of_diffusers_to_the_bit(cfg: float) -> None:
     assert torch.equal(guidance_embedding(cfg), reference[0])
 
 
+def test_a_batch_is_embedded_as_each_of_it() -> None:
+    scales = [1.0, 1.1, 7.3]
+    together = guidance_embedding(torch.tensor(scales))
+    assert torch.equal(together, torch.stack([guidance_embedding(torch.tensor(one)) for one in scales]))
+    assert torch.equal(together[0], guidance_embedding(1.0))
+
+
 def test_the_offset_is_what_the_time_embedding_of_diffusers_adds() -> None:
     embedding = build_full_lcm("sd15").time_embedding
     sinusoid, condition = torch.randn(2, 80), guidance_embedding(8.0).repeat(2, 1)
