@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from lib_lcm.distill import networks
 from lib_lcm.distill.checkpoint import Checkpoint
 from lib_lcm.distill.command import distil
 from lib_lcm.distill.latents import Progress
@@ -20,8 +21,8 @@ from lib_lcm.distill.run import Job
 from lib_lcm.lora.names import own_name
 
 
-def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
-    """What is asked, and whether a program reads what is said."""
+def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, argparse.Namespace]:
+    """What is asked, and all options."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Distil a checkpoint's own LCM-LoRA from what it draws itself; no data set is needed.",
@@ -48,6 +49,9 @@ def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
     parser.add_argument(
         "--device", metavar="NAME", help="cuda, mps or cpu; default: the first of them there is"
     )
+    parser.add_argument(
+        "--webui", type=Path, metavar="DIR", help="the WebUI's folder, where this extension lies elsewhere"
+    )
     parser.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     for name in ("pictures", "steps"):
@@ -63,7 +67,7 @@ def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, bool]:
         options.compare,
         changes,
     )
-    return job, options.lines
+    return job, options
 
 
 def output_path(checkpoint: Path, named: Path | None) -> Path:
@@ -138,8 +142,10 @@ def main(
     load: Loader = Checkpoint,
     prog: str = "python -m lib_lcm.distill",
 ) -> int:
-    job, is_read_by_a_program = parse(arguments, prog)
-    tell: Terminal | Lines = Lines() if is_read_by_a_program else Terminal()
+    job, options = parse(arguments, prog)
+    if options.webui is not None:
+        networks.WEBUI = options.webui
+    tell: Terminal | Lines = Lines() if options.lines else Terminal()
     try:
         made = distil(job, load, tell.say, tell.progress)
     except CannotDistill as problem:

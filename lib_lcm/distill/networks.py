@@ -23,6 +23,8 @@ from lib_lcm.lora.key_names import split_key
 from lib_lcm.lora.unet_layouts import Outline, outline_of, sdxl_or_smaller
 
 EXTENSION = Path(__file__).absolute().parents[2]
+WEBUI = EXTENSION.parent.parent
+"""The WebUI's folder; the command's --webui names another, such as that of a WebUI with --data-dir."""
 PACKAGES = EXTENSION / "packages"
 """Where diffusers may lie for a WebUI that has none: on nobody's path but this command's."""
 TOKENIZER = "openai/clip-vit-large-patch14"
@@ -302,15 +304,14 @@ def text_encoders(tensors: Mapping[str, Tensor], is_xl: bool) -> list[TextEncode
 @cache
 def clip_tokenizer() -> Any:
     """CLIP's: the one that the WebUI has, else huggingface's. Raises CannotDistill without either."""
-    webui = EXTENSION.parent.parent
-    own = next((webui / folder for folder in TOKENIZERS if (webui / folder).is_dir()), TOKENIZER)
+    own = next((WEBUI / folder for folder in TOKENIZERS if (WEBUI / folder).is_dir()), TOKENIZER)
     kind = library("transformers", "CLIPTokenizer")
     try:
         return kind.from_pretrained(str(own))
     except Exception:  # what it raises seldom names the cause
         raise CannotDistill(
-            f"CLIP's tokenizer could not be had from {own}: be online once, or run this in a WebUI's"
-            " `extensions` folder."
+            f"CLIP's tokenizer could not be had from {own}: be online once, or name the folder of"
+            " Forge, Forge Neo, Forge Classic or reForge by --webui."
         ) from None
 
 

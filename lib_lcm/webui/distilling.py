@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib_lcm.text import Text
-from lib_lcm.webui.host import generations, models
+from lib_lcm.webui.host import generations, models, server
 
 EXTENSION = Path(__file__).absolute().parents[2]
 WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
@@ -64,6 +64,7 @@ class Run:
                 if self.is_over:
                     return
                 arguments = [str(checkpoint), "--output", str(self.output), *options, "--lines"]
+                arguments += ["--webui", str(server.program_folder())]
                 if prompts.strip():
                     file = Path(folder) / "prompts.txt"
                     file.write_text(prompts, encoding="utf-8")

@@ -25,6 +25,7 @@ from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 from lib_lcm.checkpoints import PROJECTION_KEY
 from lib_lcm.distill import checkpoint, networks
+from lib_lcm.distill.__main__ import main
 from lib_lcm.distill.checkpoint import Checkpoint
 from lib_lcm.distill.model import CannotDistill, alphas_cumprod, prediction_type
 from lib_lcm.distill.networks import TOKENIZERS
@@ -203,7 +204,7 @@ def write_tokenizer(folder: Path, vocabulary: dict[str, int], merges: str = "") 
 @pytest.fixture
 def webui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a WebUI that has this extension, and no tokenizer yet."""
-    monkeypatch.setattr(networks, "EXTENSION", tmp_path / "webui" / "extensions" / "lcm")
+    monkeypatch.setattr(networks, "WEBUI", tmp_path / "webui")
     networks.clip_tokenizer.cache_clear()
     yield tmp_path / "webui"
     networks.clip_tokenizer.cache_clear()
@@ -617,6 +618,12 @@ def test_what_was_put_into_the_extension_comes_before_the_webuis_own(tmp_path: P
     monkeypatch.setattr(networks, "PACKAGES", own)
     assert networks.library("some_library_of_tests", "FOLDER") == "packages"
     del sys.modules["some_library_of_tests"]
+
+
+def test_the_command_takes_the_tokenizer_of_the_webui_that_is_named(webui: Path, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "other" / TOKENIZERS[1], {"<|startoftext|>": 0, "<|endoftext|>": 1})
+    assert main([str(tmp_path / "none.safetensors"), "--webui", str(tmp_path / "other")]) == 1
+    assert len(networks.clip_tokenizer()) == 2
 
 
 def test_without_a_tokenizer_it_is_said_how_to_get_one(webui: Path, monkeypatch, load) -> None:

@@ -71,6 +71,13 @@ def data_folder() -> Path:
     return Path(paths_internal.data_path)
 
 
+def program_folder() -> Path:
+    """The folder of this WebUI's program, which with --data-dir is not that of its own files."""
+    from modules import paths_internal
+
+    return Path(paths_internal.script_path)
+
+
 def private_folders() -> list[Path]:
     """Folders whose place on this machine is nobody's business over the API."""
     from modules import paths_internal
