@@ -41,7 +41,8 @@ class Record:
         self.commit = _git(ROOT, "rev-parse", "--short", "HEAD")
         if not self.commit:
             raise pytest.UsageError(f"--record needs {ROOT} to be a git clone.")
-        if _git(ROOT, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"):
+        # but for what records write
+        if _git(ROOT, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", ":!README.md"):
             self.commit += " and changes"
         self.docs = docs
         self.outcomes: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """What `--record` notes of a run of pytest, and the table that is written from it."""
 
+import subprocess
 from datetime import date
 
 import pytest
@@ -75,6 +76,22 @@ def test_a_run_that_was_cut_short_is_not_added(pytester, docs):
     pytester.makepyfile(**{"tests/live/test_one": TESTS})
     plugin = run(pytester, docs, "-x")
     assert record.read(docs) == [] and "Not recorded" in plugin.said
+
+
+def test_changes_count_beside_the_commit_but_for_the_tables_of_earlier_runs(docs, tmp_path, monkeypatch):
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    code = tmp_path / "code.py"
+    code.touch()
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "commit", "-m", "All")
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    record.write([entry(1, "one")], docs)
+    assert "and changes" not in record.Record("A1111 1.10.1", docs=docs).commit
+    code.write_text("changed", encoding="utf-8")
+    assert record.Record("A1111 1.10.1", docs=docs).commit.endswith(" and changes")
 
 
 def test_a_run_goes_when_newer_ones_on_its_host_cover_all_of_its_files():
