@@ -33,15 +33,20 @@ AUTO = {"enabled": True, "steps": 2, "cfg": 1}
 
 @pytest.fixture
 def copy(webui):
-    """Another LCM-LoRA for SD 1.5 on this WebUI, at another strength than the official one."""
+    """Another LCM-LoRA for SD 1.5 on this WebUI, known by the same signs as the official one, at another
+    strength.
+    """
     with files(webui, my_own=SD15) as [path]:
+        from safetensors import safe_open
         from safetensors.torch import load_file, save_file
 
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
         tensors = {
             name: tensor * 0.5 if name.endswith("lora_up.weight") else tensor
             for name, tensor in load_file(path).items()
         }
-        save_file(tensors, path, {"lcm_distillation": "{}"})
+        save_file(tensors, path, metadata)
         yield "my_own"
 
 
