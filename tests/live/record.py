@@ -141,10 +141,11 @@ def summary(entries: list[dict]) -> str:
     newest: dict[str, dict] = {}
     for entry in in_order(entries):
         newest.setdefault(entry["host"], entry)
-    lines = ["| WebUI | run on | our commit | passed | failed | skipped |", "|---|---|---|---|---|---|"]
+    lines = ["| WebUI | run on | our commit | files | passed | failed | skipped |", "|---" * 7 + "|"]
     for entry in newest.values():
         skipped = sum(entry["skipped"].values())
-        cells = (entry["host"], entry["date"], entry["commit"], entry["passed"], entry["failed"], skipped)
+        counts = len(entry["files"]), entry["passed"], entry["failed"], skipped
+        cells = (entry["host"], entry["date"], entry["commit"], *counts)
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 

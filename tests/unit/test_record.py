@@ -68,7 +68,7 @@ def test_a_run_is_added_with_its_files_its_counts_and_the_reasons_of_what_was_sk
     assert page.startswith("before\n") and page.endswith("\nafter\n") and "old" not in page
     assert "| A1111 1.10.1 (82a973c0) |" in page and "| one | 1 | 2 | 2 [1] |" in page
     assert "- [1] this WebUI lacks it" in page
-    row = f"| A1111 1.10.1 | {date.today().isoformat()} | {plugin.commit} | 1 | 2 | 2 |"
+    row = f"| A1111 1.10.1 | {date.today().isoformat()} | {plugin.commit} | 1 | 1 | 2 | 2 |"
     assert row in (docs.parent / "README.md").read_text(encoding="utf-8")
 
 
@@ -112,8 +112,8 @@ def test_hosts_are_in_the_order_of_their_versions():
 def test_readme_has_the_newest_run_of_each_webui():
     entries = [entry(1, "api", "page", passed=9), entry(2, "api", passed=5), entry(1, "api", host="Forge")]
     assert record.summary(entries).splitlines()[2:] == [
-        "| A1111 1.10.1 | 2026-11-02 | 1234567 | 5 | 0 | 0 |",
-        "| Forge | 2026-11-01 | 1234567 | 3 | 0 | 0 |",
+        "| A1111 1.10.1 | 2026-11-02 | 1234567 | 1 | 5 | 0 | 0 |",
+        "| Forge | 2026-11-01 | 1234567 | 1 | 3 | 0 | 0 |",
     ]
 
 
