@@ -87,9 +87,12 @@ def terminal_progress(name: str) -> Callable[[int, int], None]:
 
         return show
 
-    bar = tqdm(desc=name, unit="B", unit_scale=True)
+    bar = None
 
     def update(done: int, total: int) -> None:
+        nonlocal bar
+        if bar is None:  # not before: a refusal is to stand alone
+            bar = tqdm(desc=name, unit="B", unit_scale=True)
         bar.total = total
         bar.update(done - bar.n)
         if done == total:

@@ -195,6 +195,13 @@ def test_progress_with_tqdm_reaches_the_end(capsys: pytest.CaptureFixture[str]) 
     assert "100%" in capsys.readouterr().err
 
 
+def test_a_refusal_to_convert_stands_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = str(tmp_path / "none.safetensors")
+    assert install.main(["--convert", missing, "--base", missing]) == 1
+    [sentence] = capsys.readouterr().err.strip().splitlines()
+    assert sentence.startswith(f"{missing} cannot be read")
+
+
 def test_lora_folder_of_the_webui_around_the_extension(tmp_path: Path) -> None:
     extension = tmp_path / "extensions" / "sd-webui-lcm"
     extension.mkdir(parents=True)
