@@ -37,8 +37,8 @@ def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, argparse.Nam
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, metavar="NAME",
-        help="name or path of the LoRA, or a folder for it; default: lcm_lora_CHECKPOINT in the WebUI's LoRA"
-        " folder",
+        help="name or path of the LoRA, or a folder for it; default: lcm_lora_CHECKPOINT in the folder Lora"
+        " beside the checkpoint's Stable-diffusion",
     )  # fmt: skip
     parser.add_argument(
         "--pictures", type=int, default=640, metavar="N", help="how many it draws; default: 640"
@@ -50,18 +50,27 @@ def parse(arguments: Sequence[str] | None, prog: str) -> tuple[Job, argparse.Nam
         "--device", metavar="NAME", help="cuda, mps or cpu; default: the first of them there is"
     )
     parser.add_argument(
-        "--webui", type=Path, metavar="DIR", help="the WebUI's folder, where this extension lies elsewhere"
-    )
+        "--webui", type=Path, metavar="DIR",
+        help="the folder with the WebUI's launch.py, for CLIP's tokenizer, where this extension lies"
+        " elsewhere",
+    )  # fmt: skip
     parser.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     for name in ("pictures", "steps"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
+    if options.webui is not None and not options.webui.is_dir():
+        parser.error(f"--webui {options.webui} is no folder: name that of the WebUI's launch.py")
+    try:
+        device = torch.device(options.device or best_device())
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter of a build without CUDA
+        parser.error(f"--device {options.device}: this torch ({torch.__version__}) cannot use it")
     changes = {"seed": options.seed} | ({} if options.steps is None else {"steps": options.steps})
     job = Job(
         options.checkpoint,
         output_path(options.checkpoint, options.output),
-        torch.device(options.device or best_device()),
+        device,
         options.prompts,
         options.pictures,
         options.compare,

@@ -626,6 +626,23 @@ def test_the_command_takes_the_tokenizer_of_the_webui_that_is_named(webui: Path,
     assert len(networks.clip_tokenizer()) == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--webui", "nowhere", "--webui nowhere is no folder"),
+        ("--device", "nothing", "--device nothing: this torch"),
+        pytest.param(
+            "--device", "cuda", "--device cuda: this torch",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_used_is_refused_in_a_sentence(option, value, sentence, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["none.safetensors", option, value])
+    assert sentence in capsys.readouterr().err
+
+
 def test_without_a_tokenizer_it_is_said_how_to_get_one(webui: Path, monkeypatch, load) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(networks, "TOKENIZER", "nobody/has-this")
