@@ -38,6 +38,12 @@ def denoised_and_noise(
     return signal * sample - noise_level * prediction, signal * prediction + noise_level * sample
 
 
+def velocity(prediction: Tensor, sample: Tensor, abar: Tensor, prediction_type: str) -> Tensor:
+    """v [B, ...] from a network's prediction; `abar` as above. Its error counts at all timesteps."""
+    denoised, noise = denoised_and_noise(prediction, sample, abar, prediction_type)
+    return abar.sqrt() * noise - (1.0 - abar).sqrt() * denoised
+
+
 def ddim_solve(
     teacher: Teacher,
     sample: Tensor,
@@ -109,7 +115,8 @@ def distillation_loss(
     """One step of Algorithm 1 on clean `latents` [B, ...]: draws timesteps, noise and w from torch's random
     state, returns the loss.
 
-    The student of a full LCM is told w, so that it answers as the teacher with that guidance.
+    The student of a full LCM is told w, so that it answers as the teacher with that guidance; with the method
+    "guided" it learns no more than that answer (first stage of arXiv 2210.03142), to begin a full LCM with.
     The target comes from the student itself, without gradient, at the timestep where the teacher's solver
     ends. With the method "trailing" it is where the solver ends, and the student has to get there in one DDIM
     step: progressive distillation (arXiv 2202.00512) of all the teacher's steps at once.
@@ -120,11 +127,21 @@ def distillation_loss(
     substeps = int(torch.randint(config.substeps[0], config.substeps[1] + 1, ()))
     low, high = config.guidance
     w = (low + (high - low) * torch.rand(count)).to(latents)
-    network = student
-    if config.method == "full-lcm":
-        network = lambda *asked: student(*asked, w)  # noqa: E731
+
+    def network(*asked: Any) -> Tensor:
+        return student(*asked, w) if config.tells_guidance else student(*asked)
+
     abar = _column(alphas_cumprod[starts], latents)
     sample = abar.sqrt() * latents + (1.0 - abar).sqrt() * torch.randn_like(latents)
+    if config.method == "guided":
+        with torch.no_grad():
+            with_cond, without = teacher(sample, starts, cond, uncond)
+        guided = with_cond + _column(w, sample) * (with_cond - without)
+        answer, wanted = (
+            velocity(prediction.to(sample), sample, abar, config.prediction_type)
+            for prediction in (network(sample, starts, cond), guided)
+        )
+        return distance(answer, wanted, config)
     with torch.no_grad():
         earlier = ddim_solve(
             teacher, sample, starts, ends, substeps, w, cond, uncond, alphas_cumprod, config.prediction_type

@@ -34,9 +34,9 @@ class DistillConfig:
     ("cosine"). `precision`: "fp32", "bf16" or "fp16" (CUDA only), that of the UNet; the LoRA, its optimiser
     and the loss are always float32. `gradient_checkpointing` computes the UNet's blocks again in the backward
     pass instead of keeping what they computed: a quarter more time, a fraction of the memory. `method`:
-    "lcm"; "full-lcm", whose student is told w (arXiv 2310.04378); or "trailing", which is for a LoRA that is
-    sampled in exactly `grid_points` steps without fresh noise (4: 999 749 499 249), see `distillation_loss`;
-    `hop` is then from each point to the next.
+    "lcm"; "full-lcm", whose student is told w (arXiv 2310.04378); "guided", which such a student begins with;
+    or "trailing", which is for a LoRA that is sampled in exactly `grid_points` steps without fresh noise (4:
+    999 749 499 249), see `distillation_loss`; `hop` is then from each point to the next.
     """
 
     train_steps: int = 1000
@@ -89,7 +89,7 @@ class DistillConfig:
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
         for name, known in (
-            ("method", ("lcm", "full-lcm", "trailing")),
+            ("method", ("lcm", "full-lcm", "guided", "trailing")),
             ("loss", ("huber", "l2")),
             ("prediction_type", ("epsilon", "v_prediction")),
             ("learning_rate_schedule", ("constant", "cosine")),
@@ -122,6 +122,11 @@ class DistillConfig:
     def label(self) -> str:
         """The method, with its number of steps where it has one: "lcm", "full-lcm", "trailing-4"."""
         return f"{self.method}-{self.grid_points}" if self.method == "trailing" else self.method
+
+    @property
+    def tells_guidance(self) -> bool:
+        """The student is told w."""
+        return self.method in ("full-lcm", "guided")
 
     @property
     def grid(self) -> Tensor:

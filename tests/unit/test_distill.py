@@ -23,6 +23,7 @@ from lib_lcm.distill import (
     kohya_name,
     save_lora,
 )
+from lib_lcm.distill.algorithm import velocity
 
 ALPHAS_CUMPROD = torch.cumprod(
     1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0
@@ -224,6 +225,25 @@ def test_the_student_of_a_full_lcm_learns_the_flow_of_each_guidance():
             )  # fmt: skip
         assert float((learned - exact).std()) < 0.08
         assert float((learned - exact).mean().abs()) < 0.1 < CENTRE
+
+
+def test_a_full_lcm_begins_with_the_answers_of_its_guided_teacher():
+    config = dataclasses.replace(TEN_POINTS, method="guided", guidance=(0.0, 3.0))
+
+    def loss(student):
+        torch.manual_seed(0)
+        latents, cond = torch.randn(64, 3), torch.ones(64, 1)
+        return distillation_loss(
+            student, gaussian_teacher, latents, cond, 0 * cond, ALPHAS_CUMPROD.float(), config
+        )
+
+    assert loss(GuidedStudent(config.grid_points)) < 1e-8
+    assert loss(lambda sample, timesteps, cond, w: gaussian_noise_prediction(sample, timesteps, cond)) > 0.1
+
+
+def test_the_velocity_of_a_v_prediction_is_that_prediction():
+    prediction, sample, abar = torch.randn(4, 3), torch.randn(4, 3), torch.rand(4, 1)
+    assert torch.allclose(velocity(prediction, sample, abar, "v_prediction"), prediction, atol=1e-6)
 
 
 def test_target_has_no_gradient():
