@@ -8,6 +8,7 @@ import importlib
 import sys
 
 BENCHMARKS = {
+    "full_lcm": "whether the CFG scale moves the small full LCM as it moves its teacher",
     "guidance": "what a negative prompt does when the CFG scale acts in some steps only, on the small models",
     "library_scan": "seconds to recognise a folder of 2,000 LoRA files, for the first time and again",
     "live_latency": "seconds from the last key to the live picture in the page, against the bare generation",

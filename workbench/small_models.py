@@ -183,13 +183,19 @@ class SmallModel:
         size_ids = torch.tensor(DEFAULT_SIZE_IDS, device=pooled.device, dtype=pooled.dtype)
         return {"text_embeds": pooled, "time_ids": size_ids.repeat(len(pooled), 1)}
 
-    def predict(self, sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
+    def predict(
+        self, sample: Tensor, timesteps: Tensor, text: Text, guidance: Tensor | None = None
+    ) -> Tensor:
         """The UNet's answer to variance-preserving `sample` [B, 4, h, w] at `timesteps` [B], for encoded
-        `text`; [B, 4, h, w].
+        `text`; [B, 4, h, w]. `guidance` [B, 256] is what a full LCM takes.
         """
         hidden, pooled = text
         return self.unet(
-            sample, timesteps, encoder_hidden_states=hidden, added_cond_kwargs=self.added_conditions(pooled)
+            sample,
+            timesteps,
+            encoder_hidden_states=hidden,
+            added_cond_kwargs=self.added_conditions(pooled),
+            timestep_cond=guidance,
         ).sample
 
     def encode_pictures(self, pictures: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from workbench.train.attention import cut, skip_padding
 from workbench.train.classifier import ClassifierSettings, train_classifier
 from workbench.train.common import Run
 from workbench.train.evaluate import Method, load_with_loras, measure
-from workbench.train.lora import STYLE, TRAILING, sha256, train_lora, train_style
+from workbench.train.lora import FULL, GUIDED, STYLE, TRAILING, sha256, train_lora, train_style
 from workbench.train.sampling import evenly_to_lowest, load_for_cut_captions, reference_timesteps
 from workbench.train.teacher import (
     TeacherSettings,
@@ -47,7 +47,7 @@ STAGES = (
     "teacher-sd15-v",
     "text-sd15", "text-sdxl", "vae", "decoder", "classifier", "teacher-sd15", "teacher-sd15-lit",
     "teacher-sdxl", "teacher-ssd1b",
-    "style-sd15", "lora-sd15", "trailing-4-sd15", "lora-sdxl", "lora-ssd1b",
+    "style-sd15", "lora-sd15", "guided-sd15", "full-lcm-sd15", "trailing-4-sd15", "lora-sdxl", "lora-ssd1b",
 )  # fmt: skip
 
 
@@ -57,6 +57,8 @@ LONG = {
     **dict.fromkeys(("text-sd15", "text-sdxl", "vae"), 36),
     **dict.fromkeys(("classifier", "teacher-sd15", "teacher-sdxl"), 30),
     **dict.fromkeys(("teacher-sd15-lit", "teacher-ssd1b", "lora-sd15", "lora-sdxl", "lora-ssd1b"), 15),
+    "guided-sd15": 30,
+    "full-lcm-sd15": 15,
     "decoder": 18,
     "style-sd15": 24,
 }
@@ -84,6 +86,8 @@ def train_stages(folder, steps):
     for family in ("sd15", "sdxl", "ssd1b"):
         train(f"lora-{family}", train_lora, family, lora)
     changes = {"batch": 4, "rank": 2, "learning_rate": 5e-3, "warmup": 2}
+    for stage, config in (("guided-sd15", GUIDED), ("full-lcm-sd15", FULL)):
+        train(stage, train_lora, "sd15", dataclasses.replace(config, **changes))
     train("trailing-4-sd15", train_lora, "sd15", dataclasses.replace(TRAILING, **changes))
     return run, progress
 

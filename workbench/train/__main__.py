@@ -16,7 +16,7 @@ import torch
 from workbench.train.classifier import train_classifier
 from workbench.train.common import DATA, Run
 from workbench.train.evaluate import evaluate
-from workbench.train.lora import TRAILING, config_on, train_lora, train_style
+from workbench.train.lora import FULL, GUIDED, TRAILING, config_on, train_lora, train_style
 from workbench.train.teacher import train_teacher
 from workbench.train.text import train_text
 from workbench.train.vae import encode_pools, train_vae, tune_decoder
@@ -50,6 +50,8 @@ STAGES = {
     "latents": Stage(encode_pools),
     "teacher-sd15": Stage(_teacher("sd15"), 31),
     "lora-sd15": Stage(_lora("sd15"), 10),
+    "guided-sd15": Stage(lambda run: train_lora(run, "sd15", config_on(run.device, GUIDED)), 4),
+    "full-lcm-sd15": Stage(lambda run: train_lora(run, "sd15", config_on(run.device, FULL)), 16),
     "trailing-4-sd15": Stage(lambda run: train_lora(run, "sd15", config_on(run.device, TRAILING)), 8),
     "teacher-sdxl": Stage(_teacher("sdxl"), 20),
     "lora-sdxl": Stage(_lora("sdxl"), 14),

@@ -83,7 +83,10 @@ class Run:
         return self.models / "Stable-diffusion" / f"small-{name}.safetensors"
 
     def lora(self, family: str, method: str = "lcm") -> Path:
-        return self.models / "Lora" / f"{method.replace('-', '_')}_lora_{family}.safetensors"
+        name = method.replace("-", "_")
+        if method in ("full-lcm", "guided"):  # a part of a checkpoint, not for the folder of LoRAs
+            return self.models / f"{name}_{family}.safetensors"
+        return self.models / "Lora" / f"{name}_lora_{family}.safetensors"
 
 
 @dataclass

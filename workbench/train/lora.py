@@ -1,5 +1,6 @@
-"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`;
-`trailing-4-sd15`, one for exactly 4 steps; and `style-sd15`, a LoRA of another palette.
+"""Stages `lora-...`: the LCM-LoRA of each small checkpoint, distilled by `lib_lcm.distill`; `guided-sd15`
+and then `full-lcm-sd15`, what makes a full LCM of one; `trailing-4-sd15`, a LoRA for exactly 4 steps; and
+`style-sd15`, one of another palette.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from lib_lcm.checkpoints import EMBEDDING_WIDTH
+from lib_lcm.checkpoints.guidance_input import guidance_embedding
 from lib_lcm.distill import (
     Distillation,
     DistillConfig,
@@ -63,6 +66,21 @@ TRAILING = replace(
     _SMALL, method="trailing", grid_points=4, hop=(250, 250), substeps=(4, 4), guidance=(1.0, 1.0), steps=800
 )
 """For exactly 4 steps, at the teacher's best CFG scale; its solver takes 16 steps in all."""
+GUIDED = replace(
+    CONFIGS["sd15"],
+    method="guided",
+    guidance=(0.0, 7.0),
+    rank=16,
+    alpha=16.0,
+    targets=(*TARGETS, "linear_1", "linear_2", "cond_proj"),
+    steps=300,
+)
+"""CFG 1 to 8; with the layers between the guidance input and the blocks."""
+FULL = replace(GUIDED, method="full-lcm", steps=1500)
+"""Goes on from what `GUIDED` made. From nothing, the CFG scale hardly moved it after 1,100 steps."""
+SLOW_WAVES = 32
+"""Of the 128 of the guidance input, those that turn once at most from CFG 1 to 8; to so short a training the
+others are noise."""
 STYLE = "style_pastel"
 STYLE_LOOK = "pastel"
 STYLE_TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "conv1", "conv2")
@@ -83,7 +101,9 @@ def config_on(device: torch.device, config: DistillConfig) -> DistillConfig:
 
 
 def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Progress:
-    """Distils the checkpoint of `family` by the method of `config`, by default LCM, and writes its LoRA."""
+    """Distils the checkpoint of `family` by the method of `config`, by default LCM, and writes its LoRA: of a
+    full LCM what its UNet adds to that of the checkpoint.
+    """
     config = config_on(run.device, CONFIGS[family]) if config is None else config
     # Always in float32: the loss is the small difference of two answers, which half precision drowns at the
     # noisy end, where an error of the prediction is multiplied by 14.
@@ -92,10 +112,11 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
     model = load_for_cut_captions(run.checkpoint(family), run.device)
     pool = Pool(run, model)
     blank = blank_text(model, pool.ids.shape[1])
-    adapter = LoraAdapter(model.unet, config.rank, config.alpha, config.targets)
+    adapter = _adapter(run, family, model.unet, config)
 
-    def student(sample: Tensor, timesteps: Tensor, text: Text) -> Tensor:
-        return model.predict(sample, timesteps, text)
+    def student(sample: Tensor, timesteps: Tensor, text: Text, w: Tensor | None = None) -> Tensor:
+        guidance = None if w is None else guidance_embedding(w + 1)
+        return model.predict(sample, timesteps, text, guidance)
 
     def teacher(sample: Tensor, timesteps: Tensor, cond: Text, uncond: Text) -> tuple[Tensor, Tensor]:
         both = (torch.cat([cond[0], uncond[0]]), None if cond[1] is None else torch.cat([cond[1], uncond[1]]))
@@ -125,11 +146,12 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
         )
     distillation = Distillation(model.unet, adapter, student, teacher, model.alphas_cumprod, batch, config)
     base, path = sha256(run.checkpoint(family)), run.lora(family, config.label)
-    what, source = (
-        ("LCM-LoRA", "by algorithm 1 of arXiv 2311.05556")
-        if config.method == "lcm"
-        else (f"{config.label} LoRA", "from one timestep to the next")
-    )
+    what, source = {
+        "lcm": ("LCM-LoRA", "by algorithm 1 of arXiv 2311.05556"),
+        "guided": ("beginning of a full LCM", "by the first stage of arXiv 2210.03142"),
+        "full-lcm": ("full LCM", "by algorithm 1 of arXiv 2310.04378"),
+        "trailing": (f"{config.label} LoRA", "from one timestep to the next"),
+    }[config.method]
 
     def save() -> None:
         description = f"{what} of the workbench's small {family} model, distilled {source}"
@@ -182,6 +204,32 @@ def train_lora(run: Run, family: str, config: DistillConfig | None = None) -> Pr
         },
     )
     return progress
+
+
+def add_guidance_input(unet: nn.Module) -> None:
+    """Gives it the layer by which a full LCM takes the guidance scale, which changes nothing yet."""
+    projection = nn.Linear(EMBEDDING_WIDTH, unet.config.block_out_channels[0], bias=False)
+    nn.init.zeros_(projection.weight)
+    unet.time_embedding.cond_proj = projection.to(unet.device)
+
+
+def _adapter(run: Run, family: str, unet: nn.Module, config: DistillConfig) -> LoraAdapter:
+    """What is trained. That of a full LCM goes on from what `GUIDED` made, and reads the slow waves alone of
+    the guidance input (sines, then cosines, of falling frequency).
+    """
+    if not config.tells_guidance:
+        return LoraAdapter(unet, config.rank, config.alpha, config.targets)
+    add_guidance_input(unet)
+    if config.method == "guided":
+        adapter = LoraAdapter(unet, config.rank, config.alpha, config.targets)
+    else:
+        adapter = LoraAdapter.of_file(unet, run.lora(family, "guided"))
+        adapter.enabled = True
+    down = adapter.layers["lora_unet_time_embedding_cond_proj"].down.weight
+    slow = (torch.arange(down.shape[1]) % (down.shape[1] // 2) >= down.shape[1] // 2 - SLOW_WAVES).to(down)
+    down.data *= slow
+    down.register_hook(lambda gradient: gradient * slow)
+    return adapter
 
 
 def _steps_that_fit(run, state_path, adapter, student, teacher, batch, model, config) -> int:
