@@ -28,8 +28,6 @@ extra_network_lora = None
 
 FORGE_UNMATCHED_LIMIT = 12
 """Forge leaves a LoRA out when more keys than this match nothing."""
-PATCHES_UNMATCHED_LIMIT = 0.5
-"""The same as a part of its keys, where LoRAs are patches."""
 
 
 class SdVersion(enum.Enum):
@@ -199,7 +197,7 @@ def _network_for(name, network_on_disk, still_loaded):
     return net
 
 
-def _look_again_for_missing(names):
+def look_again_for_missing(names):
     if any(find_network(name) is None for name in names):
         update_available_networks_by_names([name for name in names if find_network(name) is None])
     if any(find_network(name) is None for name in names):
@@ -210,7 +208,7 @@ def load_networks(names, te_multipliers=None, unet_multipliers=None, dyn_dims=No
     """Make these the loaded networks. A name that is not found is told in the comments; what else happens is
     the profile's.
     """
-    _look_again_for_missing(names)
+    look_again_for_missing(names)
     missing = [name for name in names if find_network(name) is None]
 
     still_loaded = {net.key: net for net in loaded_networks}
@@ -247,84 +245,10 @@ def purge_networks_from_memory():
         networks_in_memory.pop(next(iter(networks_in_memory)))
 
 
-def load_lora_for_models(
-    model, clip, lora, strength_model, strength_clip, filename="default", online_mode=False
-):
-    """UNet and text encoders with the patches of one more LoRA, `lora` by key; as they were where too many
-    keys match no layer.
-    """
-    deltas, unmatched = lora_weights.match_layers(lora, shared.sd_model.small)
-    if len(unmatched) > len(lora) * PATCHES_UNMATCHED_LIMIT:
-        log.warning("LoRA mismatch: %s", filename)
-        return model, clip
-    model, clip = model.clone(), clip.clone()
-    patchers = {"unet": (model, strength_model), "te": (clip.patcher, strength_clip)}
-    layers = lora_weights.layers_of(shared.sd_model.small)
-    for part, (patcher, strength) in patchers.items():
-        keys = {module: f"{name}.weight" for name, module in patcher.model.named_modules()}
-        for delta in deltas.values():
-            if delta.part == part:
-                patches = patcher.patches.setdefault(keys[layers[delta.layer][1]], [])
-                patches.append((strength, delta, 1.0, None, None, online_mode))
-    return model, clip
-
-
-def _load_networks_as_patches(names, te_multipliers=None, unet_multipliers=None):
-    """Make these the loaded networks; where they are others than before, read their files into patches."""
-    sd_model = shared.sd_model
-    loaded_networks.clear()
-    _look_again_for_missing(names)
-    found = [find_network(name) for name in names]
-    for name, network_on_disk in zip(names, found, strict=True):
-        if network_on_disk is None or not os.path.exists(network_on_disk.filename):
-            log.error("Failed to load LoRA: %s", name)
-            continue
-        net = Network(name, network_on_disk)
-        net.mentioned_name = name
-        network_on_disk.read_hash()
-        loaded_networks.append(net)
-    wanted = [
-        (network_on_disk.filename, unet, te)
-        for network_on_disk, unet, te in zip(found, unet_multipliers, te_multipliers, strict=True)
-        if network_on_disk is not None
-    ]
-    if sd_model.current_lora_hash == str(wanted):
-        return
-    sd_model.current_lora_hash = str(wanted)
-    objects, original = sd_model.forge_objects, sd_model.forge_objects_original
-    objects.unet, objects.clip = original.unet, original.clip
-    for filename, unet, te in wanted:
-        lora = sd_models.read_state_dict(filename)
-        objects.unet, objects.clip = load_lora_for_models(
-            objects.unet, objects.clip, lora, unet, te, filename=filename
-        )
-    sd_model.forge_objects_after_applying_lora = objects.shallow_copy()
-
-
-if profiles.active.loras_are_patches:
-    load_networks = _load_networks_as_patches
-    del networks_in_memory
-else:
-    del load_lora_for_models
-
-
-def _apply_patches(sd_model) -> None:
-    objects = sd_model.forge_objects_after_applying_lora
-    patchers = objects.unet, objects.clip.patcher
-    if getattr(sd_model, "network_current_names", ()) == patchers:
-        return
-    lora_weights.restore(sd_model)
-    every = chain.from_iterable(patches for patcher in patchers for patches in patcher.patches.values())
-    failed = lora_weights.add(sd_model, [(delta, strength) for strength, delta, *_ in every])
-    if failed:
-        log.error("%d layers of LoRAs have another size than the model's", failed)
-    sd_model.network_current_names = patchers
-
-
 def apply_to(sd_model) -> None:
     """Give a model's weights exactly the loaded networks; without any, exactly its own weights back."""
     if profiles.active.loras_are_patches:
-        _apply_patches(sd_model)
+        lora_patches.apply(sd_model)
         return
     wanted = tuple((net.name, net.te_multiplier, net.unet_multiplier, net.mtime) for net in loaded_networks)
     # under the name by which A1111 remembers it for each layer, where extensions may change it
@@ -435,3 +359,10 @@ def register() -> None:
     script_callbacks.on_app_started(_add_routes)
     script_callbacks.on_infotext_pasted(_restore_names_from_hashes)
     list_available_networks()
+
+
+if profiles.active.loras_are_patches:
+    from workbench.webui import lora_patches
+    from workbench.webui.lora_patches import load_lora_for_models, load_networks  # noqa: F401
+
+    del networks_in_memory
