@@ -193,6 +193,39 @@ def test_the_command_ends_with_its_webui(tmp_path):
         command.wait(LONGEST / 1000)
 
 
+FOLLOWED = """
+import json, sys
+from pathlib import Path
+
+from benchmarks.in_process import Workbench
+
+Workbench(Path(sys.argv[1]))
+from lib_lcm.webui.distilling import Run
+from lib_lcm.webui.page import own_lora
+
+
+class Run(Run):
+    looks = 0
+
+    @property
+    def is_over(self):
+        self.looks += 1
+        if self.looks in (4, 8):
+            self.said.append(f"look {self.looks}")
+        return self.looks == 12
+
+
+own_lora.LOOK_EVERY = 0
+print(json.dumps([lines.count("look") for _, lines, _ in own_lora.follow(Run(Path("mine.safetensors")))]))
+"""
+
+
+def test_what_follows_a_run_is_told_what_changes_alone(tmp_path):
+    status, printed = prepared.run("-c", FOLLOWED, str(tmp_path), cwd=ROOT)
+    assert status == 0, printed
+    assert json.loads(printed.splitlines()[-1]) == [0, 1, 2, 2]  # the last one says that it is over
+
+
 OFF_DEVICE = """
 import json, sys, types
 from contextlib import suppress

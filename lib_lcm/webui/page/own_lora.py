@@ -127,16 +127,18 @@ def start(prompts: str, name: str, steps: float | None, pictures: float | None) 
 
 
 def follow(run: Run) -> Iterator[tuple]:
-    """What the page shows of a run until it is over: the word for the page at the end, the lines, and the
-    picture where it is another one.
+    """What the page shows of a run until it is over, each time that it changes: the word for the page at the
+    end, the lines, and the picture where it is another one.
     """
-    before = None
+    said = before = None
     while True:
         is_over = run.is_over  # asked first: then what is shown is the last
         path, changed_at = run.picture, _changed_at(run.picture)
         is_new = changed_at is not None and (path, changed_at) != before
-        before = path, changed_at
-        yield word() if is_over else gr.update(), shown(run), _picture(path) if is_new else gr.update()
+        lines = shown(run)
+        if is_over or is_new or lines != said:  # each costs the browser a tenth of a second and more
+            said, before = lines, (path, changed_at)
+            yield word() if is_over else gr.update(), lines, _picture(path) if is_new else gr.update()
         if is_over:
             return
         time.sleep(LOOK_EVERY)
