@@ -27,7 +27,9 @@ def distil(job: Job, load: Loader, say: Say = print, progress: Progress = lambda
             raise CannotDistill(f"{path} is there already: move it, or choose another name with --output.")
     prompts = read_prompts(job.prompts)
     say(f"Reading {shown_name(job.checkpoint)}.")
-    run = Run(job, load(job.checkpoint, job.device, DTYPES[job.precision]), prompts)
+    model = load(job.checkpoint, job.device, DTYPES[job.precision])
+    say("Encoding the prompts.")
+    run = Run(job, model, prompts)
     settle(run, say)
     distillation = run.distillation(run.latents(progress))
 
