@@ -168,4 +168,6 @@ def _timed(call: Callable[[], Any], device: torch.device) -> float:
 
 
 def _rounded(seconds: float) -> str:
+    if seconds < 90:
+        return "a minute"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

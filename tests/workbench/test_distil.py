@@ -91,7 +91,7 @@ def test_it_says_first_what_it_takes_and_at_the_end_what_came_out(finished: Path
     for what in (
         r"Memory: \d+\.\d GiB needed, (unknown|\d+\.\d GiB) free \(fp32, 1 x 24 pictures a step\)\.",
         r"Disk: \d+\.\d GB needed until it is finished, \d+\.\d GB free\.",
-        r"Time: about \d+ minutes",
+        r"Time: about (a minute|\d+ minutes),",
         r"4 steps with it: \d+\.\d % away from 25 steps, detail \d+% of its",
         r"4 steps with lcm_lora_sd15: ",
         r"lcm_lora_small-sd15-lit\.safetensors is complete",
