@@ -166,7 +166,12 @@ def main(
         )
         return 1
     except KeyboardInterrupt:
-        tell.problem("Interrupted: the same command goes on where it was.")
+        tell.problem(
+            f"Interrupted: what is done, but for up to a minute, lies in {job.folder}, and the same command"
+            " goes on from there."
+            if job.folder.is_dir()
+            else "Interrupted before anything was kept: the same command begins again."
+        )
         return 130
     tell.say(
         f"{made} is complete, and {job.report.name} beside it shows what it draws: choose it in the WebUI,"

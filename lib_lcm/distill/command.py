@@ -19,7 +19,7 @@ PREVIEWS = 10
 def distil(job: Job, load: Loader, say: Say = print, progress: Progress = lambda *_: None) -> Path:
     """Writes the LoRA and its report; returns the LoRA's path.
 
-    Interrupted at any time, the same call goes on and ends with the very same file. Raises CannotDistill
+    Interrupted at any time, the same call goes on and ends with the very same weights. Raises CannotDistill
     before anything is trained, and never writes over a file that is there.
     """
     for path in (job.output, job.report):

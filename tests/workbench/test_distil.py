@@ -143,7 +143,8 @@ def test_an_interrupted_run_goes_on_to_the_very_same_file(
         patched.setattr(training.Distillation, "train_step", interrupted)
         assert distil(LIT, tmp_path / "parts", "--prompts", prompts) == 130
     assert not (tmp_path / "parts.safetensors").exists()
-    assert "goes on where it was" in capsys.readouterr().err
+    said = f"lies in {tmp_path / 'parts.unfinished'}, and the same command goes on from there"
+    assert said in capsys.readouterr().err
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "parts.unfinished").glob("latents-*")}
     assert len(kept) == 2
 
@@ -156,6 +157,16 @@ def test_an_interrupted_run_goes_on_to_the_very_same_file(
     whole, parts = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "parts"))
     assert whole.keys() == parts.keys() and all(torch.equal(whole[key], parts[key]) for key in whole)
     assert (tmp_path / "whole.png").read_bytes() != b"" and not (tmp_path / "parts.unfinished").exists()
+
+
+def test_interrupted_before_anything_is_kept_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupted(*_: object) -> SmallCheckpoint:
+        raise KeyboardInterrupt
+
+    assert main([str(LIT), "--output", str(tmp_path / "mine")], load=interrupted) == 130
+    assert "before anything was kept" in capsys.readouterr().err
 
 
 def test_what_ends_it_at_the_last_moment_keeps_nothing_from_going_on(
