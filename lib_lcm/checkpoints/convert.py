@@ -119,7 +119,7 @@ def _opened(path: Path) -> _File:
     except Unusable as problem:
         raise ConversionError(f"{shown_name(path)} {problem}.") from None
     except OSError as error:
-        raise ConversionError(f"{path} cannot be read ({error.strerror or error}).") from None
+        raise ConversionError(f"{path} cannot be read ({error.strerror or error}): check its path.") from None
     if length != data_bytes:
         raise ConversionError(
             f"{shown_name(path)} has {data_bytes:,} bytes of weights, and its header says {length:,}:"
@@ -155,7 +155,10 @@ def _unet(file: _File, is_whole: bool = False) -> _Unet:
     if family is SDXL:
         family = sdxl_or_smaller(outline_of(name.rpartition(".")[0] for name in keys))
     if family is UNKNOWN:
-        raise ConversionError(f"{file.name} holds no UNet of a kind that is known.")
+        raise ConversionError(
+            f"{file.name} holds no UNet of a kind that is known: name that of a full LCM, and with --base a"
+            " whole checkpoint."
+        )
     return _Unet(keys, family)
 
 

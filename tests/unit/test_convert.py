@@ -180,7 +180,7 @@ def test_a_base_that_is_no_checkpoint_is_refused(published: dict, tmp_path: Path
 
 def test_a_file_that_is_no_unet_is_refused(published: dict, tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, tmp_path / "lcm.safetensors")
-    assert refusal(tmp_path) == "lcm.safetensors holds no UNet of a kind that is known."
+    assert refusal(tmp_path).startswith("lcm.safetensors holds no UNet of a kind that is known: name")
 
 
 def test_a_file_cut_off_is_refused(published: dict, tmp_path: Path) -> None:
