@@ -56,6 +56,8 @@ def pytest_generate_tests(metafunc):
         real = metafunc.config.getoption("--webui-url") or metafunc.config.getoption("--webui")
         marker = metafunc.definition.get_closest_marker("profiles")
         profiles = marker.args if marker else DEFAULT
+        if not profiles:
+            profiles = [pytest.param("", marks=pytest.mark.skip(reason="for an installed WebUI alone"))]
         metafunc.parametrize("webui_name", [str(real)] if real else profiles, scope="module")
 
 

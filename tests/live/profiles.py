@@ -14,3 +14,5 @@ one_profile = pytest.mark.profiles("a1111-1.10")
 newest_profiles = pytest.mark.profiles(*DEFAULT, "neo")
 both_profiles = pytest.mark.profiles(*DEFAULT)  # in a file that is marked otherwise
 oldest_and_newest = pytest.mark.profiles("a1111-1.10", "a1111-1.6", "forge")
+installed_alone = pytest.mark.profiles()
+"""Not on the workbench."""
