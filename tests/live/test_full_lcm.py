@@ -108,6 +108,10 @@ def test_it_is_guided_with_weights_stored_in_eight_bits(webui, names):
         pytest.skip("the setting changes nothing in this WebUI")
     plain, _ = webui.txt2img(PROMPT, names[1], lcm=FULL)
     with webui.settings(fp8_storage="Enable"):
+        try:
+            webui.txt2img(PROMPT, names[0], steps=1)
+        except ApiError as error:
+            pytest.skip(f"with LCM off this WebUI cannot draw in eight bits either ({error})")
         assert is_guided(webui, names[1])
         assert not same(webui.txt2img(PROMPT, names[1], lcm=FULL)[0].image, plain.image)
     webui.txt2img(PROMPT, names[0], steps=1)  # A1111 gives back only what it has rounded, until then
