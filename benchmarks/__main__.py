@@ -44,4 +44,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    import torch
+
+    # of the whole process, so not in main(): numbers below 1e-38 take a CPU twice as long
+    torch.set_flush_denormal(True)
     sys.exit(main(sys.argv[1:]))

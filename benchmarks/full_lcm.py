@@ -64,7 +64,6 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if not options.added.exists():
         parser.error(f"there is no {options.added}: docs/small-models.md says how to make it")
-    torch.set_flush_denormal(True)
     wanted = prompts(options.prompts, options.seed)
     texts = [scene.caption for scene in wanted]
     models = {

@@ -51,7 +51,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--prompts", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=SEED, help="of the prompts")
     options = parser.parse_args(arguments)
-    torch.set_flush_denormal(True)
     model = SmallCheckpoint(options.checkpoint, torch.device("cpu"), torch.float32)
     look = LOOK_OF.get(options.checkpoint.stem.removeprefix("small-"), "plain")
     wanted = prompts(options.prompts, options.seed)
