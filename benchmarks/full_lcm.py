@@ -1,10 +1,11 @@
-"""Whether the CFG scale moves the small full LCM as it moves its teacher: how often each draws what the
-prompt asks for, how strong their pictures are, and how much of the teacher's way from CFG 1 the full LCM
-goes, measured along it.
+"""Whether the CFG scale moves the small full LCM as it moves its teacher: one answer of it beside where the
+teacher's guided steps end, and then whole pictures: how often each draws what the prompt asks for, and how
+strong the pictures and their colours are.
 
     python dev.py bench full_lcm
 
-The teacher takes 25 steps of DDIM with two rows each, the full LCM 4 with one, from the same noise.
+For a picture the teacher takes 25 steps of DDIM with two rows each, the full LCM 4 with one, from the same
+noise. Strength is the standard deviation of the latents, that of colours the one of the latents' means.
 """
 
 from __future__ import annotations
@@ -18,31 +19,44 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.statistics import wilson
+from lib_lcm.distill.algorithm import Teacher, ddim_solve, denoised_and_noise
 from lib_lcm.distill.latents import drawn
+from lib_lcm.distill.model import Cond
 from lib_lcm.distill.report import few_step_latents
 from workbench.distil import SmallCheckpoint
 from workbench.full_lcm import ADDED, BASE, FullLcm
-from workbench.scenes import prompts
+from workbench.scenes import TEACHER_CFG, prompts
 from workbench.scenes.judge import agreement
 from workbench.scenes.render import to_uint8
 
 SEED = 8642
 BATCH = 128
-CFG = (1.0, 2.0, 3.0, 5.0, 8.0)
+CFG = (1.0, 2.0, 4.0, 8.0)
+TIMESTEPS = (999, 759, 499, 259)
+STEPS_OF_ANSWER = 8
+
+
+def guided(model: SmallCheckpoint) -> Teacher:
+    def teacher(sample: Tensor, timesteps: Tensor, cond: Cond, uncond: Cond) -> tuple[Tensor, Tensor]:
+        both = tuple(torch.cat(halves) for halves in zip(cond, uncond, strict=True))
+        return model.predict(torch.cat([sample] * 2), torch.cat([timesteps] * 2), both).chunk(2)
+
+    return teacher
+
+
+def conds_of(model: SmallCheckpoint, texts: list[str]) -> tuple[Cond, Cond]:
+    """The encoded texts, and as many of no text."""
+    encoded = model.encode([*texts, ""])
+    return tuple(part[:-1] for part in encoded), tuple(
+        part[-1:].expand(len(texts), *part.shape[1:]) for part in encoded
+    )
 
 
 def latents_of(model: SmallCheckpoint, texts: list[str], cfg: float, steps: int) -> Tensor:
     """[N, 4, 8, 8], of a full LCM in `steps`, of any other in 25."""
-    encoded = model.encode([*texts, ""])
-
-    def teacher(sample, timesteps, cond, uncond):
-        both = tuple(torch.cat(halves) for halves in zip(cond, uncond, strict=True))
-        return model.predict(torch.cat([sample] * 2), torch.cat([timesteps] * 2), both).chunk(2)
-
     parts = []
     for start in range(0, len(texts), BATCH):
-        cond = tuple(part[:-1][start : start + BATCH] for part in encoded)
-        uncond = tuple(part[-1:].expand_as(one) for part, one in zip(encoded, cond, strict=True))
+        cond, uncond = conds_of(model, texts[start : start + BATCH])
         generator = torch.Generator().manual_seed(SEED + start)
         noise = torch.randn(len(cond[0]), *model.latent_shape, generator=generator)
         if isinstance(model, FullLcm):
@@ -50,9 +64,29 @@ def latents_of(model: SmallCheckpoint, texts: list[str], cfg: float, steps: int)
             part = few_step_latents(model, noise, cond, steps, model.prediction_type, SEED + start)
         else:
             model.cfg = cfg
-            part = drawn(model, teacher, noise, cond, uncond, model.prediction_type)
+            part = drawn(model, guided(model), noise, cond, uncond, model.prediction_type)
         parts.append(part)
     return torch.cat(parts)
+
+
+@torch.no_grad()
+def answers(model: SmallCheckpoint, texts: list[str], latents: Tensor, timestep: int, cfg: float) -> Tensor:
+    """[N, 4, 8, 8]: what a full LCM answers at once for the noised `latents` of pictures of these texts, and
+    where the guided steps of any other end.
+    """
+    cond, uncond = conds_of(model, texts)
+    abar = model.alphas_cumprod[timestep]
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(SEED + timestep))
+    sample = abar.sqrt() * latents + (1 - abar).sqrt() * noise
+    starts = torch.full((len(latents),), timestep)
+    if isinstance(model, FullLcm):
+        model.told = cfg
+        predicted = model.predict(sample, starts, cond)
+        return denoised_and_noise(predicted, sample, abar, model.prediction_type)[0]
+    return ddim_solve(
+        guided(model), sample, starts, torch.zeros_like(starts), STEPS_OF_ANSWER,
+        torch.full((len(latents),), cfg - 1.0), cond, uncond, model.alphas_cumprod, model.prediction_type
+    )  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
@@ -75,9 +109,25 @@ def main(arguments: list[str]) -> None:
         for name, model in models.items()
         for cfg in tqdm(CFG, desc=name)
     }
-    print(f"{len(wanted)} prompts, full LCM in {options.steps} steps\n")
-    print("| CFG | teacher: all right | full LCM: all right | teacher: spread | full LCM: spread | its way |")
+    few = texts[:BATCH]
+    print(f"One answer, {len(few)} prompts: strength at CFG {CFG[0]:g} and {CFG[-1]:g}; how far it goes\n")
+    print("| timestep | teacher | full LCM | teacher goes | full LCM goes | along the teacher's way |")
     print("|---|---|---|---|---|---|")
+    for timestep in TIMESTEPS:
+        ends = {
+            (name, cfg): answers(model, few, found["teacher", TEACHER_CFG][: len(few)], timestep, cfg)
+            for name, model in models.items()
+            for cfg in (CFG[0], CFG[-1])
+        }
+        cells = [" to ".join(f"{ends[name, cfg].std():.3f}" for cfg in (CFG[0], CFG[-1])) for name in models]
+        way, taken = ((ends[name, CFG[-1]] - ends[name, CFG[0]]).flatten() for name in models)
+        cells += [f"{one.square().mean().sqrt():.3f}" for one in (way, taken)]
+        print(f"| {timestep} | " + " | ".join(cells) + f" | {taken @ way / (way @ way):.0%} |")
+    print(f"\nPictures, {len(texts)} prompts, the full LCM's in {options.steps} steps\n")
+    print(
+        "| CFG | right: teacher | full LCM | strength: teacher | full LCM | of colours: teacher | full LCM |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for cfg in CFG:
         cells = []
         for name, model in models.items():
@@ -86,6 +136,5 @@ def main(arguments: list[str]) -> None:
             low, high = wilson(int(is_right.sum()), len(is_right))
             cells.append(f"{is_right.mean():.1%} ({low:.1%} to {high:.1%})")
         cells += [f"{found[name, cfg].std():.3f}" for name in models]
-        way, taken = ((found[name, cfg] - found[name, CFG[0]]).flatten() for name in models)
-        cells.append("" if cfg == CFG[0] else f"{taken @ way / (way @ way):.0%}")
+        cells += [f"{found[name, cfg].mean(dim=(2, 3)).std():.3f}" for name in models]
         print(f"| {cfg:g} | " + " | ".join(cells) + " |")

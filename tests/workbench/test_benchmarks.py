@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as bench
-from benchmarks import clock, frontier, guidance, quality, recipes, schedule_search
+from benchmarks import clock, frontier, full_lcm, guidance, quality, recipes, schedule_search
 from benchmarks.statistics import frechet_distance, paired_difference, wilson
 from benchmarks.unwanted import TASKS, wishes
 from lib_lcm.distill import LoraAdapter, save_lora
 from workbench.scenes import COLOURS
 from workbench.scenes.judge import Judge
 from workbench.scenes.render import render, to_uint8
-from workbench.small_models import build_model, save_checkpoint
+from workbench.small_models import build_model, load_checkpoint, save_checkpoint
+from workbench.train.lora import add_guidance_input
 from workbench.train.sampling import load_for_cut_captions, sample_lcm
 
 
@@ -322,3 +323,23 @@ def test_there_is_a_list_of_benchmarks(capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in bench.BENCHMARKS)
     assert bench.main(["no-such"]) == 2
+
+
+@pytest.mark.parametrize("reads_guidance", [False, True])
+def test_how_far_the_cfg_scale_moves_a_full_lcm_is_measured(reads_guidance, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(full_lcm, "CFG", (1.0, 2.0))
+    monkeypatch.setattr(full_lcm, "TIMESTEPS", (999,))
+    unet = load_checkpoint(full_lcm.BASE).unet
+    add_guidance_input(unet)
+    adapter = LoraAdapter(unet, 2, 2.0, ("cond_proj",))
+    if reads_guidance:
+        torch.nn.init.normal_(adapter.layers["lora_unet_time_embedding_cond_proj"].up.weight)
+    added = tmp_path / "full_lcm_sd15.safetensors"
+    save_lora(adapter, added, {})
+    assert bench.main(["full_lcm", "--prompts", "4", "--steps", "1", "--added", str(added)]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    [answer] = [row for row in rows if row[0] == "999"]
+    assert float(answer[3]) > 0.01 and (float(answer[4]) > 0.001) == reads_guidance
+    one, two = [row for row in rows if row[0] in ("1", "2")]
+    assert one[3] != two[3] and (one[4] != two[4]) == reads_guidance
+    assert torch.tensor(1e-39).mul(1).item() > 0  # this process computes as before
