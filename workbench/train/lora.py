@@ -73,11 +73,13 @@ GUIDED = replace(
     rank=16,
     alpha=16.0,
     targets=(*TARGETS, "linear_1", "linear_2", "cond_proj"),
-    steps=300,
+    steps=1000,
 )
 """CFG 1 to 8; with the layers between the guidance input and the blocks."""
-FULL = replace(GUIDED, method="full-lcm", steps=1500)
-"""Goes on from what `GUIDED` made. From nothing, the CFG scale hardly moved it after 1,100 steps."""
+FULL = replace(GUIDED, method="full-lcm", learning_rate=5e-4, steps=1100)
+"""Goes on from what `GUIDED` made, slowly: at its rate, most of what that learned of the CFG scale was gone
+after 500 steps. From nothing, the CFG scale hardly moved it after 1,100.
+"""
 SLOW_WAVES = 32
 """Of the 128 of the guidance input, those that turn once at most from CFG 1 to 8; to so short a training the
 others are noise."""
